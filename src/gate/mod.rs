@@ -1,0 +1,116 @@
+//! Gate: may we? `restrict` says before planning what must not be proposed; `check` looks at the finished plan
+//! with its own eyes and may only cut its tail or stop it. Every refusal has a scope and a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ReplicaIndex, Subject};
+use crate::reason::Reason;
+use crate::units::{Bytes, CollectionId, NodeId, Ratio, SegmentId};
+
+/// Settings of the gates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GateSettings {
+    /// How old what was seen of a collection may be.
+    #[serde(with = "crate::config::duration")]
+    pub max_age: Duration,
+    /// Share of a destination's memory that may be used with all copies resident.
+    pub destination_memory: Ratio,
+    /// How long a moved segment stays, and how long it may not return to the node that it left; doubles with
+    /// every further move of the same segment. Zero switches it off.
+    #[serde(with = "crate::config::duration")]
+    pub cool_down: Duration,
+    /// The longest that doubling may make it.
+    #[serde(with = "crate::config::duration")]
+    pub cool_down_limit: Duration,
+    /// What counts as somebody else at work.
+    pub foreign: ForeignSettings,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        GateSettings {
+            // Segment ids of a busy cluster change every ten seconds or so; a minute-old plan is partly stale.
+            max_age: Duration::from_secs(60),
+            // Milvus' own guard refuses loads at 90 %; searches and growing data need the difference.
+            destination_memory: Ratio(800_000),
+            // A node's caches and its users need that long to show what a move did.
+            cool_down: Duration::from_secs(30 * 60),
+            cool_down_limit: Duration::from_secs(24 * 60 * 60),
+            foreign: ForeignSettings::default(),
+        }
+    }
+}
+
+/// When another balancer is taken to be at work on a component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForeignSettings {
+    /// So many moves that are not ours …
+    pub moves: u32,
+    /// … within this time stop us …
+    #[serde(with = "crate::config::duration")]
+    pub within: Duration,
+    /// … until none has been seen for this long.
+    #[serde(with = "crate::config::duration")]
+    pub quiet: Duration,
+}
+
+impl Default for ForeignSettings {
+    fn default() -> Self {
+        ForeignSettings {
+            // One or two can be an operator's hand; Milvus' balancer moves five at a time.
+            moves: 3,
+            within: Duration::from_secs(10 * 60),
+            quiet: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// What must not be proposed, with the reasons. Made by `restrict`, kept by the planner.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Restrictions {
+    /// Stops everything.
+    pub cluster: Option<Reason>,
+    /// Components in which nothing moves, named by their first node.
+    pub components: BTreeMap<NodeId, Reason>,
+    /// Collections of which nothing moves.
+    pub collections: BTreeMap<CollectionId, Reason>,
+    /// Nodes that nothing may leave.
+    pub sources: BTreeMap<NodeId, Reason>,
+    /// Nodes that nothing may enter.
+    pub destinations: BTreeMap<NodeId, Reason>,
+    /// Segments that must stay. By (segment, replica): another replica's copy is another matter.
+    #[serde(skip)]
+    pub segments: BTreeMap<(SegmentId, ReplicaIndex), Reason>,
+    /// Segments that must not go to these nodes.
+    #[serde(skip)]
+    pub returns: BTreeMap<(SegmentId, NodeId), Reason>,
+    /// Bytes that may still arrive at a node, everything in flight already counted. A node that is missing
+    /// here takes nothing.
+    pub room: BTreeMap<NodeId, Bytes>,
+    /// All segments named above, for quick answers about the many that are not.
+    #[serde(skip)]
+    pub named_segments: BTreeSet<SegmentId>,
+}
+
+/// A refusal: about what, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is refused.
+    pub subject: Subject,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What may be done of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Positions of the plan's steps that may be taken, in order.
+    pub admitted: Vec<usize>,
+    /// What may not, and why.
+    pub refusals: Vec<Refusal>,
+}

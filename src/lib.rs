@@ -1,0 +1,25 @@
+//! Keeps the query nodes of a Milvus cluster evenly loaded.
+//!
+//! ```text
+//!                I/O                ┌───────────────── pure ─────────────────┐              I/O
+//!  Milvus gRPC ──▶ observe ──▶  model ──▶ policy ──▶ plan ──▶ gate ──▶ execute ──▶ Milvus LoadBalance
+//!  node /metrics ─────▶ ▲      fold into  what load   steps    may we?    batches, limits,
+//!                       │      a Snapshot is          + proof  verdict    verify, journal
+//!                       └──────────────── next turn ◀──── journal · metrics · health
+//! ```
+//!
+//! One turn of the control loop goes through this line once. The folders have the same names.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod execute;
+pub mod gate;
+pub mod milvus;
+pub mod model;
+pub mod observe;
+pub mod plan;
+pub mod policy;
+pub mod reason;
+pub mod units;

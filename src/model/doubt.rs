@@ -1,0 +1,169 @@
+//! Doubts: what the observation leaves uncertain, about what, and in a sentence. Gates turn them into caution
+//! exactly there and nowhere else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Standing;
+use crate::observe::observation::GapSubject;
+use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
+
+/// What a doubt, a refusal or a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "id")]
+pub enum Subject {
+    /// Everything.
+    Cluster,
+    /// The nodes linked by common replicas with this one.
+    Component(NodeId),
+    /// A collection.
+    Collection(CollectionId),
+    /// A replica.
+    Replica(ReplicaId),
+    /// A node.
+    Node(NodeId),
+    /// A segment.
+    Segment(SegmentId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Cluster => f.write_str("the cluster"),
+            Subject::Component(node) => write!(f, "the nodes linked with node {node}"),
+            Subject::Collection(id) => write!(f, "collection {id}"),
+            Subject::Replica(id) => write!(f, "replica {id}"),
+            Subject::Node(id) => write!(f, "node {id}"),
+            Subject::Segment(id) => write!(f, "segment {id}"),
+        }
+    }
+}
+
+/// One uncertainty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Doubt {
+    /// What it is about.
+    pub subject: Subject,
+    /// What is uncertain.
+    pub kind: DoubtKind,
+}
+
+/// What can be uncertain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum DoubtKind {
+    /// Something could not be read.
+    Unread {
+        /// What.
+        gap: GapSubject,
+        /// Why.
+        cause: String,
+    },
+    /// The node is no live read-write member.
+    NodeStanding {
+        /// What it is instead.
+        standing: Standing,
+    },
+    /// The node's memory capacity is not known.
+    CapacityUnknown,
+    /// The node serves a collection that we were not shown.
+    HiddenCollection {
+        /// The collection that the node names.
+        collection: CollectionId,
+    },
+    /// The node holds more rows of a collection than we were shown.
+    HiddenRows {
+        /// The collection.
+        collection: CollectionId,
+        /// Rows that the node reports.
+        reported: u64,
+        /// Rows of the segments that were listed on it.
+        listed: u64,
+    },
+    /// The collection is not fully loaded.
+    NotFullyLoaded {
+        /// Its load percentage.
+        percentage: u8,
+    },
+    /// A segment is listed on a node that belongs to none of its collection's replicas.
+    OutsideReplicas {
+        /// That node.
+        node: NodeId,
+    },
+    /// Query nodes of different versions: an upgrade is under way.
+    MixedVersions,
+    /// Two nodes give the same address.
+    SharedAddress {
+        /// The address.
+        address: String,
+    },
+    /// A replica has read-only nodes in other resource groups, and this server does not say which nodes they are.
+    OutboundNodes {
+        /// How many.
+        count: u32,
+    },
+    /// The server is too old to be acted on, or its version is unknown.
+    ServerTooOld,
+}
+
+impl DoubtKind {
+    /// The stable name, for metrics and JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DoubtKind::Unread { .. } => "unread",
+            DoubtKind::NodeStanding { .. } => "node_standing",
+            DoubtKind::CapacityUnknown => "capacity_unknown",
+            DoubtKind::HiddenCollection { .. } => "hidden_collection",
+            DoubtKind::HiddenRows { .. } => "hidden_rows",
+            DoubtKind::NotFullyLoaded { .. } => "not_fully_loaded",
+            DoubtKind::OutsideReplicas { .. } => "outside_replicas",
+            DoubtKind::MixedVersions => "mixed_versions",
+            DoubtKind::SharedAddress { .. } => "shared_address",
+            DoubtKind::OutboundNodes { .. } => "outbound_nodes",
+            DoubtKind::ServerTooOld => "server_too_old",
+        }
+    }
+}
+
+impl fmt::Display for DoubtKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DoubtKind::Unread { gap, cause } => write!(f, "could not read {gap}: {cause}"),
+            DoubtKind::NodeStanding { standing } => write!(f, "the node is {standing}"),
+            DoubtKind::CapacityUnknown => f.write_str("its memory capacity is not known"),
+            DoubtKind::HiddenCollection { collection } => {
+                write!(
+                    f,
+                    "it serves collection {collection}, which was not shown to us (does our role see every database?)"
+                )
+            }
+            DoubtKind::HiddenRows { collection, reported, listed } => write!(
+                f,
+                "it reports {reported} rows of collection {collection}, but its listed segments have {listed}"
+            ),
+            DoubtKind::NotFullyLoaded { percentage } => write!(f, "it is loaded to {percentage} % only"),
+            DoubtKind::OutsideReplicas { node } => {
+                write!(f, "it is listed on node {node}, which belongs to none of its replicas")
+            }
+            DoubtKind::MixedVersions => {
+                f.write_str("its query nodes run different versions: an upgrade is under way")
+            }
+            DoubtKind::SharedAddress { address } => {
+                write!(f, "another node gives the same address {address}")
+            }
+            DoubtKind::OutboundNodes { count } => {
+                write!(f, "{count} of its nodes are read-only, and this server does not say which")
+            }
+            DoubtKind::ServerTooOld => f.write_str(
+                "this Milvus is older than 2.3 or of unknown version: it is read but never acted on",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.kind)
+    }
+}

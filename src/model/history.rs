@@ -1,0 +1,66 @@
+//! What must be remembered from turn to turn so that the daemon is quiet: who left where, who else moves
+//! segments, and how long a node has been over its band.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
+
+/// The memory of the pure half. Wall times, because it outlives the process (the journal restores it).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Segments that left a node by our doing, oldest first.
+    pub departures: Vec<Departure>,
+    /// Segments that somebody else moved, oldest first.
+    pub foreign_moves: Vec<ForeignMove>,
+    /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
+    /// A count stays until the node is under the leave value.
+    pub turns_over: BTreeMap<String, BTreeMap<NodeId, u32>>,
+}
+
+/// A segment that left a node because we moved it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// What left.
+    pub segment: SegmentId,
+    /// Its collection.
+    pub collection: CollectionId,
+    /// The node it left.
+    pub from: NodeId,
+    /// Address of that node: its id dies with the process behind it.
+    pub from_address: String,
+    /// Where it went.
+    pub to: NodeId,
+    /// When it was seen on its destination alone.
+    pub at: Timestamp,
+}
+
+/// A segment that went from one live node to another of its replica without an operation of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignMove {
+    /// What moved.
+    pub segment: SegmentId,
+    /// Its collection.
+    pub collection: CollectionId,
+    /// The replica.
+    pub replica: ReplicaId,
+    /// From where.
+    pub from: NodeId,
+    /// To where.
+    pub to: NodeId,
+    /// When it was noticed.
+    pub at: Timestamp,
+}
+
+/// A move that the daemon or a person made through this program: such moves are not foreign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KnownMove {
+    /// What moved.
+    pub segment: SegmentId,
+    /// From where.
+    pub from: NodeId,
+    /// To where.
+    pub to: NodeId,
+}

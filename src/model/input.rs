@@ -1,0 +1,47 @@
+//! Everything that policies, planner and gates may look at, in one struct: what is not in here cannot change a
+//! plan.
+
+use serde::{Deserialize, Serialize};
+
+use super::history::History;
+use super::snapshot::Snapshot;
+use crate::gate::GateSettings;
+use crate::plan::PlanSettings;
+use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
+
+/// The input of one turn of the pure half.
+#[derive(Clone, Debug)]
+pub struct PlanningInput {
+    /// The cluster.
+    pub snapshot: Snapshot,
+    /// Moves that were sent and are not settled: their memory counts on both nodes, their pressure on the
+    /// destination.
+    pub in_flight: Vec<InFlight>,
+    /// What happened before: departures, foreign moves, how long nodes have been over their band.
+    pub history: History,
+    /// Settings of the planner.
+    pub plan: PlanSettings,
+    /// Settings of the gates.
+    pub gate: GateSettings,
+    /// The time of this turn.
+    pub now: Moment,
+}
+
+/// A move that was sent and whose end has not been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// What moves.
+    pub segment: SegmentId,
+    /// Its collection.
+    pub collection: CollectionId,
+    /// The replica inside which it moves.
+    pub replica: ReplicaId,
+    /// Where it was.
+    pub from: NodeId,
+    /// Where it goes.
+    pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Its rows.
+    pub rows: Rows,
+}

@@ -1,0 +1,17 @@
+//! Model: folds observations into a [`Snapshot`], pure. Rates, calibration, doubts and the memory of what moved
+//! live here; nothing here reads a clock or the network.
+
+pub mod doubt;
+pub mod fold;
+pub mod history;
+pub mod input;
+pub mod snapshot;
+
+pub use doubt::{Doubt, DoubtKind, Subject};
+pub use fold::{ModelState, fold};
+pub use history::{Departure, ForeignMove, History, KnownMove};
+pub use input::{InFlight, PlanningInput};
+pub use snapshot::{
+    BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
+    NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
+};

@@ -1,0 +1,317 @@
+//! The cluster as the pure half sees it: columns of numbers with dense indices, ids translated at the border.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::doubt::Doubt;
+use crate::observe::observation::ServerVersion;
+use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
+
+/// Declares a dense index into one of the snapshot's tables.
+macro_rules! dense_index {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// For indexing a slice.
+            pub fn at(self) -> usize {
+                self.0 as usize
+            }
+
+            /// The index of a position. Tables of more than 2^32 rows do not fit the memory this daemon may use.
+            #[allow(clippy::cast_possible_truncation)]
+            pub fn from_position(position: usize) -> Self {
+                debug_assert!(u32::try_from(position).is_ok());
+                $name(position as u32)
+            }
+        }
+    };
+}
+
+dense_index! {
+    /// Position of a node in [`Snapshot::nodes`].
+    NodeIndex
+}
+dense_index! {
+    /// Position of a collection in [`Snapshot::collections`].
+    CollectionIndex
+}
+dense_index! {
+    /// Position of a replica in [`Snapshot::replicas`].
+    ReplicaIndex
+}
+dense_index! {
+    /// Position of a component in [`Snapshot::components`].
+    ComponentIndex
+}
+dense_index! {
+    /// Position of a copy in [`Snapshot::copies`].
+    CopyIndex
+}
+
+/// One state of the cluster, ready to be planned on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When the observation behind it began.
+    pub taken_at: Timestamp,
+    /// Which Milvus it is.
+    pub server: ServerVersion,
+    /// Query nodes, by id.
+    pub nodes: Vec<Node>,
+    /// Loaded collections, by id.
+    pub collections: Vec<Collection>,
+    /// Replicas, by id.
+    pub replicas: Vec<Replica>,
+    /// Sealed segments, one row for each replica that holds them, by (segment, replica).
+    pub copies: SegmentCopies,
+    /// Sets of nodes linked by common replicas; each is planned by itself.
+    pub components: Vec<Component>,
+    /// What is uncertain, and about what.
+    pub doubts: Vec<Doubt>,
+}
+
+/// A query node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Session id.
+    pub id: NodeId,
+    /// `host:port`; empty when unknown.
+    pub address: String,
+    /// Host or pod name where the server tells it (2.4+).
+    pub hostname: Option<String>,
+    /// Whether it may give and take segments at all; a replica may still restrict it ([`Member::standing`]).
+    pub standing: Standing,
+    /// Memory it believes to have.
+    pub memory_capacity: Option<Bytes>,
+    /// Memory in use.
+    pub memory_used: Option<Bytes>,
+    /// Bytes of growing segments.
+    pub growing: Option<Bytes>,
+    /// Channels it leads, over all replicas.
+    pub delegated_channels: u32,
+    /// The component it belongs to; `None` for a node without replicas.
+    pub component: Option<ComponentIndex>,
+}
+
+/// Whether a node can be a source or a destination, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// A live read-write member.
+    ReadWrite,
+    /// In the replica but not in its resource group: read-only, stopping or suspended.
+    ReadOnly,
+    /// In a replica, but `GetMetrics` does not list it: just died, or too slow to answer.
+    Absent,
+    /// Answers `GetMetrics` with an error.
+    Erroring,
+    /// A streaming node.
+    Streaming,
+    /// Nothing says what it is.
+    Unknown,
+}
+
+impl Standing {
+    /// Whether the node may give and take segments.
+    pub fn is_usable(self) -> bool {
+        self == Standing::ReadWrite
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Standing::ReadWrite => "read-write",
+            Standing::ReadOnly => "read-only, stopping or suspended",
+            Standing::Absent => "missing from GetMetrics",
+            Standing::Erroring => "answering GetMetrics with an error",
+            Standing::Streaming => "a streaming node",
+            Standing::Unknown => "of unknown state",
+        })
+    }
+}
+
+/// A loaded collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collection {
+    /// Its id.
+    pub id: CollectionId,
+    /// Its database.
+    pub database: String,
+    /// Its name.
+    pub name: String,
+    /// Load percentage; below 100 nothing of it moves.
+    pub load_percentage: u8,
+    /// When its replicas and segments were read.
+    pub read_at: Timestamp,
+    /// Where the bytes of its segments come from.
+    pub bytes_source: BytesSource,
+}
+
+impl Collection {
+    /// `database.name`, or the name alone where there are no databases.
+    pub fn full_name(&self) -> String {
+        if self.database.is_empty() { self.name.clone() } else { format!("{}.{}", self.database, self.name) }
+    }
+}
+
+/// Where a segment's bytes come from. Milvus' gRPC tells none (`mem_size` is always 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BytesSource {
+    /// Bytes that nodes report per collection, divided by rows.
+    Reported,
+    /// Estimated from schema and indexes.
+    Schema,
+    /// Neither could be read: counted as 1 KiB a row.
+    Guessed,
+}
+
+impl fmt::Display for BytesSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BytesSource::Reported => "reported by the nodes",
+            BytesSource::Schema => "estimated from the schema",
+            BytesSource::Guessed => "guessed: neither the nodes nor the schema could be read",
+        })
+    }
+}
+
+/// One copy of a collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Its id.
+    pub id: ReplicaId,
+    /// What it is a copy of.
+    pub collection: CollectionIndex,
+    /// Its resource group.
+    pub resource_group: String,
+    /// Its nodes, by index.
+    pub members: Vec<Member>,
+    /// The component that its nodes belong to; `None` for a replica without nodes.
+    pub component: Option<ComponentIndex>,
+}
+
+/// A node as a member of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: NodeIndex,
+    /// Its standing in this replica: a node may be read-write in one and read-only in another.
+    pub standing: Standing,
+}
+
+/// Nodes that are linked by common replicas, and those replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its nodes, by index.
+    pub nodes: Vec<NodeIndex>,
+    /// Its replicas, by index.
+    pub replicas: Vec<ReplicaIndex>,
+}
+
+/// Why a copy must stay where it is, whatever anybody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// Deletes only: must sit with the delegator.
+    Level0,
+    /// Listed with 0 rows: a delete-only segment on servers that show no level, or not in the target.
+    NoRows,
+    /// Two nodes of its replica hold it: it is moving, or a leftover copy awaits cleaning.
+    OnTwoNodes,
+    /// Its node is no live read-write member of the replica.
+    NodeUnfit,
+    /// Its collection is not fully loaded, or could not be read whole.
+    CollectionUnready,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Held::Level0 => "it is a level-0 segment, which must stay with its delegator",
+            Held::NoRows => "it is listed with 0 rows",
+            Held::OnTwoNodes => "two nodes of its replica hold it at the moment",
+            Held::NodeUnfit => "its node is no live read-write member of the replica",
+            Held::CollectionUnready => "its collection is not fully loaded or could not be read whole",
+        })
+    }
+}
+
+/// All sealed segments as columns; row `i` of every column is the same copy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SegmentCopies {
+    /// The segment.
+    pub segment: Vec<SegmentId>,
+    /// The replica that this copy belongs to.
+    pub replica: Vec<ReplicaIndex>,
+    /// The node that holds it.
+    pub node: Vec<NodeIndex>,
+    /// Its rows.
+    pub rows: Vec<Rows>,
+    /// Its bytes in memory.
+    pub bytes: Vec<Bytes>,
+    /// Why it must stay, if it must.
+    pub held: Vec<Option<Held>>,
+}
+
+impl SegmentCopies {
+    /// Number of copies.
+    pub fn len(&self) -> usize {
+        self.segment.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.segment.is_empty()
+    }
+
+    /// All rows in order.
+    pub fn indices(&self) -> impl Iterator<Item = CopyIndex> + use<> {
+        (0..self.segment.len()).map(CopyIndex::from_position)
+    }
+}
+
+impl Snapshot {
+    /// A node by its id.
+    pub fn node_index(&self, id: NodeId) -> Option<NodeIndex> {
+        self.nodes.binary_search_by_key(&id, |node| node.id).ok().map(NodeIndex::from_position)
+    }
+
+    /// A collection by its id.
+    pub fn collection_index(&self, id: CollectionId) -> Option<CollectionIndex> {
+        self.collections
+            .binary_search_by_key(&id, |collection| collection.id)
+            .ok()
+            .map(CollectionIndex::from_position)
+    }
+
+    /// The node behind an index.
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index.at()]
+    }
+
+    /// The replica behind an index.
+    pub fn replica(&self, index: ReplicaIndex) -> &Replica {
+        &self.replicas[index.at()]
+    }
+
+    /// The collection that a replica is a copy of.
+    pub fn collection_of(&self, replica: ReplicaIndex) -> &Collection {
+        &self.collections[self.replica(replica).collection.at()]
+    }
+
+    /// The copy of a segment in a replica.
+    pub fn copy_index(&self, segment: SegmentId, replica: ReplicaIndex) -> Option<CopyIndex> {
+        let first = self.copies.segment.partition_point(|other| *other < segment);
+        (first..self.copies.len())
+            .take_while(|at| self.copies.segment[*at] == segment)
+            .find(|at| self.copies.replica[*at] == replica)
+            .map(CopyIndex::from_position)
+    }
+}

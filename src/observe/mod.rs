@@ -1,0 +1,40 @@
+//! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
+
+pub mod observation;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::units::CollectionId;
+use observation::{CollectionReport, Observation};
+
+/// A future that a seam returns; boxed so that the seams can be trait objects.
+pub type SeamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why nothing at all could be observed. Partial failures are [`observation::Gap`]s inside the observation.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// Milvus could not be asked: what, where and what to do are in the source.
+    #[error("cannot observe Milvus at {endpoint}")]
+    Unreachable {
+        /// The configured address.
+        endpoint: String,
+        /// What went wrong.
+        #[source]
+        source: crate::milvus::MilvusError,
+    },
+}
+
+/// The reading seam: everything the project learns about a cluster comes through here.
+pub trait Observer: Send + Sync {
+    /// Reads the whole cluster once.
+    fn observe(&self) -> SeamFuture<'_, Result<Observation, ObserveError>>;
+
+    /// Reads replicas and segments of one collection again, to see what became of a move.
+    fn reread<'a>(
+        &'a self,
+        database: &'a str,
+        collection: &'a str,
+        id: CollectionId,
+    ) -> SeamFuture<'a, Result<CollectionReport, ObserveError>>;
+}

@@ -1,0 +1,7 @@
+//! Findings.
+
+/// Skeleton.
+pub struct Finding;
+
+/// Skeleton.
+pub fn find_overloads() {}

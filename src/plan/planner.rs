@@ -1,0 +1,4 @@
+//! The planner.
+
+/// Skeleton.
+pub fn plan() {}

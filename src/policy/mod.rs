@@ -1,0 +1,198 @@
+//! Policies: what load is, and what must be. A policy never moves anything by itself; the planner does, for all
+//! policies together, so that no goal undoes another.
+
+pub mod memory;
+pub mod rows;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CollectionIndex, PlanningInput};
+use crate::units::{Load, NodeId, Ratio, SegmentId};
+
+/// One opinion on load. Pure: the same input gives the same assessment.
+pub trait Policy: Send + Sync {
+    /// Its name in configuration, metrics and reasons.
+    fn name(&self) -> &str;
+
+    /// What it sees in the input.
+    fn assess(&self, input: &PlanningInput) -> Assessment;
+}
+
+/// What a policy says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// Kinds of load to be kept even.
+    pub dimensions: Vec<Dimension>,
+    /// Things that must or must not be.
+    pub directives: Vec<Directive>,
+}
+
+/// One kind of load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dimension {
+    /// Its name, which is the policy's unless a policy has several.
+    pub name: String,
+    /// What its loads count.
+    pub unit: LoadUnit,
+    /// Over what it is to be even.
+    pub scope: Scope,
+    /// Load of each copy, by [`crate::model::CopyIndex`].
+    pub copy_load: Vec<Load>,
+    /// Load of each node that moves cannot change, by [`crate::model::NodeIndex`].
+    pub base_load: Vec<Load>,
+    /// What each node can carry.
+    pub capacity: Capacity,
+    /// The settings that apply.
+    pub settings: DimensionSettings,
+    /// How far the loads can be trusted; lower makes moves dearer.
+    pub confidence: Ratio,
+}
+
+/// What the loads of a dimension count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadUnit {
+    /// Bytes.
+    Bytes,
+    /// Rows.
+    Rows,
+}
+
+impl LoadUnit {
+    /// A load as people write it.
+    pub fn display(self, load: Load) -> String {
+        match self {
+            LoadUnit::Bytes => crate::units::Bytes(load.0).to_string(),
+            LoadUnit::Rows => format!("{} rows", load.0),
+        }
+    }
+}
+
+/// Over what a dimension is to be even.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All load of a node.
+    Node,
+    /// One collection's load per node.
+    NodeInGroup(CollectionIndex),
+}
+
+/// What each node can carry, by [`crate::model::NodeIndex`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capacity {
+    /// In the dimension's own unit: there is such a thing as utilisation.
+    Physical(Vec<Load>),
+    /// Only relative weights for the fair share: no utilisation, and `matters_above` does not apply.
+    Weights(Vec<Load>),
+}
+
+impl Capacity {
+    /// The amounts, whatever they mean.
+    pub fn amounts(&self) -> &[Load] {
+        match self {
+            Capacity::Physical(amounts) | Capacity::Weights(amounts) => amounts,
+        }
+    }
+}
+
+/// Something that must or must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Directive {
+    /// The node must not receive anything.
+    NeverDestination {
+        /// The node.
+        node: NodeId,
+    },
+    /// The segment must stay where it is.
+    Pin {
+        /// The segment.
+        segment: SegmentId,
+    },
+}
+
+/// Options of a policy with one dimension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DimensionSettings {
+    /// Whether the policy is in force.
+    pub enabled: bool,
+    /// Pressure (load / fair share) above which a node is overloaded.
+    pub enter: Ratio,
+    /// Pressure down to which an overloaded node is relieved.
+    pub leave: Ratio,
+    /// For how many turns in a row a node must be overloaded before anything moves.
+    pub turns: u32,
+    /// Utilisation below which unevenness is nobody's problem. Ignored where there is no physical capacity.
+    pub matters_above: Ratio,
+    /// Weight beside other dimensions.
+    pub weight: Ratio,
+    /// Whether load that moves cannot change counts.
+    pub base_load: bool,
+}
+
+impl Default for DimensionSettings {
+    fn default() -> Self {
+        DimensionSettings {
+            enabled: true,
+            // 20 % over the fair share is what an operator sees on a graph; less is noise on most clusters.
+            enter: Ratio(1_200_000),
+            // The last few per cent of balance triple the bytes to be moved.
+            leave: Ratio(1_050_000),
+            // A load, a flush or a compaction distorts one or two polls.
+            turns: 3,
+            // Below that a node has room for everything the cluster will bring.
+            matters_above: Ratio(300_000),
+            weight: Ratio::ONE,
+            base_load: true,
+        }
+    }
+}
+
+/// The policies that a configuration asks for, in the order in which they are listed here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicySettings {
+    /// Bytes in memory.
+    pub memory: DimensionSettings,
+    /// Rows, as Milvus itself balances them.
+    pub rows: RowsSettings,
+}
+
+/// Options of the `rows` policy: those of any dimension, but off unless asked for, because Milvus does it itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowsSettings(pub DimensionSettings);
+
+impl Default for RowsSettings {
+    fn default() -> Self {
+        RowsSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
+    }
+}
+
+/// The registry: builds every policy that is switched on. A new policy is a file, a field in
+/// [`PolicySettings`] and a line here.
+pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
+    let PolicySettings { memory, rows } = settings;
+    let mut policies: Vec<Box<dyn Policy>> = Vec::new();
+    if memory.enabled {
+        policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));
+    }
+    if rows.0.enabled {
+        policies.push(Box::new(rows::RowsPolicy::new(rows.0.clone())));
+    }
+    policies
+}
+
+/// Asks every policy and joins the answers.
+pub fn assess_all(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
+    let mut all = Assessment::default();
+    for policy in policies {
+        let Assessment { dimensions, directives } = policy.assess(input);
+        all.dimensions.extend(dimensions);
+        all.directives.extend(directives);
+    }
+    all
+}

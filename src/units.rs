@@ -1,0 +1,269 @@
+//! Ids, amounts and ratios as types, so that a node is never passed for a segment nor a byte for a row.
+//!
+//! Everything here is an integer: sums are the same in every order and on every machine, which is what lets
+//! two runs over the same input agree to the last bit.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Declares an id: a 64-bit number of Milvus' that orders, prints and travels through JSON as a string
+/// (Milvus ids exceed 2^53, which JSON numbers lose in many readers).
+macro_rules! milvus_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map($name)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map($name).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+milvus_id! {
+    /// A query node. It is the id of a *session*: a restarted node comes back under another one, so whatever
+    /// must survive a restart is remembered by address.
+    NodeId
+}
+milvus_id! {
+    /// A segment. Compaction replaces it by another with a new id.
+    SegmentId
+}
+milvus_id! {
+    /// A collection; unique over all databases.
+    CollectionId
+}
+milvus_id! {
+    /// One of the copies of a loaded collection.
+    ReplicaId
+}
+milvus_id! {
+    /// A partition of a collection.
+    PartitionId
+}
+
+/// An amount of memory or disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// No bytes.
+    pub const ZERO: Bytes = Bytes(0);
+
+    /// The sum, or the largest amount there is.
+    pub fn saturating_add(self, other: Bytes) -> Bytes {
+        Bytes(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or nothing.
+    pub fn saturating_sub(self, other: Bytes) -> Bytes {
+        Bytes(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&bytesize::ByteSize::b(self.0).display().iec().to_string())
+    }
+}
+
+impl std::iter::Sum for Bytes {
+    fn sum<I: Iterator<Item = Bytes>>(amounts: I) -> Bytes {
+        amounts.fold(Bytes::ZERO, Bytes::saturating_add)
+    }
+}
+
+/// A number of entities (Milvus calls them rows or entities).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rows(pub u64);
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An amount of load in the unit of its dimension (bytes, rows, millicores …): whole units, no fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Load(pub u64);
+
+impl Load {
+    /// No load.
+    pub const ZERO: Load = Load(0);
+
+    /// The sum, or the largest load there is.
+    pub fn saturating_add(self, other: Load) -> Load {
+        Load(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or none.
+    pub fn saturating_sub(self, other: Load) -> Load {
+        Load(self.0.saturating_sub(other.0))
+    }
+}
+
+impl std::iter::Sum for Load {
+    fn sum<I: Iterator<Item = Load>>(loads: I) -> Load {
+        loads.fold(Load::ZERO, Load::saturating_add)
+    }
+}
+
+/// A ratio in millionths: a pressure of 1.20 is 1,200,000, a utilisation of 80 % is 800,000.
+///
+/// In files and in JSON it is the decimal number (`1.2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ratio(pub u64);
+
+/// One, in millionths.
+const ONE_IN_MILLIONTHS: u64 = 1_000_000;
+
+impl Ratio {
+    /// Nothing.
+    pub const ZERO: Ratio = Ratio(0);
+    /// The whole, or "exactly its fair share".
+    pub const ONE: Ratio = Ratio(ONE_IN_MILLIONTHS);
+    /// More than can be expressed: something divided by nothing.
+    pub const MAX: Ratio = Ratio(u64::MAX);
+
+    /// `numerator / denominator`, rounded down. Nothing divided by nothing is zero; something divided by
+    /// nothing is [`Ratio::MAX`].
+    pub fn of(numerator: u64, denominator: u64) -> Ratio {
+        if denominator == 0 {
+            return if numerator == 0 { Ratio::ZERO } else { Ratio::MAX };
+        }
+        let millionths = u128::from(numerator) * u128::from(ONE_IN_MILLIONTHS) / u128::from(denominator);
+        Ratio(u64::try_from(millionths).unwrap_or(u64::MAX))
+    }
+
+    /// The nearest ratio to a decimal number, or nothing when it is negative, infinite or not a number.
+    pub fn from_decimal(decimal: f64) -> Option<Ratio> {
+        // 2^63 millionths is far beyond any ratio that means something and safely inside u64.
+        let millionths = (decimal * 1e6).round();
+        let fits = decimal.is_finite() && (0.0..9.2e18).contains(&millionths);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        fits.then_some(Ratio(millionths as u64))
+    }
+
+    /// The decimal number: 1.2 for 1,200,000 millionths.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn decimal(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// This share of an amount, rounded down: 80 % of 1,000 is 800.
+    pub fn share_of(self, amount: u64) -> u64 {
+        let share = u128::from(amount) * u128::from(self.0) / u128::from(ONE_IN_MILLIONTHS);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// "34 %": for utilisations and shares. Pressures print as the plain ratio.
+    pub fn percent(self) -> String {
+        format!("{:.0} %", self.decimal() * 100.0)
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Ratio::MAX {
+            return f.pad("∞");
+        }
+        f.pad(&format!("{:.2}", self.decimal()))
+    }
+}
+
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.decimal())
+    }
+}
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let decimal = f64::deserialize(deserializer)?;
+        Ratio::from_decimal(decimal).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{decimal} is not a ratio: write a number of at least 0, such as 1.2"
+            ))
+        })
+    }
+}
+
+/// Both readings of the clock, taken once a turn: wall time for people and files, monotonic time (since the
+/// process started) for every duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment {
+    /// What the calendar says.
+    pub wall: jiff::Timestamp,
+    /// How long this process has been running; never goes back.
+    pub monotonic: std::time::Duration,
+}
+
+impl Moment {
+    /// How long ago `earlier` was, by the monotonic clock; zero when it lies ahead.
+    pub fn since(&self, earlier: Moment) -> std::time::Duration {
+        self.monotonic.saturating_sub(earlier.monotonic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_of_zero_have_a_meaning() {
+        assert_eq!(Ratio::of(0, 0), Ratio::ZERO);
+        assert_eq!(Ratio::of(5, 0), Ratio::MAX);
+        assert_eq!(Ratio::of(u64::MAX, 1), Ratio::MAX);
+        assert_eq!(Ratio::of(6, 5).to_string(), "1.20");
+    }
+
+    #[test]
+    fn nonsense_is_no_ratio() {
+        for nonsense in [f64::NAN, f64::INFINITY, -0.1, 1e300] {
+            assert_eq!(Ratio::from_decimal(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(Ratio::from_decimal(1.2), Some(Ratio(1_200_000)));
+    }
+
+    #[test]
+    fn a_share_of_the_largest_amount_does_not_overflow() {
+        assert_eq!(Ratio::ONE.share_of(u64::MAX), u64::MAX);
+        assert_eq!(Ratio(2_000_000).share_of(u64::MAX), u64::MAX);
+        assert_eq!(Ratio(800_000).share_of(1_000), 800);
+    }
+
+    #[test]
+    fn ids_are_strings_in_json_and_keep_every_digit() {
+        let id = SegmentId(9_007_199_254_740_993);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, "\"9007199254740993\"");
+        assert_eq!(serde_json::from_str::<SegmentId>(&json).unwrap(), id);
+    }
+}
