@@ -45,6 +45,8 @@ struct Shared {
     rpc: MilvusServiceClient<Channel>,
     target: Arc<Target>,
     headers: MetadataMap,
+    database: String,
+    concurrency: usize,
     reading: Semaphore,
     request_timeout: Duration,
     max_response: Bytes,
@@ -58,13 +60,16 @@ impl MilvusClient {
         }
         let limit = usize::try_from(settings.max_response.0).unwrap_or(usize::MAX);
         let channel = settings.transport()?.connect_lazy();
+        let concurrency = settings.concurrency.min(Semaphore::MAX_PERMITS);
         let target = Target { connection: connection.to_owned(), endpoint: settings.shown_endpoint() };
         Ok(MilvusClient {
             shared: Arc::new(Shared {
                 rpc: MilvusServiceClient::new(channel).max_decoding_message_size(limit),
                 target: Arc::new(target),
                 headers: headers(settings)?,
-                reading: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
+                database: settings.database.clone(),
+                concurrency,
+                reading: Semaphore::new(concurrency),
                 request_timeout: settings.request_timeout,
                 max_response: settings.max_response,
             }),
@@ -74,6 +79,16 @@ impl MilvusClient {
     /// Whom it talks to.
     pub fn target(&self) -> &Target {
         &self.shared.target
+    }
+
+    /// How many reading calls run at a time.
+    pub fn concurrency(&self) -> usize {
+        self.shared.concurrency
+    }
+
+    /// The database that is meant where a call names none; empty for the server's own default.
+    pub fn default_database(&self) -> &str {
+        &self.shared.database
     }
 
     /// Names of the databases that the user can see. Before 2.2.9 there is no such call.
@@ -285,8 +300,8 @@ impl MilvusClient {
                 Err(_) => return Err(self.error(call, Failure::Deadline { after: limit })),
             },
         };
-        let answer = answer
-            .map_err(|status| self.error(call, classify::failure(&status, shared.max_response)))?;
+        let answer =
+            answer.map_err(|status| self.error(call, classify::failure(&status, shared.max_response)))?;
         let answer = answer.into_inner();
         match answer.refusal() {
             Some(refusal) => Err(self.error(call, Failure::Refused(refusal))),
