@@ -51,6 +51,8 @@ pub enum Reason {
         /// Within which time.
         within: Duration,
     },
+    /// Nodes of different versions: an upgrade is under way.
+    MixedVersions,
     /// The collection is loading or could not be read whole.
     CollectionUnready {
         /// Which.
@@ -174,6 +176,7 @@ impl Reason {
             Reason::NodesUnread { .. } => "nodes_unread",
             Reason::Stopping => "stopping",
             Reason::ForeignMover { .. } => "foreign_mover",
+            Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
@@ -232,6 +235,7 @@ impl fmt::Display for Reason {
                 "somebody else moved {moves} segments here within {} (is Milvus' own balancer on?)",
                 spoken(within)
             ),
+            Reason::MixedVersions => f.write_str("its nodes run different versions: an upgrade is under way"),
             Reason::CollectionUnready { collection } => {
                 write!(f, "collection {collection} is not fully loaded or could not be read whole")
             }
