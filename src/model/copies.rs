@@ -7,6 +7,10 @@ use super::snapshot::{BytesSource, Held, Node, NodeIndex, Replica, ReplicaIndex,
 use crate::observe::observation::{CollectionReport, SegmentLevel, SegmentReport};
 use crate::units::{Bytes, Rows, SegmentId};
 
+/// The most rows that a segment is believed to have; real ones have a few million. Sums of larger figures could
+/// overflow.
+const MOST_ROWS: Rows = Rows(1 << 40);
+
 /// One row before it goes into the columns.
 struct CopyRow {
     segment: SegmentId,
@@ -103,8 +107,8 @@ fn place_segment(
             segment: segment.id,
             replica: *replica,
             node: *node,
-            rows: segment.rows,
-            bytes: place.row_bytes.of_rows(segment.rows.0),
+            rows: segment.rows.min(MOST_ROWS),
+            bytes: place.row_bytes.of_rows(segment.rows.min(MOST_ROWS).0),
             held: why_held(segment, *standing, on_two_nodes, place.unready),
         });
     }

@@ -40,12 +40,19 @@ impl RowBytes {
     /// Bytes of a segment with this many rows.
     pub fn of_rows(self, rows: u64) -> Bytes {
         let bytes = u128::from(rows) * u128::from(self.bytes) / u128::from(self.rows.max(1));
-        Bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
+        Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)).min(LARGEST_SEGMENT)
     }
 }
 
 /// Assumed for a row when neither nodes nor schema tell: a 256-dimensional vector of 32-bit floats.
 const GUESSED_ROW_BYTES: u64 = 1024;
+
+/// The most memory that a node is believed to have: 1 PiB. Larger figures are nonsense, and sums of nonsense
+/// overflow.
+const LARGEST_NODE: Bytes = Bytes(1 << 50);
+
+/// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
+const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 
 /// One step of the model: the state after this observation, and the cluster as it shows it.
 ///
@@ -152,15 +159,20 @@ fn build_nodes(
                 hostname: hostnames.get(id).map(|name| (*name).to_owned()),
                 standing: *standing,
                 // Milvus reports what it could not measure as 0.
-                memory_capacity: report.and_then(|report| report.memory_capacity).filter(|bytes| bytes.0 > 0),
-                memory_used: report.and_then(|report| report.memory_used),
-                growing: report.and_then(|report| report.growing),
+                memory_capacity: believable(report.and_then(|report| report.memory_capacity))
+                    .filter(|bytes| bytes.0 > 0),
+                memory_used: believable(report.and_then(|report| report.memory_used)),
+                growing: believable(report.and_then(|report| report.growing)),
                 version: report.map(|report| report.version.clone()).unwrap_or_default(),
                 delegated_channels: led_channels.get(id).copied().unwrap_or(0),
                 component: None,
             }
         })
         .collect()
+}
+
+fn believable(reported: Option<Bytes>) -> Option<Bytes> {
+    reported.map(|bytes| bytes.min(LARGEST_NODE))
 }
 
 fn build_replicas(

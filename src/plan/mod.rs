@@ -8,7 +8,7 @@ pub mod planner;
 mod search;
 
 pub use fair_share::Placement;
-pub use finding::{DimensionView, Finding, FindingState, find_overloads};
+pub use finding::{DimensionView, Finding, FindingState, find_overloads, settle_history};
 pub use planner::plan;
 
 use serde::{Deserialize, Serialize};
