@@ -65,6 +65,13 @@ pub enum Reason {
         /// What it is instead.
         standing: Standing,
     },
+    /// A move from or to the node has just landed, and its figures lag behind.
+    Settling {
+        /// Which.
+        node: NodeId,
+        /// For how much longer.
+        remaining: Duration,
+    },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
         /// Which.
@@ -179,6 +186,7 @@ impl Reason {
             Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
+            Reason::Settling { .. } => "settling",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -240,6 +248,13 @@ impl fmt::Display for Reason {
                 write!(f, "collection {collection} is not fully loaded or could not be read whole")
             }
             Reason::NodeUnfit { node, standing } => write!(f, "node {node} is {standing}"),
+            Reason::Settling { node, remaining } => {
+                write!(
+                    f,
+                    "a move from or to node {node} has just landed; its figures settle for another {}",
+                    spoken(remaining)
+                )
+            }
             Reason::CapacityUnknown { node } => write!(f, "the memory capacity of node {node} is not known"),
             Reason::NoHeadroom { node, needed, room } => {
                 write!(

@@ -6,6 +6,7 @@ mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
+mod settling;
 mod standing;
 mod visibility;
 
@@ -28,6 +29,10 @@ pub struct GateSettings {
     /// How old what was seen of a collection may be.
     #[serde(with = "crate::config::duration")]
     pub max_age: Duration,
+    /// How long nodes rest after a move between them has landed: memory figures lag behind by seconds. Zero
+    /// switches it off.
+    #[serde(with = "crate::config::duration")]
+    pub settle_time: Duration,
     /// Share of a destination's memory that may be used with all copies resident.
     pub destination_memory: Ratio,
     /// How long a moved segment stays, and how long it may not return to the node that it left; doubles with
@@ -46,6 +51,8 @@ impl Default for GateSettings {
         GateSettings {
             // Segment ids of a busy cluster change every ten seconds or so; a minute-old plan is partly stale.
             max_age: Duration::from_secs(60),
+            // GetMetrics is cached for 5 s, and allocators give back what was released within about that again.
+            settle_time: Duration::from_secs(15),
             // Milvus' own guard refuses loads at 90 %; searches and growing data need the difference.
             destination_memory: Ratio(800_000),
             // A node's caches and its users need that long to show what a move did.
@@ -142,6 +149,7 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     standing::restrict(input, &mut restrictions);
     foreign::restrict(input, &mut restrictions);
     cool_down::restrict(input, &mut restrictions);
+    settling::restrict(input, &mut restrictions);
     headroom::restrict(input, &mut restrictions);
     follow(directives, &mut restrictions);
     restrictions

@@ -8,8 +8,13 @@ use super::copies::collect_copies;
 use super::doubt::{Doubt, DoubtKind, Subject};
 use super::foreign::{MovingFrom, find_foreign_moves};
 use super::history::{History, KnownMove};
-use super::snapshot::{BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, Snapshot};
+use jiff::Timestamp;
+
+use super::snapshot::{
+    BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
+};
 use super::standing::{Standings, judge_nodes};
+use super::unexplained::UnexplainedMemory;
 use super::visibility::find_hidden;
 use crate::observe::observation::{CollectionReport, NodeReport, Observation};
 use crate::units::{Bytes, CollectionId, NodeId};
@@ -25,6 +30,8 @@ pub struct ModelState {
     pub reported_row_bytes: BTreeMap<CollectionId, RowBytes>,
     /// Where segments come from that two nodes hold at the moment.
     pub moving_from: MovingFrom,
+    /// Memory that segments do not explain, by node.
+    pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
 }
 
 /// Bytes per row as a fraction, so that nothing is lost by rounding.
@@ -58,7 +65,8 @@ const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 ///
 /// `known` are the moves that this program made, also by hand, in the last turns: they are not foreign.
 pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -> (ModelState, Snapshot) {
-    let ModelState { mut history, previous, mut reported_row_bytes, mut moving_from } = state;
+    let ModelState { mut history, previous, mut reported_row_bytes, mut moving_from, mut unexplained } =
+        state;
     let mut doubts = doubts_of_reading(observation);
 
     let mut collection_reports: Vec<&CollectionReport> = observation.collections.iter().collect();
@@ -77,6 +85,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let row_bytes = bytes_per_row(observation, &collection_reports, &mut reported_row_bytes);
     let collections = build_collections(&collection_reports, &row_bytes, &mut doubts);
     let copies = collect_copies(&collection_reports, &nodes, &replicas, &row_bytes, &mut doubts);
+    explain_memory(&mut nodes, &copies, observation.started_at, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
     doubts.sort();
     doubts.dedup();
@@ -94,7 +103,16 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(previous, &snapshot, known, &mut moving_from));
     }
-    (ModelState { history, previous: Some(snapshot.clone()), reported_row_bytes, moving_from }, snapshot)
+    (
+        ModelState {
+            history,
+            previous: Some(snapshot.clone()),
+            reported_row_bytes,
+            moving_from,
+            unexplained,
+        },
+        snapshot,
+    )
 }
 
 /// What could not be read, as doubts about exactly that.
@@ -163,12 +181,36 @@ fn build_nodes(
                     .filter(|bytes| bytes.0 > 0),
                 memory_used: believable(report.and_then(|report| report.memory_used)),
                 growing: believable(report.and_then(|report| report.growing)),
+                unexplained_memory: None,
                 version: report.map(|report| report.version.clone()).unwrap_or_default(),
                 delegated_channels: led_channels.get(id).copied().unwrap_or(0),
                 component: None,
             }
         })
         .collect()
+}
+
+/// Works out what of each node's memory its segments do not explain.
+fn explain_memory(
+    nodes: &mut [Node],
+    copies: &SegmentCopies,
+    at: Timestamp,
+    remembered: &mut BTreeMap<NodeId, UnexplainedMemory>,
+) {
+    let mut explained = vec![Bytes::ZERO; nodes.len()];
+    for copy in copies.indices() {
+        let node = copies.node[copy.at()].at();
+        explained[node] = explained[node].saturating_add(copies.bytes[copy.at()]);
+    }
+    for (position, node) in nodes.iter_mut().enumerate() {
+        if let Some(used) = node.memory_used {
+            let reading = used.saturating_sub(explained[position]);
+            let memory = remembered.entry(node.id).or_insert(UnexplainedMemory::new(reading, at));
+            memory.record(reading, at);
+        }
+        node.unexplained_memory = remembered.get(&node.id).map(UnexplainedMemory::lowest);
+    }
+    remembered.retain(|id, _| nodes.binary_search_by_key(id, |node| node.id).is_ok());
 }
 
 fn believable(reported: Option<Bytes>) -> Option<Bytes> {

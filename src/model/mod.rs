@@ -10,6 +10,7 @@ pub mod history;
 pub mod input;
 pub mod snapshot;
 mod standing;
+mod unexplained;
 mod visibility;
 
 pub use doubt::{Doubt, DoubtKind, Subject};

@@ -92,6 +92,8 @@ pub struct Node {
     pub memory_used: Option<Bytes>,
     /// Bytes of growing segments.
     pub growing: Option<Bytes>,
+    /// Memory in use that the listed segments do not explain, the lowest of the last while.
+    pub unexplained_memory: Option<Bytes>,
     /// Its build version; empty when unknown.
     pub version: String,
     /// Channels it leads, over all replicas.

@@ -2,7 +2,7 @@
 //! beyond its sealed segments (growing data, delegator, the process itself) is base load: moves cannot change it.
 
 use super::{Assessment, Capacity, Dimension, DimensionSettings, LoadUnit, Policy, Scope};
-use crate::model::{BytesSource, PlanningInput, Snapshot};
+use crate::model::{BytesSource, Node, PlanningInput, Snapshot};
 use crate::units::{Load, Ratio};
 
 /// Keeps bytes in memory even.
@@ -44,22 +44,12 @@ fn no_load(snapshot: &Snapshot) -> Vec<Load> {
     vec![Load::ZERO; snapshot.nodes.len()]
 }
 
-/// Memory in use that the listed segments do not explain. Where a node does not tell its memory, its growing data.
+/// Memory in use that the listed segments do not explain, and at least the growing data.
 fn base_load(snapshot: &Snapshot) -> Vec<Load> {
-    let mut explained = no_load(snapshot);
-    for copy in snapshot.copies.indices() {
-        let node = snapshot.copies.node[copy.at()].at();
-        explained[node] = explained[node].saturating_add(Load(snapshot.copies.bytes[copy.at()].0));
-    }
-    let mut base = no_load(snapshot);
-    for (position, node) in snapshot.nodes.iter().enumerate() {
-        let growing = Load(node.growing.unwrap_or_default().0);
-        base[position] = match node.memory_used {
-            Some(used) => Load(used.0).saturating_sub(explained[position]).max(growing),
-            None => growing,
-        };
-    }
-    base
+    let base = |node: &Node| {
+        Load(node.unexplained_memory.unwrap_or_default().max(node.growing.unwrap_or_default()).0)
+    };
+    snapshot.nodes.iter().map(base).collect()
 }
 
 /// Bytes that were guessed are not worth moving production data for at full price.

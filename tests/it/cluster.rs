@@ -127,6 +127,7 @@ pub fn segment(id: i64, node: NodeId) -> SegmentReport {
 pub fn lifted_gates() -> GateSettings {
     GateSettings {
         cool_down: Duration::ZERO,
+        settle_time: Duration::ZERO,
         foreign: ForeignSettings { moves: 0, ..ForeignSettings::default() },
         ..GateSettings::default()
     }

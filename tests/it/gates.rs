@@ -210,6 +210,37 @@ fn a_segment_does_not_return_to_the_address_that_it_left_even_under_a_new_node_i
     assert!(matches!(decision.plan.proof.left_alone[0].reason, Reason::CoolingDown { .. }));
 }
 
+#[test]
+fn nodes_rest_after_a_move_between_them_has_landed() {
+    let gates = GateSettings { settle_time: Duration::from_secs(15), ..lifted_gates() };
+    let own = || OwnMoves { departures: vec![departure(9999, 1, 2, 0)], ..OwnMoves::default() };
+    let resting = decide_at(&uneven(), gates.clone(), own(), 14);
+    assert_eq!(resting.verdict.admitted, Vec::<usize>::new());
+    let reason = Reason::Settling { node: NodeId(1), remaining: Duration::from_secs(1) };
+    assert!(
+        resting.verdict.refusals.iter().any(|refusal| refusal.reason == reason),
+        "{:?}",
+        resting.verdict.refusals
+    );
+    assert_eq!(decide_at(&uneven(), gates, own(), 15).verdict.admitted.len(), 8);
+}
+
+#[test]
+fn memory_that_an_allocator_keeps_does_not_drain_its_node() {
+    // Node 1 gives up half of its segments and its resident memory stays as high as before.
+    let mut observation = cluster(2);
+    add_collection(&mut observation, 7, &[&[(1, 20), (2, 0)]]);
+    observation.nodes[0].memory_used = Some(Bytes(210_000));
+    observation.nodes[1].memory_used = Some(Bytes(10_000));
+    let mut thinking = Thinking::new(&memory_at_once(), PlanSettings::default(), lifted_gates());
+    let first = thinking.turn(&observation, OwnMoves::default(), moment(0));
+    assert_eq!(first.verdict.admitted.len(), 9, "the tenth would gain less than it costs");
+    apply(&mut observation, &first);
+    observation.nodes[1].memory_used = Some(Bytes(110_000));
+    let second = thinking.turn(&observation, OwnMoves::default(), moment(1));
+    assert_eq!(second.plan.steps, []);
+}
+
 /// Folds turns in which somebody moves the given segments one by one from node 1 to node 2.
 fn turns_with_moves(segments: &[i64], known: &[KnownMove]) -> Decision {
     let gates = GateSettings { cool_down: Duration::ZERO, ..GateSettings::default() };

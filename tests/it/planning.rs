@@ -83,7 +83,11 @@ fn base_load_is_worked_around_and_its_part_is_told() {
     add_collection(&mut observation, 7, &[&[(1, 6), (2, 2)]]);
     let decision = decide(&observation, &memory_at_once());
     apply(&mut observation, &decision);
-    assert_eq!(counts(&observation, 2), [1, 7], "for the last 5 % of pressure a quarter of a fair share is too dear");
+    assert_eq!(
+        counts(&observation, 2),
+        [1, 7],
+        "for the last 5 % of pressure a quarter of a fair share is too dear"
+    );
     assert_eq!(decision.plan.proof.left_alone[0].reason, Reason::NotWorthItsPrice);
     let finding = decision.findings.iter().find(|finding| finding.node == NodeId(1)).unwrap();
     assert_eq!((finding.load.0, finding.fair.0, finding.immovable.0), (160_000, 100_000, 100_000));
