@@ -73,19 +73,24 @@ impl NodeLoads {
     }
 }
 
+/// Capacities are shared out with this many bits: products with any sum of loads then fit 128 bits.
+const CAPACITY_BITS: u32 = 48;
+
 /// Finds the level to which the component's load fills its capacities. A node whose base load alone is above the
 /// level keeps it as its share; the others divide the rest.
 fn share_out(nodes: &[NodeIndex], dimension: &Dimension, load: &[Load], fair: &mut [Option<Load>]) {
     let capacity = dimension.capacity.amounts();
-    let mut sharing: Vec<NodeIndex> =
-        nodes.iter().copied().filter(|node| capacity[node.at()] > Load::ZERO).collect();
+    let largest = nodes.iter().map(|node| capacity[node.at()].0).max().unwrap_or(0);
+    let shift = (u64::BITS - largest.leading_zeros()).saturating_sub(CAPACITY_BITS);
+    let weight = |node: &NodeIndex| u128::from(capacity[node.at()].0 >> shift);
+    let mut sharing: Vec<NodeIndex> = nodes.iter().copied().filter(|node| weight(node) > 0).collect();
     let mut to_share: u128 = sharing.iter().map(|node| u128::from(load[node.at()].0)).sum();
     loop {
-        let total_capacity: u128 = sharing.iter().map(|node| u128::from(capacity[node.at()].0)).sum();
+        let total_capacity: u128 = sharing.iter().map(weight).sum();
         if total_capacity == 0 {
             return;
         }
-        let share = |node: &NodeIndex| to_share * u128::from(capacity[node.at()].0) / total_capacity;
+        let share = |node: &NodeIndex| to_share * weight(node) / total_capacity;
         let (flooded, dry): (Vec<NodeIndex>, Vec<NodeIndex>) =
             sharing.iter().partition(|node| u128::from(dimension.base_load[node.at()].0) > share(node));
         if flooded.is_empty() {
