@@ -1,6 +1,8 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 pub mod observation;
+mod row_size;
+mod system_info;
 
 use std::future::Future;
 use std::pin::Pin;
