@@ -1,6 +1,9 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 pub mod observation;
+mod settings;
+
+pub use settings::NodeMetricsSettings;
 
 use std::future::Future;
 use std::pin::Pin;
