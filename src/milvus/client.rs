@@ -64,7 +64,7 @@ impl MilvusClient {
                 rpc: MilvusServiceClient::new(channel).max_decoding_message_size(limit),
                 target: Arc::new(target),
                 headers: headers(settings)?,
-                reading: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
+                reading: Semaphore::new(settings.concurrency as usize),
                 request_timeout: settings.request_timeout,
                 max_response: settings.max_response,
             }),
@@ -285,8 +285,8 @@ impl MilvusClient {
                 Err(_) => return Err(self.error(call, Failure::Deadline { after: limit })),
             },
         };
-        let answer = answer
-            .map_err(|status| self.error(call, classify::failure(&status, shared.max_response)))?;
+        let answer =
+            answer.map_err(|status| self.error(call, classify::failure(&status, shared.max_response)))?;
         let answer = answer.into_inner();
         match answer.refusal() {
             Some(refusal) => Err(self.error(call, Failure::Refused(refusal))),
@@ -313,8 +313,8 @@ fn headers(settings: &ConnectionSettings) -> Result<MetadataMap, SettingsError> 
         value.set_sensitive(true);
         headers.insert("authorization", value);
     }
-    if !settings.database.is_empty() {
-        headers.insert("dbname", header(&settings.database, &settings.database)?);
+    if let Some(database) = &settings.database {
+        headers.insert("dbname", header(database, database)?);
     }
     Ok(headers)
 }

@@ -26,16 +26,20 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ConnectionSettings {
     /// `http://host:port`, `https://host:port` or `host:port`; the port is 19530 when it is left out.
     pub endpoint: String,
-    /// User name; empty where Milvus asks for none.
-    pub user: String,
+    /// User name, where Milvus asks for one.
+    pub user: Option<String>,
     /// Password of the user.
     #[serde(serialize_with = "masked")]
-    pub password: SecretString,
+    pub password: Option<SecretString>,
+    /// A file that holds the password.
+    pub password_file: Option<PathBuf>,
     /// API key, instead of user and password.
     #[serde(serialize_with = "masked")]
-    pub token: SecretString,
-    /// Database for calls that name none; empty for the server's default.
-    pub database: String,
+    pub token: Option<SecretString>,
+    /// A file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// Database for calls that name none, instead of the server's default.
+    pub database: Option<String>,
     /// Certificates, for `https://`.
     pub tls: TlsSettings,
     /// How long a connection may take to open.
@@ -45,7 +49,7 @@ pub struct ConnectionSettings {
     #[serde(with = "crate::config::duration")]
     pub request_timeout: Duration,
     /// Reading calls at a time.
-    pub concurrency: usize,
+    pub concurrency: u32,
     /// The largest answer that is read.
     pub max_response: Bytes,
 }
@@ -53,11 +57,13 @@ pub struct ConnectionSettings {
 impl Default for ConnectionSettings {
     fn default() -> Self {
         ConnectionSettings {
-            endpoint: "http://localhost:19530".to_owned(),
-            user: String::new(),
-            password: SecretString::default(),
-            token: SecretString::default(),
-            database: String::new(),
+            endpoint: "http://127.0.0.1:19530".to_owned(),
+            user: None,
+            password: None,
+            password_file: None,
+            token: None,
+            token_file: None,
+            database: None,
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
@@ -151,11 +157,11 @@ impl ConnectionSettings {
                 "tls is configured, but the endpoint is not encrypted: write https://, or remove tls";
             problems.push(SettingsError::Contradiction { problem });
         }
-        if !self.token.expose_secret().is_empty() && !self.user.is_empty() {
+        if self.token.is_some() && self.user.is_some() {
             let problem = "both user and token are set: keep the one that this Milvus knows";
             problems.push(SettingsError::Contradiction { problem });
         }
-        if self.user.is_empty() && !self.password.expose_secret().is_empty() {
+        if self.user.is_none() && self.password.is_some() {
             let problem = "a password is set, but no user: set user too";
             problems.push(SettingsError::Contradiction { problem });
         }
@@ -174,8 +180,8 @@ impl ConnectionSettings {
                 problems.push(SettingsError::Zero { key });
             }
         }
-        if !is_header_text(&self.database) {
-            problems.push(SettingsError::Database { database: self.database.clone() });
+        if let Some(database) = self.database.as_ref().filter(|database| !is_header_text(database)) {
+            problems.push(SettingsError::Database { database: database.clone() });
         }
         if encrypted && let Err(problem) = self.transport() {
             problems.push(problem);
@@ -238,14 +244,12 @@ impl ConnectionSettings {
 
     /// What Milvus expects in `authorization`, before base64: `user:password`, or the token; nothing without.
     pub(super) fn credentials(&self) -> Option<SecretString> {
-        let token = self.token.expose_secret();
-        if !token.is_empty() {
-            return Some(SecretString::from(token));
+        if let Some(token) = &self.token {
+            return Some(token.clone());
         }
-        if self.user.is_empty() {
-            return None;
-        }
-        Some(SecretString::from(format!("{}:{}", self.user, self.password.expose_secret())))
+        let user = self.user.as_ref()?;
+        let password = self.password.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+        Some(SecretString::from(format!("{user}:{password}")))
     }
 }
 
@@ -277,8 +281,8 @@ fn is_header_text(text: &str) -> bool {
 }
 
 /// Secrets are printed as three stars, so that a configuration can be shown.
-fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "***" })
+fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "***").serialize(serializer)
 }
 
 #[cfg(test)]
@@ -333,11 +337,11 @@ mod tests {
     #[test]
     fn all_problems_are_named_at_once() {
         let settings = ConnectionSettings {
-            user: "root".to_owned(),
-            token: SecretString::from("key"),
+            user: Some("root".to_owned()),
+            token: Some(SecretString::from("key")),
             concurrency: 0,
             request_timeout: Duration::ZERO,
-            database: "two words".to_owned(),
+            database: Some("two words".to_owned()),
             tls: TlsSettings { key_file: Some("k.pem".into()), ..TlsSettings::default() },
             ..ConnectionSettings::default()
         };
@@ -364,8 +368,8 @@ mod tests {
     #[test]
     fn secrets_are_never_printed() {
         let settings = ConnectionSettings {
-            password: SecretString::from("hunter2"),
-            token: SecretString::from("hunter3"),
+            password: Some(SecretString::from("hunter2")),
+            token: Some(SecretString::from("hunter3")),
             ..ConnectionSettings::default()
         };
         let printed = format!("{settings:?} {}", serde_json::to_string(&settings).unwrap());

@@ -2,7 +2,10 @@
 
 pub mod observation;
 mod row_size;
+mod settings;
 mod system_info;
+
+pub use settings::NodeMetricsSettings;
 
 use std::future::Future;
 use std::pin::Pin;
