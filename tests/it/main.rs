@@ -1,1 +1,6 @@
-fn main() {}
+//! Everything that needs nothing but this package: one binary, one module for each theme.
+
+mod cluster;
+mod folding;
+mod gates;
+mod planning;
