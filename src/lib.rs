@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod execute;
 pub mod gate;
+pub mod journal;
 pub mod milvus;
 pub mod model;
 pub mod observe;

@@ -1,7 +1,9 @@
 //! Execute: every move is an operation with a life of its own. Calls are grouped and limited, always name their
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
+pub mod executor;
 pub mod operation;
+pub mod sight;
 
 use std::time::Duration;
 

@@ -33,3 +33,12 @@ pub enum MilvusError {
         after: Duration,
     },
 }
+
+impl MilvusError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            MilvusError::Deadline { .. } => Remedy::OutcomeUnknown,
+        }
+    }
+}
