@@ -2,8 +2,16 @@
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
 pub mod executor;
+mod follow;
+mod ledger;
+pub mod limits;
 pub mod operation;
+mod queue;
+mod sending;
+pub mod shared_rereads;
 pub mod sight;
+
+pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 
 use std::time::Duration;
 

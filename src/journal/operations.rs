@@ -39,10 +39,13 @@ impl Journal {
     }
 
     /// Records where these operations stand now. A landing is never taken back: another process may have seen
-    /// it first.
+    /// it first. Without operations it still writes, to show whether that is possible.
     pub async fn save(&self, operations: Vec<Operation>) -> Result<(), JournalError> {
         self.run("record the outcome", move |connection| {
             let transaction = connection.transaction()?;
+            if operations.is_empty() {
+                touch(&transaction)?;
+            }
             for operation in &operations {
                 update_operation(&transaction, operation)?;
             }
@@ -136,6 +139,12 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
     }
     transaction.commit()?;
     Ok(operations)
+}
+
+/// Writes the format over itself, which dirties the first page.
+fn touch(connection: &Connection) -> rusqlite::Result<()> {
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", format)
 }
 
 fn update_operation(connection: &Connection, operation: &Operation) -> rusqlite::Result<()> {
