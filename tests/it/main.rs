@@ -5,4 +5,5 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod milvus_client;
+mod milvus_observer;
 mod planning;
