@@ -67,6 +67,15 @@ pub(super) struct RunningCall {
     pub(super) settled: CancellationToken,
 }
 
+/// What happened since somebody last asked; counted once, by the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happenings {
+    /// Operations that ended.
+    pub ended: Vec<Operation>,
+    /// Calls that were answered or given up: `None` for success, else what to do about the failure.
+    pub answers: Vec<Option<Remedy>>,
+}
+
 /// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
 pub struct Executor {
     pub(super) settings: ExecuteSettings,
@@ -90,6 +99,7 @@ pub struct Executor {
     journal_failure: Option<String>,
     journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    happened: Happenings,
 }
 
 impl Executor {
@@ -124,6 +134,7 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            happened: Happenings::default(),
         }
     }
 
@@ -271,6 +282,10 @@ impl Executor {
         if let Event::Failed { remedy, cause } = event {
             tracing::warn!(batch = batch.0, ?remedy, cause, "LoadBalance failed; looking what became of it");
         }
+        self.happened.answers.push(match event {
+            Event::Failed { remedy, .. } => Some(*remedy),
+            _ => None,
+        });
         for id in self.ledger.of_batch(batch) {
             self.apply(id, event, now);
         }
@@ -344,6 +359,7 @@ impl Executor {
             "move {state}"
         );
         self.waves.record_end(*id, state);
+        self.happened.ended.push(change.operation.clone());
         if *origin != self.origin {
             return;
         }
@@ -427,6 +443,11 @@ impl Executor {
     /// One operation, open or ended a short while ago.
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
         self.ledger.get(id)
+    }
+
+    /// What happened since the last time this was asked.
+    pub fn take_happenings(&mut self) -> Happenings {
+        std::mem::take(&mut self.happened)
     }
 
     /// Numbers for metrics.
