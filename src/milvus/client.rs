@@ -45,6 +45,8 @@ struct Shared {
     rpc: MilvusServiceClient<Channel>,
     target: Arc<Target>,
     headers: MetadataMap,
+    database: Option<String>,
+    concurrency: usize,
     reading: Semaphore,
     request_timeout: Duration,
     max_response: Bytes,
@@ -53,18 +55,19 @@ struct Shared {
 impl MilvusClient {
     /// A client for the connection of this name. It does not connect yet; only the settings can fail.
     pub fn new(connection: &str, settings: &ConnectionSettings) -> Result<MilvusClient, SettingsError> {
-        if let Some(problem) = settings.problems().into_iter().next() {
-            return Err(problem);
-        }
         let limit = usize::try_from(settings.max_response.0).unwrap_or(usize::MAX);
         let channel = settings.transport()?.connect_lazy();
+        // Nothing at a time would be never.
+        let concurrency = (settings.concurrency as usize).max(1);
         let target = Target { connection: connection.to_owned(), endpoint: settings.shown_endpoint() };
         Ok(MilvusClient {
             shared: Arc::new(Shared {
                 rpc: MilvusServiceClient::new(channel).max_decoding_message_size(limit),
                 target: Arc::new(target),
                 headers: headers(settings)?,
-                reading: Semaphore::new(settings.concurrency as usize),
+                database: settings.database.clone(),
+                concurrency,
+                reading: Semaphore::new(concurrency),
                 request_timeout: settings.request_timeout,
                 max_response: settings.max_response,
             }),
@@ -74,6 +77,16 @@ impl MilvusClient {
     /// Whom it talks to.
     pub fn target(&self) -> &Target {
         &self.shared.target
+    }
+
+    /// How many reading calls run at a time.
+    pub fn concurrency(&self) -> usize {
+        self.shared.concurrency
+    }
+
+    /// The database that is meant where a call names none, instead of the server's own default.
+    pub fn default_database(&self) -> Option<&str> {
+        self.shared.database.as_deref()
     }
 
     /// Names of the databases that the user can see. Before 2.2.9 there is no such call.

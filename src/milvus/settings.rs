@@ -1,5 +1,4 @@
-//! `[connections.NAME]`: where a Milvus is and how to get in. Whatever can be wrong with it is found here,
-//! before the first call.
+//! `[connections.NAME]`: where a Milvus is and how to get in.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -106,18 +105,6 @@ pub enum SettingsError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Two settings that exclude or need each other.
-    #[error("{problem}")]
-    Contradiction {
-        /// Both, and what to do.
-        problem: &'static str,
-    },
-    /// Nothing would ever be answered.
-    #[error("{key} must be greater than 0")]
-    Zero {
-        /// The setting.
-        key: &'static str,
-    },
     /// A certificate or key that cannot be read.
     #[error("{key}: cannot read {path}: does the file exist, and may this user read it?")]
     File {
@@ -136,7 +123,7 @@ pub enum SettingsError {
         #[source]
         source: tonic::transport::Error,
     },
-    /// Credentials that cannot travel in a header.
+    /// A database that cannot travel in a header.
     #[error(
         "database {database:?} cannot be sent to Milvus: it may only hold letters, digits and underscores"
     )]
@@ -147,50 +134,8 @@ pub enum SettingsError {
 }
 
 impl ConnectionSettings {
-    /// Everything that is wrong with these settings, files included; empty when a client can be made.
-    pub fn problems(&self) -> Vec<SettingsError> {
-        let mut problems = Vec::new();
-        let uri = self.uri().map_err(|problem| problems.push(problem)).ok();
-        let encrypted = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("https"));
-        if uri.is_some() && !encrypted && self.tls != TlsSettings::default() {
-            let problem =
-                "tls is configured, but the endpoint is not encrypted: write https://, or remove tls";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if self.token.is_some() && self.user.is_some() {
-            let problem = "both user and token are set: keep the one that this Milvus knows";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if self.user.is_none() && self.password.is_some() {
-            let problem = "a password is set, but no user: set user too";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
-            let problem = "certificate_file and key_file belong together: set both or neither";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        let amounts = [
-            ("connect_timeout", self.connect_timeout.is_zero()),
-            ("request_timeout", self.request_timeout.is_zero()),
-            ("concurrency", self.concurrency == 0),
-            ("max_response", self.max_response == Bytes::ZERO),
-        ];
-        for (key, is_zero) in amounts {
-            if is_zero {
-                problems.push(SettingsError::Zero { key });
-            }
-        }
-        if let Some(database) = self.database.as_ref().filter(|database| !is_header_text(database)) {
-            problems.push(SettingsError::Database { database: database.clone() });
-        }
-        if encrypted && let Err(problem) = self.transport() {
-            problems.push(problem);
-        }
-        problems
-    }
-
     /// The address, complete with scheme and port.
-    pub(super) fn uri(&self) -> Result<Uri, SettingsError> {
+    pub fn address(&self) -> Result<Uri, SettingsError> {
         let problem = |problem| SettingsError::Endpoint { endpoint: self.shown_endpoint(), problem };
         let text = self.endpoint.trim();
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -228,7 +173,7 @@ impl ConnectionSettings {
 
     /// What tonic needs to connect.
     pub(super) fn transport(&self) -> Result<Endpoint, SettingsError> {
-        let uri = self.uri()?;
+        let uri = self.address()?;
         let encrypted = uri.scheme_str() == Some("https");
         let endpoint = Endpoint::from(uri)
             .connect_timeout(self.connect_timeout)
@@ -275,11 +220,6 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|source| SettingsError::File { key, path: path.to_owned(), source })
 }
 
-/// Whether a text may stand in a gRPC header.
-fn is_header_text(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// Secrets are printed as three stars, so that a configuration can be shown.
 fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| "***").serialize(serializer)
@@ -293,10 +233,6 @@ mod tests {
         ConnectionSettings { endpoint: endpoint.to_owned(), ..ConnectionSettings::default() }
     }
 
-    fn complaints(settings: &ConnectionSettings) -> Vec<String> {
-        settings.problems().iter().map(ToString::to_string).collect()
-    }
-
     #[test]
     fn addresses_are_completed() {
         for (written, meant) in [
@@ -306,7 +242,7 @@ mod tests {
             ("http://[::1]:19530", "http://[::1]:19530/"),
             ("[::1]", "http://[::1]:19530/"),
         ] {
-            assert_eq!(at(written).uri().unwrap().to_string(), meant, "{written}");
+            assert_eq!(at(written).address().unwrap().to_string(), meant, "{written}");
         }
     }
 
@@ -320,7 +256,7 @@ mod tests {
             ("http://milvus:19530/path", "after the port"),
             ("http://a b", "cannot be read"),
         ] {
-            let complaint = at(written).uri().map(|uri| uri.to_string()).unwrap_err().to_string();
+            let complaint = at(written).address().map(|uri| uri.to_string()).unwrap_err().to_string();
             assert!(complaint.contains(reason) && complaint.contains("http://host:port"), "{complaint}");
         }
     }
@@ -328,41 +264,18 @@ mod tests {
     #[test]
     fn credentials_in_the_address_are_refused_and_not_repeated() {
         for written in ["http://root:secret@milvus:19530", "root:secret@milvus"] {
-            let complaint = at(written).uri().unwrap_err().to_string();
+            let complaint = at(written).address().unwrap_err().to_string();
             assert!(complaint.contains("belong into user and password"), "{complaint}");
             assert!(!complaint.contains("secret"), "{complaint}");
         }
     }
 
     #[test]
-    fn all_problems_are_named_at_once() {
-        let settings = ConnectionSettings {
-            user: Some("root".to_owned()),
-            token: Some(SecretString::from("key")),
-            concurrency: 0,
-            request_timeout: Duration::ZERO,
-            database: Some("two words".to_owned()),
-            tls: TlsSettings { key_file: Some("k.pem".into()), ..TlsSettings::default() },
-            ..ConnectionSettings::default()
-        };
-        let complaints = complaints(&settings).join("\n");
-        for expected in
-            ["user and token", "concurrency", "request_timeout", "two words", "key_file", "https://"]
-        {
-            assert!(complaints.contains(expected), "{expected} is missing from:\n{complaints}");
-        }
-        assert!(ConnectionSettings::default().problems().is_empty());
-    }
-
-    #[test]
     fn unreadable_certificates_are_named_by_key_and_file() {
         let mut settings = at("https://milvus:19530");
         settings.tls.ca_file = Some("no/such/file.pem".into());
-        let complaints = complaints(&settings).join("\n");
-        assert!(
-            complaints.contains("tls.ca_file") && complaints.contains("no/such/file.pem"),
-            "{complaints}"
-        );
+        let complaint = settings.transport().map(|_| ()).unwrap_err().to_string();
+        assert!(complaint.contains("tls.ca_file") && complaint.contains("no/such/file.pem"), "{complaint}");
     }
 
     #[test]

@@ -34,24 +34,28 @@ pub fn read(json: &str) -> Result<SystemInfo, SystemInfoError> {
     let entries = document.get("nodes_info").and_then(Value::as_array).ok_or(SystemInfoError::NoNodes)?;
     let mut nodes: Vec<NodeReport> = entries.iter().map(node).collect();
     let build_version = nodes.iter().map(|node| &node.version).find(|text| !text.is_empty()).cloned();
-    // Ids of failing nodes are made up, so only the others can be told apart by them.
-    nodes.sort_by_key(|node| (node.error.is_some(), node.id));
+    // Ids of failing nodes are made up, so only the others can be told apart by them. The roles of a standalone
+    // share one id.
+    nodes.sort_by(|a, b| (a.error.is_some(), a.id, &a.role).cmp(&(b.error.is_some(), b.id, &b.role)));
     let mut seen = BTreeSet::new();
-    nodes.retain(|node| node.error.is_some() || seen.insert(node.id));
+    nodes.retain(|node| node.error.is_some() || seen.insert((node.id, node.role.clone())));
     Ok(SystemInfo { nodes, build_version })
 }
 
 fn node(entry: &Value) -> NodeReport {
     let infos = &entry["infos"];
     let hardware = &infos["hardware_infos"];
-    let quota = &infos["quota_metrics"];
+    let role = role(&text(&infos["type"]));
+    // Data nodes have such figures too, of other things.
+    let holds_segments = !matches!(role, NodeRole::Other(_));
+    let quota = if holds_segments { &infos["quota_metrics"] } else { &Value::Null };
     let id = integer(&entry["identifier"]).or_else(|| integer(&infos["id"]));
     // A capacity of nothing is a capacity that is not known, and so is the use of it.
     let memory_capacity = amount(&hardware["memory"]).filter(|bytes| *bytes > 0).map(Bytes);
     NodeReport {
         id: NodeId(id.unwrap_or_default()),
         address: text(&hardware["ip"]),
-        role: role(&text(&infos["type"])),
+        role,
         error: error(infos, id),
         memory_used: memory_capacity.and(amount(&hardware["memory_usage"]).map(Bytes)),
         memory_capacity,
