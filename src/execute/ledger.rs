@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
 use crate::model::{Departure, InFlight, KnownMove};
+use crate::plan::Move;
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
 /// what landed between two polls must still be known as ours at the second.
@@ -57,6 +58,11 @@ impl Ledger {
     /// One operation.
     pub fn get(&self, id: OperationId) -> Option<&Operation> {
         self.operations.get(&id)
+    }
+
+    /// The last operation for this move.
+    pub fn newest_of(&self, movement: &Move) -> Option<&Operation> {
+        self.operations.values().rev().find(|operation| operation.movement == *movement)
     }
 
     /// Operations whose end is not known, by number.
