@@ -12,15 +12,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod execute;
 pub mod gate;
+pub mod http;
 pub mod journal;
+pub mod metrics;
 pub mod milvus;
 pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod telemetry;
+pub mod turn;
 pub mod units;

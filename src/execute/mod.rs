@@ -95,6 +95,7 @@ pub struct ExecuteSettings {
     /// Segments in one call.
     pub segments_per_call: u32,
     /// Bytes in one call; one segment is always admitted, however large.
+    #[serde(with = "crate::config::bytes")]
     pub bytes_per_call: Bytes,
     /// Share of the cluster's segment bytes that may be moved in 24 hours; one segment is always admitted when
     /// nothing of it is spent.

@@ -1,6 +1,11 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 pub mod observation;
+mod row_size;
+mod settings;
+mod system_info;
+
+pub use settings::NodeMetricsSettings;
 
 use std::future::Future;
 use std::pin::Pin;
