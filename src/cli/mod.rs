@@ -36,7 +36,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
     }
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
+        Err(error) => return check_config::refuse(&error),
     };
     if let Err(error) = telemetry::init(&loaded.config.log) {
         return refuse(&error);
