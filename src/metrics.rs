@@ -354,7 +354,7 @@ mod tests {
             before.contains(r#"milvus_rebalancer_node_pressure_ratio{dimension="memory",node="7"} 1.2"#),
             "{before}"
         );
-        assert!(before.contains(r#"node="8"} +Inf"#), "{before}");
+        assert!(before.contains(r#"node="8"} inf"#), "{before}");
 
         metrics.observe_turn(&TurnMetrics {
             nodes: 1,
