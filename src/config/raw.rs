@@ -210,7 +210,7 @@ fn note_origins(value: &Value, prefix: &str, file: Option<&PathBuf>, origins: &m
 
 /// Deserializes, noting and taking out what does not fit.
 fn deserialize(tree: &mut Value, origins: &Origins, problems: &mut Vec<Problem>) -> Config {
-    for _ in 0..MOST_PROBLEMS {
+    while problems.len() < MOST_PROBLEMS {
         let outcome = {
             let mut track = serde_path_to_error::Track::new();
             let node = serde_path_to_error::Deserializer::new(Node(tree), &mut track);
@@ -225,37 +225,71 @@ fn deserialize(tree: &mut Value, origins: &Origins, problems: &mut Vec<Problem>)
             let Segment::Map { key } = segment else { break };
             keys.push(key.clone());
         }
-        if let Wrong::UnknownKey { name, .. } = &wrong
-            && keys.last() != Some(name)
-        {
-            keys.push(name.clone());
-        }
-        let taken = take(tree, &keys);
-        let shown = keys.iter().fold(String::new(), |prefix, key| joined(&prefix, key));
-        describe(&shown, taken.as_ref(), &wrong, origins, problems);
-        if taken.is_none() {
+        let found = match &wrong {
+            Wrong::UnknownKey { known, .. } => take_unknown(tree, &keys, known),
+            _ => take(tree, &keys).into_iter().map(|value| (keys.clone(), value)).collect(),
+        };
+        if found.is_empty() {
+            // Nothing can be taken out, so trying again would not end.
+            problems.push(Problem {
+                origin: Origin::Default,
+                key: spelled(&keys),
+                message: wrong.to_string(),
+            });
             return Config::default();
         }
+        for (keys, value) in found {
+            describe(&spelled(&keys), &value, &wrong, origins, problems);
+        }
     }
-    let message = format!("there are more than {MOST_PROBLEMS} problems, and the rest is not shown");
+    problems.truncate(MOST_PROBLEMS);
+    let message = format!("there are more than {MOST_PROBLEMS} problems; the rest is not shown");
     problems.push(Problem { origin: Origin::Default, key: "…".to_owned(), message });
     Config::default()
+}
+
+/// Takes all unknown keys out of the table in which one was found: a table of nothing but typos would otherwise
+/// take as many rounds as it has keys.
+fn take_unknown(tree: &mut Value, keys: &[String], known: &[&str]) -> Vec<(Vec<String>, Value)> {
+    let Some((_, parents)) = keys.split_last() else { return Vec::new() };
+    let Some(table) = table_at(tree, parents) else { return Vec::new() };
+    let mut names: Vec<String> = table.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect();
+    names.sort();
+    let mut taken = Vec::new();
+    for name in names {
+        if let Some(value) = table.remove(&name) {
+            taken.push(([parents, &[name]].concat(), value));
+        }
+    }
+    taken
+}
+
+/// The table at a path.
+fn table_at<'a>(tree: &'a mut Value, path: &[String]) -> Option<&'a mut Map<String, Value>> {
+    let mut node = tree;
+    for key in path {
+        let ValueKind::Table(table) = &mut node.kind else { return None };
+        node = table.get_mut(key)?;
+    }
+    match &mut node.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+/// A path as a file writes it.
+fn spelled(keys: &[String]) -> String {
+    keys.iter().fold(String::new(), |prefix, key| joined(&prefix, key))
 }
 
 /// Takes the value at a path out of the tree.
 fn take(tree: &mut Value, keys: &[String]) -> Option<Value> {
     let (last, parents) = keys.split_last()?;
-    let mut node = tree;
-    for key in parents {
-        let ValueKind::Table(table) = &mut node.kind else { return None };
-        node = table.get_mut(key)?;
-    }
-    let ValueKind::Table(table) = &mut node.kind else { return None };
-    table.remove(last)
+    table_at(tree, parents)?.remove(last)
 }
 
 /// Tells what is wrong with a value, once for every source that set a part of it.
-fn describe(key: &str, value: Option<&Value>, wrong: &Wrong, origins: &Origins, problems: &mut Vec<Problem>) {
+fn describe(key: &str, value: &Value, wrong: &Wrong, origins: &Origins, problems: &mut Vec<Problem>) {
     let message = match wrong {
         Wrong::Value { expected, .. } if is_secret(key) => {
             format!("{expected} is expected (the value is not shown)")
@@ -264,17 +298,12 @@ fn describe(key: &str, value: Option<&Value>, wrong: &Wrong, origins: &Origins, 
         _ => wrong.to_string(),
     };
     let mut places = Origins::default();
-    if let Some(value) = value {
-        leaves(value, key, &mut |leaf| {
-            let origin = origins.of(leaf);
-            // A file is named once for a whole table, a variable by itself.
-            let place = if matches!(origin, Origin::Environment(_)) { leaf } else { key };
-            places.0.insert(place.to_owned(), origin);
-        });
-    }
-    if places.0.is_empty() {
-        places.0.insert(key.to_owned(), origins.of(key));
-    }
+    leaves(value, key, &mut |leaf| {
+        let origin = origins.of(leaf);
+        // A file is named once for a whole table, a variable by itself.
+        let place = if matches!(origin, Origin::Environment(_)) { leaf } else { key };
+        places.0.insert(place.to_owned(), origin);
+    });
     for (key, origin) in places.0 {
         problems.push(Problem { origin, key, message: message.clone() });
     }
