@@ -2,19 +2,17 @@
 //! not fit, notes it, takes it out and tries again, until all wrong keys are known.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use ::config::{ConfigError as CrateError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use ::config::{Map, Value, ValueKind};
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
-use super::deserializer::{ENVIRONMENT, Node, Wrong};
-use super::problem::{ConfigError, Finding, Origin, Problem};
+use super::deserializer::{Node, Wrong};
+use super::layer::{Layer, default_layer, parse_environment, parse_file};
+use super::origins::{Origins, is_secret, joined, leaves};
+use super::problem::{ConfigError, Origin, Problem};
 use super::settings::Config;
-use super::sources::{ENVIRONMENT_PREFIX, Overrides, Sources, read_file};
-
-/// Origin of what the built-in defaults say.
-const DEFAULTS: &str = "default";
+use super::sources::{Sources, read_file};
 
 /// Nobody repairs more at once, and a mistaken file should not be worked on for long.
 const MOST_PROBLEMS: usize = 100;
@@ -24,35 +22,6 @@ pub(super) struct Typed {
     pub config: Config,
     pub problems: Vec<Problem>,
     pub origins: Origins,
-}
-
-/// Where every option was set; what is missing was set nowhere.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Origins(BTreeMap<String, Origin>);
-
-impl Origins {
-    /// Where an option was set. A table was set where any of its options was.
-    pub fn of(&self, key: &str) -> Origin {
-        let table = format!("{key}.");
-        let inside = |other: &String| other == key || other.starts_with(&table);
-        self.0
-            .range(key.to_owned()..)
-            .find(|(other, _)| inside(other))
-            .map_or(Origin::Default, |(_, origin)| origin.clone())
-    }
-
-    /// Adds where a finding's option was set.
-    pub fn place(&self, finding: Finding) -> Problem {
-        Problem { origin: self.of(&finding.key), key: finding.key, message: finding.message }
-    }
-
-    /// The flags stand over every other source.
-    pub fn with_flags(mut self, overrides: &Overrides) -> Origins {
-        for (key, flag) in overrides.keys() {
-            self.0.insert(key.to_owned(), Origin::Flag(flag));
-        }
-        self
-    }
 }
 
 /// Reads file and environment into types.
@@ -71,146 +40,22 @@ pub(super) fn read(sources: &Sources) -> Result<Typed, ConfigError> {
         .add_source(file_layer)
         .add_source(environment_layer)
         .build()
-        .and_then(|config| config.collect());
-    // Layers are in memory already: merging them has no way to fail.
-    let mut tree = Value::new(None, merged.map(ValueKind::Table).unwrap_or_default());
-
-    let mut origins = Origins::default();
-    note_origins(&tree, "", path.as_ref(), &mut origins);
+        .and_then(|config| ::config::Source::collect(&config));
+    let table = merged.unwrap_or_else(|error| {
+        // Layers are in memory already, so this is not known to happen; if it does, nothing must go on.
+        let key = "configuration".to_owned();
+        problems.push(Problem { origin: Origin::Default, key, message: error.to_string() });
+        Map::new()
+    });
+    let mut tree = Value::new(None, ValueKind::Table(table));
+    let origins = Origins::note(&tree, path.as_deref());
     let config = deserialize(&mut tree, &origins, &mut problems);
     Ok(Typed { config, problems, origins })
 }
 
-/// One source's keys and values, ready to be merged.
-#[derive(Clone, Debug, Default)]
-struct Layer(Map<String, Value>);
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, CrateError> {
-        Ok(self.0.clone())
-    }
-}
-
-/// The built-in defaults. Without the connections: whoever names one does not want the default one beside it.
-fn default_layer() -> Layer {
-    let json = serde_json::to_value(Config::default()).unwrap_or_default();
-    let ValueKind::Table(mut table) = from_json(json).kind else { return Layer::default() };
-    table.remove("connections");
-    Layer(table)
-}
-
-/// A JSON value in the crate's own type, marked as a default.
-fn from_json(json: serde_json::Value) -> Value {
-    let kind = match json {
-        serde_json::Value::Null => ValueKind::Nil,
-        serde_json::Value::Bool(value) => ValueKind::Boolean(value),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(value), _) => ValueKind::I64(value),
-            (None, Some(value)) => ValueKind::U64(value),
-            (None, None) => ValueKind::Float(number.as_f64().unwrap_or_default()),
-        },
-        serde_json::Value::String(text) => ValueKind::String(text),
-        serde_json::Value::Array(values) => ValueKind::Array(values.into_iter().map(from_json).collect()),
-        serde_json::Value::Object(object) => {
-            ValueKind::Table(object.into_iter().map(|(key, value)| (key, from_json(value))).collect())
-        }
-    };
-    Value::new(Some(&DEFAULTS.to_owned()), kind)
-}
-
-/// The file's keys and values.
-fn parse_file(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Result<Layer, ConfigError> {
-    let parsed = File::from_str(text, FileFormat::Toml).collect();
-    let mut table = parsed.map_err(|error| {
-        let detail = match error {
-            CrateError::FileParse { cause, .. } => without_snippet(&cause.to_string()),
-            other => without_snippet(&other.to_string()),
-        };
-        ConfigError::Syntax { path: path.to_owned(), detail }
-    })?;
-    // The crate reads its top keys as paths ("a.b", "a[7]"), and an index makes it allocate that many values.
-    table.retain(|key, _| {
-        let plain =
-            key.chars().all(|character| character.is_ascii_alphanumeric() || "_-".contains(character));
-        if !plain || key.is_empty() {
-            let message = "unknown key".to_owned();
-            problems.push(Problem { origin: Origin::File(path.to_owned()), key: quoted(key), message });
-            return false;
-        }
-        true
-    });
-    Ok(Layer(table))
-}
-
-/// The TOML parser shows the line that it stumbles over, and that line may hold a secret.
-fn without_snippet(message: &str) -> String {
-    let is_snippet =
-        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
-    let kept: Vec<&str> = message.lines().filter(|line| !is_snippet(line)).map(str::trim).collect();
-    kept.join("; ").replace("TOML parse error at ", "")
-}
-
-/// The variables with our prefix.
-fn parse_environment(sources: &Sources, problems: &mut Vec<Problem>) -> Layer {
-    let mut ours: Map<String, String> = Map::new();
-    for (name, value) in &sources.environment {
-        let name = name.to_string_lossy();
-        if !name.to_ascii_uppercase().starts_with(ENVIRONMENT_PREFIX) {
-            continue;
-        }
-        let mut wrong = |message: &str| {
-            let origin = Origin::Environment(name.clone().into_owned());
-            let key = name[ENVIRONMENT_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
-            problems.push(Problem { origin, key, message: message.to_owned() });
-        };
-        let parts_are_plain = name[ENVIRONMENT_PREFIX.len()..].split("__").all(|part| {
-            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
-        });
-        match value.to_str() {
-            _ if !parts_are_plain => wrong("unknown key"),
-            None => wrong("the value is not UTF-8 text"),
-            Some(value) => {
-                ours.insert(name.clone().into_owned(), value.to_owned());
-            }
-        }
-    }
-    // Everything stays text here: only the type of an option says what a text is to become.
-    let environment = Environment::with_prefix(ENVIRONMENT_PREFIX.trim_end_matches("__"))
-        .prefix_separator("__")
-        .separator("__")
-        .source(Some(ours));
-    Layer(environment.collect().unwrap_or_default())
-}
-
-/// Notes where every leaf under `prefix` was set.
-fn note_origins(value: &Value, prefix: &str, file: Option<&PathBuf>, origins: &mut Origins) {
-    if let ValueKind::Table(table) = &value.kind
-        && (!table.is_empty() || prefix.is_empty())
-    {
-        for (key, child) in table {
-            note_origins(child, &joined(prefix, key), file, origins);
-        }
-        return;
-    }
-    let origin = match (value.origin(), file) {
-        (Some(DEFAULTS), _) => return,
-        (Some(ENVIRONMENT), _) => {
-            let name = prefix.replace('.', "__").to_ascii_uppercase();
-            Origin::Environment(format!("{ENVIRONMENT_PREFIX}{name}"))
-        }
-        (_, Some(path)) => Origin::File(path.clone()),
-        (_, None) => return,
-    };
-    origins.0.insert(prefix.to_owned(), origin);
-}
-
 /// Deserializes, noting and taking out what does not fit.
 fn deserialize(tree: &mut Value, origins: &Origins, problems: &mut Vec<Problem>) -> Config {
-    while problems.len() < MOST_PROBLEMS {
+    while problems.len() <= MOST_PROBLEMS {
         let outcome = {
             let mut track = serde_path_to_error::Track::new();
             let node = serde_path_to_error::Deserializer::new(Node(tree), &mut track);
@@ -297,43 +142,14 @@ fn describe(key: &str, value: &Value, wrong: &Wrong, origins: &Origins, problems
         Wrong::Other(_) if is_secret(key) => "the value is wrong (it is not shown)".to_owned(),
         _ => wrong.to_string(),
     };
-    let mut places = Origins::default();
-    leaves(value, key, &mut |leaf| {
+    let mut places: BTreeMap<String, Origin> = BTreeMap::new();
+    leaves(value, key, &mut |leaf, _| {
         let origin = origins.of(leaf);
         // A file is named once for a whole table, a variable by itself.
         let place = if matches!(origin, Origin::Environment(_)) { leaf } else { key };
-        places.0.insert(place.to_owned(), origin);
+        places.insert(place.to_owned(), origin);
     });
-    for (key, origin) in places.0 {
+    for (key, origin) in places {
         problems.push(Problem { origin, key, message: message.clone() });
     }
-}
-
-/// Calls back with the path of every leaf.
-fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str)) {
-    match &value.kind {
-        ValueKind::Table(table) if !table.is_empty() => {
-            for (key, child) in table {
-                leaves(child, &joined(path, key), found);
-            }
-        }
-        _ => found(path),
-    }
-}
-
-/// Whether the value of an option must never be printed.
-pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key.rsplit('.').next(), Some("password" | "token"))
-}
-
-/// A key with its section.
-pub(super) fn joined(prefix: &str, key: &str) -> String {
-    let key = quoted(key);
-    if prefix.is_empty() { key } else { format!("{prefix}.{key}") }
-}
-
-/// A key as TOML writes it.
-pub(super) fn quoted(key: &str) -> String {
-    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { key.to_owned() } else { format!("{key:?}") }
 }

@@ -8,8 +8,8 @@ use crate::policy::DimensionSettings;
 use crate::units::Ratio;
 
 use super::duration::display;
+use super::origins::joined;
 use super::problem::Findings;
-use super::raw::joined;
 use super::settings::Config;
 
 mod connection;

@@ -1,7 +1,7 @@
 //! The rules of connections: addresses, credentials, TLS, limits.
 
+use crate::config::origins::joined;
 use crate::config::problem::Findings;
-use crate::config::raw::joined;
 use crate::config::settings::Config;
 use crate::milvus::ConnectionSettings;
 
