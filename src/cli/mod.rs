@@ -4,6 +4,8 @@
 mod args;
 mod check_config;
 mod exit;
+pub mod move_view;
+pub mod plan_view;
 pub mod table;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};

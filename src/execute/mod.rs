@@ -1,7 +1,19 @@
 //! Execute: every move is an operation with a life of its own. Calls are grouped and limited, always name their
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
+pub mod executor;
+mod follow;
+mod ledger;
+pub mod limits;
+pub mod manual;
+mod manual_choice;
 pub mod operation;
+mod queue;
+mod sending;
+pub mod shared_rereads;
+pub mod sight;
+
+pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 
 use std::time::Duration;
 

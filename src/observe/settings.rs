@@ -1,4 +1,4 @@
-//! Where the query nodes' own metrics are.
+//! `[node_metrics]`: where the query nodes' own metrics are. Without `url` and `targets` nobody is asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use crate::units::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeMetricsSettings {
-    /// Where a node's metrics are, with `{host}` for its host.
+    /// Template of the address, `http://{host}:9091/metrics` as a rule. `{host}` and `{port}` are those of the
+    /// node's gRPC address, as `GetMetrics` reports it.
     pub url: Option<String>,
-    /// Addresses of single nodes (`host:port` as Milvus gives it) that the pattern does not fit.
+    /// Addresses of single nodes, by the node's `host:port`; they win over the template.
     pub targets: BTreeMap<String, String>,
     /// How long to wait for one node.
     #[serde(with = "crate::config::duration")]
@@ -30,8 +31,11 @@ impl Default for NodeMetricsSettings {
         NodeMetricsSettings {
             url: None,
             targets: BTreeMap::new(),
+            // A page is a few milliseconds' work; the poll should not wait for a node that is going down.
             timeout: Duration::from_secs(2),
+            // A thousand nodes in a second or two.
             concurrency: 16,
+            // A page of an ordinary node is some hundred KiB, and grows with its collections.
             max_body: Bytes(16 << 20),
         }
     }

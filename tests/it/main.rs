@@ -1,7 +1,13 @@
-//! The tests that need nothing but this package, in one binary.
+//! The tests that need nothing but this package: one binary, one module for each theme.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
 mod architecture;
 mod cli;
+mod cluster;
 mod config;
+mod executor;
+mod folding;
+mod gates;
+mod journal;
+mod planning;

@@ -32,11 +32,8 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn check_endpoint(section: &str, connection: &ConnectionSettings, findings: &mut Findings) {
-    if let Err(why) = http_url(&connection.endpoint) {
-        let message = format!(
-            "{why}: write something like \"http://127.0.0.1:19530\" or \"https://milvus.example:19530\""
-        );
-        findings.error(format!("{section}.endpoint"), message);
+    if let Err(problem) = connection.address() {
+        findings.error(format!("{section}.endpoint"), problem.to_string());
     }
 }
 
