@@ -7,7 +7,7 @@ fn every_broken_rule_names_its_key() {
     for (text, key) in [
         ("connection = 'other'", "connection"),
         ("[connections.default]\nendpoint = ''", "connections.default.endpoint"),
-        ("[connections.default]\nendpoint = 'milvus:19530'", "connections.default.endpoint"),
+        ("[connections.default]\nendpoint = 'milvus:port'", "connections.default.endpoint"),
         ("[connections.default]\nendpoint = 'ftp://milvus'", "connections.default.endpoint"),
         ("[connections.default]\nendpoint = 'http://'", "connections.default.endpoint"),
         ("[connections.default]\nendpoint = 'http://milvus:99999'", "connections.default.endpoint"),

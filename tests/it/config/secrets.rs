@@ -30,8 +30,8 @@ fn problems_do_not_tell_them() {
         format!("[connections.default]\npassword = ['{PLANTED}']"),
         format!("[connections.default]\npassword = {{ {PLANTED} = 1 }}"),
         format!("[connections.default]\nendpoint = 'http://root:{PLANTED}@milvus:19530'"),
-        format!("[connections.default]\nendpoint = '{PLANTED}'"),
-        format!("[connections.default]\nendpoint = '{PLANTED}://x'"),
+        format!("[connections.default]\nendpoint = 'root:{PLANTED}@milvus:19530'"),
+        format!("[node_metrics]\nurl = 'http://root:{PLANTED}@{{host}}/metrics'"),
     ];
     for line in lines {
         let error = loaded(&line, &[]).unwrap_err();

@@ -44,6 +44,9 @@ fn it_lists_every_option_in_its_section_after_a_line_of_why() {
     assert!(all.is_empty(), "config/default.toml lacks (section, option): {all:?}");
 }
 
+/// Their default depends on where the program runs.
+const DEPENDING: [&str; 1] = ["/journal/path"];
+
 #[test]
 fn options_that_are_commented_out_have_no_default() {
     let defaults = json(&Config::default());
@@ -56,7 +59,7 @@ fn options_that_are_commented_out_have_no_default() {
             continue;
         };
         let pointer = format!("/{}/{key}", section.replace('.', "/"));
-        if let Some(value) = defaults.pointer(&pointer) {
+        if let Some(value) = defaults.pointer(&pointer).filter(|_| !DEPENDING.contains(&pointer.as_str())) {
             assert!(value.is_null(), "{section}.{key} is commented out but has the default {value}");
         }
     }
