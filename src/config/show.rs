@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::raw::{Origins, is_secret, joined};
+use super::origins::{Origins, is_secret, joined};
 use super::settings::Config;
 
 /// All options, one a line; options without a value are comments.

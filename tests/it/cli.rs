@@ -156,10 +156,16 @@ mod the_unit_file {
     }
 
     #[test]
-    fn it_leaves_time_for_running_calls_and_a_place_for_the_journal() {
+    fn it_leaves_time_for_running_calls() {
         let timeout = duration::parse(values("TimeoutStopSec")[0]).unwrap();
         assert!(timeout > Config::default().execute.stop_timeout);
-        let state = Path::new("/var/lib").join(values("StateDirectory")[0]);
-        assert_eq!(Config::default().journal.path.parent(), Some(state.as_path()));
+    }
+
+    #[test]
+    fn the_journal_is_in_the_folder_that_it_asks_for() {
+        let folder = Path::new("/var/lib").join(values("StateDirectory")[0]).display().to_string();
+        let (_folder, path) = file("");
+        let shown = run(&["check-config", "--show", "--config", &path], &[("STATE_DIRECTORY", &folder)]);
+        assert!(stdout(&shown).contains(&format!("journal.path = \"{folder}/")), "{}", stdout(&shown));
     }
 }
