@@ -41,6 +41,8 @@ fn a_call_that_hangs_is_left_open_and_settled_by_the_next_daemon() {
     lab.push_all_to("books", nodes[0]);
     let mut site = Site::of(&lab, LIMITS_LIFTED);
     site.set("EXECUTE__STOP_TIMEOUT", "1s");
+    // 2.3 cancels a move whose caller hangs up: it will not happen any more, and that shows only by waiting.
+    site.set("EXECUTE__SETTLE_TIMEOUT", "10s");
     let digest = lab.search_digest("books");
 
     // Every destination hangs, so the calls do too.
