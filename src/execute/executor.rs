@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +77,12 @@ pub struct Happenings {
     pub answers: Vec<Option<Remedy>>,
 }
 
+/// Outcomes that are being written.
+struct PendingSave {
+    operations: Vec<Operation>,
+    written: JoinHandle<Result<(), JournalError>>,
+}
+
 /// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
 pub struct Executor {
     pub(super) settings: ExecuteSettings,
@@ -97,6 +103,7 @@ pub struct Executor {
     pub(super) news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     pub(super) pending: Option<PendingIntent>,
+    saving: Option<PendingSave>,
     journal_failure: Option<JournalError>,
     journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -132,6 +139,7 @@ impl Executor {
             news_sender,
             news,
             pending: None,
+            saving: None,
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
@@ -253,10 +261,14 @@ impl Executor {
             }
             let due = self.next_due();
             tokio::select! {
-                Some(news) = self.news.recv() => return self.take_news(news),
-                Some(joined) = self.tasks.join_next_with_id() => return self.take_ended_task(joined),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                Some(news) = self.news.recv() => self.take_news(news),
+                Some(joined) = self.tasks.join_next_with_id() => self.take_ended_task(joined),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
             }
+            if self.journal_may_be_tried() {
+                self.save().await;
+            }
+            return;
         }
     }
 
@@ -363,20 +375,36 @@ impl Executor {
         }
     }
 
-    /// Brings the journal up to date. Cancelled or failed, it is done again.
+    /// Brings the journal up to date, unless that fails. Whoever cancels it finds the write that was begun at
+    /// the next call, so that a slow disk and an impatient caller still get on.
     pub(super) async fn save(&mut self) {
-        let unsaved = self.ledger.unsaved();
-        if unsaved.is_empty() && self.journal_failure.is_none() {
-            return;
-        }
-        // After a failure even an empty write is made: it shows whether the journal works again.
-        match self.journal.save(unsaved.clone()).await {
-            Ok(()) => {
-                self.ledger.saved(&unsaved);
-                self.note_journal_works();
+        loop {
+            if self.saving.is_none() && !self.begin_saving() {
+                return;
             }
-            Err(error) => self.note_journal_failure(error),
+            let Some(saving) = &mut self.saving else { return };
+            let written = self.journal.finished((&mut saving.written).await);
+            let Some(PendingSave { operations, .. }) = self.saving.take() else { return };
+            match written {
+                Ok(()) => {
+                    self.ledger.saved(&operations);
+                    self.note_journal_works();
+                }
+                Err(error) => return self.note_journal_failure(error),
+            }
         }
+    }
+
+    /// Whether there is something to write. After a failure even an empty write is made: it shows whether the
+    /// journal works again.
+    fn begin_saving(&mut self) -> bool {
+        let operations = self.ledger.unsaved();
+        if operations.is_empty() && self.journal_failure.is_none() {
+            return false;
+        }
+        let written = self.journal.start_save(operations.clone());
+        self.saving = Some(PendingSave { operations, written });
+        true
     }
 
     pub(super) fn note_journal_works(&mut self) {
