@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{News, with_causes};
-use super::ledger::{Change, DEPARTURES_KEPT, ENDED_KEPT, Ledger};
+use super::ledger::{Change, Ledger};
 use super::limits::{CallRate, CallsInFlight, DailyBudget, Waves};
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
 use super::queue::{Queue, Route};
@@ -144,84 +144,6 @@ impl Executor {
             journal_retry_at: None,
             is_stopping: false,
             happened: Happenings::default(),
-        }
-    }
-
-    /// At start: takes over what the journal says is open, and restores limits and departures. The next
-    /// observation must be settled before anything is planned.
-    pub async fn recover(&mut self) -> Result<(), JournalError> {
-        let now = self.now();
-        let remembered = self.journal.operations_since(earlier(now, DEPARTURES_KEPT)).await?;
-        self.restore_limits(&remembered, now);
-        for operation in remembered {
-            let (id, origin) = (operation.id, operation.origin);
-            self.ledger.insert(operation, now);
-            if origin == self.origin {
-                self.apply(id, &Event::Recovered, now);
-            }
-        }
-        self.take_over_orphans(now);
-        self.save().await;
-        Ok(())
-    }
-
-    fn restore_limits(&mut self, remembered: &[Operation], now: Timestamp) {
-        let mut sent: Vec<(Timestamp, &Operation)> = remembered
-            .iter()
-            .filter(|operation| operation.origin == self.origin)
-            .map(|operation| (operation.sent_at.unwrap_or(operation.changed_at), operation))
-            .collect();
-        sent.sort_by_key(|(at, operation)| (*at, operation.id));
-        let mut last_batch = None;
-        for (at, operation) in sent {
-            if last_batch != Some(operation.batch) {
-                last_batch = Some(operation.batch);
-                // A clock that was set back must not make an old call look as if it were still to come.
-                let ago = Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO);
-                self.rate.record_earlier(Instant::now(), ago);
-            }
-            if !matches!(operation.state, OperationState::Refused { .. }) {
-                self.budget.record(at, operation.id, operation.movement.bytes);
-            }
-        }
-        self.budget.forget_before(now);
-    }
-
-    /// Takes over what `load-balance` wrote to the journal meanwhile. Called each turn, before `settle`.
-    pub async fn refresh_from_journal(&mut self) -> Result<(), JournalError> {
-        if self.origin == Origin::Manual {
-            return Ok(());
-        }
-        let now = self.now();
-        let manual = self.journal.manual_operations_since(earlier(now, ENDED_KEPT)).await?;
-        for row in manual {
-            match self.ledger.get(row.id) {
-                Some(known) if known.state == row.state => {}
-                // We saw its end first; the other process does not know yet.
-                Some(known) if known.state.is_ended() && !row.state.is_ended() => {
-                    self.ledger.save_again(row.id);
-                }
-                _ => self.ledger.insert(row, now),
-            }
-        }
-        self.take_over_orphans(now);
-        self.save().await;
-        Ok(())
-    }
-
-    /// Manual operations whose process would have been done long ago, and is not, are looked after by us.
-    fn take_over_orphans(&mut self, now: Timestamp) {
-        let patience = as_signed(self.settings.settle_timeout);
-        let orphans: Vec<OperationId> = self
-            .ledger
-            .open()
-            .filter(|operation| {
-                operation.origin != self.origin && now.duration_since(operation.changed_at) > patience
-            })
-            .map(|operation| operation.id)
-            .collect();
-        for id in orphans {
-            self.apply(id, &Event::Recovered, now);
         }
     }
 
@@ -518,12 +440,4 @@ impl Executor {
     pub(super) fn now(&self) -> Timestamp {
         self.clock.read().wall
     }
-}
-
-fn earlier(now: Timestamp, age: SignedDuration) -> Timestamp {
-    now.checked_sub(age).unwrap_or(Timestamp::MIN)
-}
-
-fn as_signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
