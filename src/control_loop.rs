@@ -133,6 +133,7 @@ impl ControlLoop {
         }
         self.publish_happenings();
         self.prune(rhythm).await;
+        tracing::debug!(failures_in_a_row = rhythm.failures_in_a_row, "turn ended");
         Some(())
     }
 

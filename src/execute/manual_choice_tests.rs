@@ -17,6 +17,8 @@ fn snapshot() -> Snapshot {
         memory_capacity: None,
         memory_used: None,
         growing: None,
+        unexplained_memory: None,
+        version: String::new(),
         delegated_channels: 0,
         component: None,
     };

@@ -50,6 +50,7 @@ pub struct ConnectionSettings {
     /// Reading calls at a time.
     pub concurrency: u32,
     /// The largest answer that is read.
+    #[serde(with = "crate::config::bytes")]
     pub max_response: Bytes,
 }
 
@@ -79,16 +80,12 @@ impl Default for ConnectionSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
     /// PEM file of the authority that signed the server's certificate, instead of the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// The name in the server's certificate, where it differs from the host in the endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
     /// PEM file of our certificate, for servers that ask for one (`tlsMode: 2`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<PathBuf>,
     /// PEM file of the key to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
 }
 
@@ -116,7 +113,17 @@ pub enum SettingsError {
         #[source]
         source: std::io::Error,
     },
-    /// A certificate or key that is not one.
+    /// A file without what it is configured for.
+    #[error("{key}: {path} holds no {wanted} in PEM form")]
+    NotPem {
+        /// The setting.
+        key: &'static str,
+        /// As configured.
+        path: PathBuf,
+        /// What should be in it.
+        wanted: &'static str,
+    },
+    /// A certificate or key that cannot be used.
     #[error("tls: the certificates cannot be used: are ca_file, certificate_file and key_file PEM files?")]
     Certificates {
         /// What the TLS library said.
@@ -202,22 +209,34 @@ impl TlsSettings {
     fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, SettingsError> {
         let mut tls = ClientTlsConfig::new().timeout(handshake_timeout);
         tls = match &self.ca_file {
-            Some(path) => tls.ca_certificate(Certificate::from_pem(read("tls.ca_file", path)?)),
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read("tls.ca_file", path, CERTIFICATE)?)),
             None => tls.with_native_roots(),
         };
         if let Some(name) = &self.server_name {
             tls = tls.domain_name(name);
         }
         if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
-            let certificate = read("tls.certificate_file", certificate)?;
-            tls = tls.identity(Identity::from_pem(certificate, read("tls.key_file", key)?));
+            let certificate = read("tls.certificate_file", certificate, CERTIFICATE)?;
+            tls = tls.identity(Identity::from_pem(certificate, read("tls.key_file", key, PRIVATE_KEY)?));
         }
         Ok(tls)
     }
 }
 
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|source| SettingsError::File { key, path: path.to_owned(), source })
+/// How a certificate begins in a PEM file. A file without any would be taken for an empty list.
+const CERTIFICATE: &str = "CERTIFICATE-----";
+/// The same for keys, whose kind stands before it.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
+fn read(key: &'static str, path: &Path, wanted: &'static str) -> Result<String, SettingsError> {
+    let content =
+        std::fs::read(path).map_err(|source| SettingsError::File { key, path: path.to_owned(), source })?;
+    let content = String::from_utf8_lossy(&content).into_owned();
+    if !content.contains(wanted) {
+        let wanted = wanted.trim_end_matches('-');
+        return Err(SettingsError::NotPem { key, path: path.to_owned(), wanted });
+    }
+    Ok(content)
 }
 
 /// Secrets are printed as three stars, so that a configuration can be shown.

@@ -288,4 +288,19 @@ mod tests {
             assert!(problem.contains(named), "{problem}");
         }
     }
+
+    #[test]
+    fn the_pages_of_a_real_2_3_5_are_read() {
+        let page = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/milvus-2.3.5");
+            std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+        };
+        for (name, node) in [("standalone-metrics.txt", 1), ("querynode-metrics.txt", 2)] {
+            let sealed = read_page(&url(), &page(name), NodeId(node)).unwrap();
+            assert!(!sealed.is_empty(), "{name}");
+            assert!(sealed.values().all(|bytes| *bytes > Bytes(10_000)), "{name}: {sealed:?}");
+            let other = read_page(&url(), &page(name), NodeId(3)).unwrap_err();
+            assert!(matches!(other, NodeMetricsError::OtherNode { .. }), "{name}: {other}");
+        }
+    }
 }

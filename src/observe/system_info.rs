@@ -247,4 +247,24 @@ mod tests {
             assert!(read(garbage).is_err(), "{}", &garbage[..garbage.len().min(20)]);
         }
     }
+
+    #[test]
+    fn the_answer_of_a_real_2_3_5_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/milvus-2.3.5/system_info.json");
+        let info = read(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(info.build_version.as_deref().unwrap().contains("2.3.5"));
+        // The standalone process is a node of every role under one id.
+        let query_nodes: Vec<_> = info.nodes.iter().filter(|node| node.role == NodeRole::QueryNode).collect();
+        let ids: Vec<_> = query_nodes.iter().map(|node| node.id.0).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        assert!(info.nodes.iter().any(|node| node.role == NodeRole::Other("proxy".to_owned())));
+        for node in query_nodes {
+            assert!(node.address.starts_with("127.0.0.1:"), "{}", node.address);
+            assert!(node.memory_used < node.memory_capacity, "{node:?}");
+            assert!(node.memory_used > Some(Bytes(10 << 20)), "{node:?}");
+            assert!(node.growing > Some(Bytes::ZERO), "{node:?}");
+            assert!(node.collections.as_ref().unwrap().len() >= 2, "{node:?}");
+            assert_eq!((&node.error, &node.collection_rows), (&None, &None), "rows are told since 2.4");
+        }
+    }
 }
