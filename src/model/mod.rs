@@ -5,6 +5,7 @@ pub mod doubt;
 pub mod fold;
 pub mod history;
 pub mod input;
+pub mod milvus_score;
 pub mod snapshot;
 
 pub use doubt::{Doubt, DoubtKind, Subject};
