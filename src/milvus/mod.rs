@@ -1,6 +1,17 @@
 //! The only place that knows tonic and Milvus' status codes.
 
+mod answers;
+mod classify;
+mod client;
 mod error;
+mod mover;
+mod refusal;
+mod settings;
 pub mod wire;
 
-pub use error::{MilvusError, Remedy};
+pub use answers::{Health, LoadedCollection};
+pub use client::MilvusClient;
+pub use error::{Call, Failure, MilvusError, Remedy, Target};
+pub use mover::MilvusMover;
+pub use refusal::Refusal;
+pub use settings::{ConnectionSettings, SettingsError, TlsSettings};

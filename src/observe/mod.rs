@@ -1,11 +1,20 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
+mod metrics_text;
+mod milvus_observer;
+mod node_metrics;
 pub mod observation;
+mod row_estimates;
+mod row_size;
+mod system_info;
+mod translate;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::units::CollectionId;
+pub use milvus_observer::MilvusObserver;
+pub use node_metrics::{NodeMetricsError, NodeMetricsSettings};
 use observation::{CollectionReport, Observation};
 
 /// A future that a seam returns; boxed so that the seams can be trait objects.
@@ -22,6 +31,14 @@ pub enum ObserveError {
         /// What went wrong.
         #[source]
         source: crate::milvus::MilvusError,
+    },
+    /// The collection to read again was dropped, released, or made anew under the same name.
+    #[error("collection {collection:?} of database {database:?} is not loaded any more")]
+    CollectionGone {
+        /// Its database.
+        database: String,
+        /// Its name.
+        collection: String,
     },
 }
 

@@ -1,0 +1,432 @@
+//! The reading seam on a real Milvus: one poll asks everything there is to ask, as much of it at once as the
+//! client allows, and what cannot be had becomes a [`Gap`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use super::node_metrics::{NodeMetrics, NodeMetricsError, NodeMetricsSettings};
+use super::observation::{
+    CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
+};
+use super::row_estimates::{RowEstimate, RowEstimates};
+use super::{ObserveError, Observer, SeamFuture, row_size, system_info, translate};
+use crate::clock::Clock;
+use crate::milvus::wire::common::LoadState;
+use crate::milvus::wire::milvus::{QuerySegmentInfo, ReplicaInfo, ResourceGroup};
+use crate::milvus::{Failure, LoadedCollection, MilvusClient, MilvusError};
+use crate::units::CollectionId;
+
+/// The database of a server that has databases when none is named.
+const DEFAULT_DATABASE: &str = "default";
+
+/// A percentage that a collection must have to be worked on.
+const FULLY_LOADED: u8 = 100;
+
+/// Observes a Milvus.
+pub struct MilvusObserver {
+    client: MilvusClient,
+    clock: Arc<Clock>,
+    node_metrics: Option<NodeMetrics>,
+    row_estimates: RowEstimates,
+    /// As of the last poll; a reread does not ask for them.
+    load_percentages: Mutex<BTreeMap<CollectionId, u8>>,
+}
+
+/// A collection as its database lists it.
+struct Listed {
+    database: String,
+    collection: LoadedCollection,
+}
+
+/// What the two calls about one collection said.
+struct Distribution {
+    replicas: Result<Vec<ReplicaInfo>, MilvusError>,
+    segments: Result<Vec<QuerySegmentInfo>, MilvusError>,
+}
+
+impl MilvusObserver {
+    /// An observer through this client. Fails only on settings; nothing is asked yet.
+    pub fn new(
+        client: MilvusClient,
+        clock: Arc<Clock>,
+        node_metrics: &NodeMetricsSettings,
+    ) -> Result<MilvusObserver, NodeMetricsError> {
+        Ok(MilvusObserver {
+            client,
+            clock,
+            node_metrics: NodeMetrics::new(node_metrics)?,
+            row_estimates: RowEstimates::default(),
+            load_percentages: Mutex::default(),
+        })
+    }
+
+    async fn poll(&self) -> Result<Observation, ObserveError> {
+        let began = Instant::now();
+        let started_at = self.clock.read().wall;
+        let mut gaps = Vec::new();
+        let (version, databases) = futures::join!(self.client.version(), self.client.list_databases());
+        let databases = self.databases(databases, &mut gaps)?;
+        let listed = self.list(databases, &mut gaps).await?;
+        self.remember_load(&listed);
+
+        let (collections, nodes, groups) = futures::join!(
+            Box::pin(self.collections(listed, &version)),
+            Box::pin(self.nodes()),
+            Box::pin(self.resource_groups()),
+        );
+        let (collections, collection_gaps) = collections;
+        let (nodes, build_version, node_gaps) = nodes;
+        let (groups, group_gaps) = groups;
+        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
+        let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
+        let server = ServerVersion::parse(&server);
+        let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
+        Ok(Observation {
+            started_at,
+            took: began.elapsed(),
+            server,
+            nodes,
+            resource_groups,
+            collections,
+            gaps,
+        })
+    }
+
+    /// The databases to look into.
+    fn databases(
+        &self,
+        answer: Result<Vec<String>, MilvusError>,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<Vec<String>, ObserveError> {
+        match answer {
+            Ok(mut names) => {
+                names.sort_unstable();
+                names.dedup();
+                Ok(names)
+            }
+            // Before databases: the only one has no name.
+            Err(error) if error.is_missing_call() => Ok(vec![String::new()]),
+            Err(error) => match error.failure {
+                Failure::PermissionDenied { .. } | Failure::Refused(_) | Failure::Rpc { .. } => {
+                    gaps.push(gap(GapSubject::Databases, &error));
+                    let configured = self.client.default_database();
+                    let name = if configured.is_empty() { DEFAULT_DATABASE } else { configured };
+                    Ok(vec![name.to_owned()])
+                }
+                _ => Err(self.unreachable(error)),
+            },
+        }
+    }
+
+    /// The loaded collections of these databases, by id. Fails when not one of the databases could be read.
+    async fn list(&self, databases: Vec<String>, gaps: &mut Vec<Gap>) -> Result<Vec<Listed>, ObserveError> {
+        let mut answers: Vec<_> = stream::iter(databases)
+            .map(|database| async move {
+                let answer = self.client.loaded_collections(&database).await;
+                (database, answer)
+            })
+            .buffer_unordered(self.client.concurrency())
+            .collect()
+            .await;
+        answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut listed = Vec::new();
+        let mut any_was_read = answers.is_empty();
+        let mut first_error = None;
+        for (database, answer) in answers {
+            match answer {
+                Ok(collections) => {
+                    any_was_read = true;
+                    let in_database = |collection| Listed { database: database.clone(), collection };
+                    listed.extend(collections.into_iter().map(in_database));
+                }
+                Err(error) if error.collection_is_gone() => any_was_read = true,
+                Err(error) => {
+                    gaps.push(gap(GapSubject::Collections { database }, &error));
+                    first_error = first_error.or(Some(error));
+                }
+            }
+        }
+        if !any_was_read && let Some(error) = first_error {
+            return Err(self.unreachable(error));
+        }
+        // A server that does not know databases lists the same collections under each.
+        listed.sort_by_key(|entry| entry.collection.id);
+        listed.dedup_by_key(|entry| entry.collection.id);
+        Ok(listed)
+    }
+
+    fn remember_load(&self, listed: &[Listed]) {
+        let percentage = |entry: &Listed| Some((entry.collection.id, entry.collection.load_percentage?));
+        let percentages = listed.iter().filter_map(percentage).collect();
+        // Nothing here panics half-way through a change.
+        *self.load_percentages.lock().unwrap_or_else(PoisonError::into_inner) = percentages;
+    }
+
+    /// Reads all collections, and the schemas of those that are new.
+    async fn collections(
+        &self,
+        listed: Vec<Listed>,
+        version: &Result<String, MilvusError>,
+    ) -> (Vec<CollectionReport>, Vec<Gap>) {
+        let version = ServerVersion::parse(version.as_deref().unwrap_or_default());
+        let existing: Vec<CollectionId> = listed.iter().map(|entry| entry.collection.id).collect();
+        let due: BTreeSet<CollectionId> = self.row_estimates.due(&existing).into_iter().collect();
+        let (due, version) = (&due, &version);
+        let answers: Vec<_> = stream::iter(listed)
+            .map(|entry| async move {
+                if due.contains(&entry.collection.id) {
+                    self.estimate_rows(&entry).await;
+                }
+                self.collection(entry, version).await
+            })
+            .buffer_unordered(self.client.concurrency())
+            .collect()
+            .await;
+        let (mut collections, mut gaps) = (Vec::new(), Vec::new());
+        for (collection, of_collection) in answers.into_iter().flatten() {
+            collections.push(collection);
+            gaps.extend(of_collection);
+        }
+        collections.sort_by_key(|collection: &CollectionReport| collection.id);
+        gaps.sort_by(|a: &Gap, b: &Gap| a.subject.cmp(&b.subject));
+        (collections, gaps)
+    }
+
+    /// One collection; `None` when it was dropped, released or made anew since it was listed.
+    async fn collection(
+        &self,
+        listed: Listed,
+        version: &ServerVersion,
+    ) -> Option<(CollectionReport, Vec<Gap>)> {
+        let Listed { database, collection: LoadedCollection { id, name, load_percentage } } = listed;
+        let read_at = self.clock.read().wall;
+        let distribution = self.distribution(&database, &name, id).await;
+        if distribution.is_gone(id) {
+            return None;
+        }
+        let load_percentage = match load_percentage {
+            Some(percentage) => percentage,
+            None => self.load_percentage(&database, &name, version).await,
+        };
+        let mut gaps = Vec::new();
+        if let Err(error) = &distribution.replicas {
+            gaps.push(gap(GapSubject::Replicas { collection: id }, error));
+        }
+        if let Err(error) = &distribution.segments {
+            gaps.push(gap(GapSubject::Segments { collection: id }, error));
+        }
+        let estimate = self.row_estimates.get(id);
+        if let Some(cause) = estimate.as_ref().and_then(|estimate| estimate.gap.clone()) {
+            gaps.push(Gap { subject: GapSubject::Schema { collection: id }, cause });
+        }
+        let report = CollectionReport {
+            database,
+            name,
+            id,
+            load_percentage,
+            read_at,
+            replicas: distribution.replicas.ok().map(translate::replicas),
+            segments: distribution.segments.ok().map(translate::segments),
+            estimated_row_bytes: estimate.and_then(|estimate| estimate.bytes),
+        };
+        Some((report, gaps))
+    }
+
+    async fn distribution(&self, database: &str, name: &str, id: CollectionId) -> Distribution {
+        let (replicas, segments) =
+            futures::join!(self.client.replicas(id), self.client.query_segments(database, name));
+        Distribution { replicas, segments }
+    }
+
+    /// The load of a collection whose listing does not say it. Older servers always say it, and would ask for a
+    /// privilege here that a reader should not have; unknown counts as not loaded.
+    async fn load_percentage(&self, database: &str, name: &str, version: &ServerVersion) -> u8 {
+        if !version.at_least(2, 4) {
+            return 0;
+        }
+        match self.client.load_state(database, name).await {
+            Ok(LoadState::Loaded) => FULLY_LOADED,
+            _ => 0,
+        }
+    }
+
+    /// Makes the estimate of a collection's row size. Without the indexes it is one of the raw values.
+    async fn estimate_rows(&self, listed: &Listed) {
+        let (database, name) = (&listed.database, &listed.collection.name);
+        let (schema, indexes) = futures::join!(
+            self.client.describe_collection(database, name),
+            self.client.describe_index(database, name),
+        );
+        let estimate = match (schema, indexes) {
+            (Ok(schema), Ok(indexes)) => {
+                RowEstimate { bytes: Some(row_size::estimate(&schema, &indexes)), gap: None }
+            }
+            (Ok(schema), Err(error)) => {
+                let bytes = Some(row_size::estimate(&schema, &[]));
+                RowEstimate { bytes, gap: Some(with_causes(&error)) }
+            }
+            (Err(error), _) => RowEstimate { bytes: None, gap: Some(with_causes(&error)) },
+        };
+        self.row_estimates.put(listed.collection.id, estimate);
+    }
+
+    /// All nodes, with their own figures where those are to be read, and the version that they report.
+    async fn nodes(&self) -> (Vec<NodeReport>, Option<String>, Vec<Gap>) {
+        let json = match self.client.system_info().await {
+            Ok(json) => json,
+            Err(error) => return (Vec::new(), None, vec![gap(GapSubject::SystemInfo, &error)]),
+        };
+        let mut info = match system_info::read(&json) {
+            Ok(info) => info,
+            Err(error) => return (Vec::new(), None, vec![gap(GapSubject::SystemInfo, &error)]),
+        };
+        let gaps = self.read_sealed_bytes(&mut info.nodes).await;
+        (info.nodes, info.build_version, gaps)
+    }
+
+    /// After `GetMetrics`, which makes the nodes refresh their figures.
+    async fn read_sealed_bytes(&self, nodes: &mut [NodeReport]) -> Vec<Gap> {
+        let Some(node_metrics) = &self.node_metrics else { return Vec::new() };
+        let mut asked = Vec::new();
+        for (position, node) in nodes.iter().enumerate() {
+            if node.role == NodeRole::QueryNode && node.error.is_none() {
+                asked.push((position, node.id, node.address.clone()));
+            }
+        }
+        let answers: Vec<_> = stream::iter(asked)
+            .map(|(position, id, address)| async move {
+                let answer = node_metrics.sealed_bytes(id, &address).await;
+                (position, address, answer)
+            })
+            .buffer_unordered(node_metrics.concurrency())
+            .collect()
+            .await;
+        let mut gaps = Vec::new();
+        for (position, address, answer) in answers {
+            match answer {
+                None => {}
+                Some(Ok(sealed)) => nodes[position].sealed_bytes = Some(sealed),
+                Some(Err(error)) => gaps.push(gap(GapSubject::NodeMetrics { address }, &error)),
+            }
+        }
+        gaps.sort_by(|a: &Gap, b: &Gap| a.subject.cmp(&b.subject));
+        gaps
+    }
+
+    /// The resource groups that could be read; `None` when not even their names could.
+    async fn resource_groups(&self) -> (Option<Vec<ResourceGroup>>, Vec<Gap>) {
+        let names = match self.client.list_resource_groups().await {
+            Ok(names) => names,
+            Err(error) => return (None, vec![gap(GapSubject::ResourceGroups, &error)]),
+        };
+        let answers: Vec<_> = stream::iter(names)
+            .map(|name| async move {
+                let answer = self.client.describe_resource_group(&name).await;
+                (name, answer)
+            })
+            .buffer_unordered(self.client.concurrency())
+            .collect()
+            .await;
+        let (mut groups, mut gaps) = (Vec::new(), Vec::new());
+        for (name, answer) in answers {
+            match answer {
+                Ok(group) => groups.push(group),
+                Err(error) => gaps.push(gap(GapSubject::ResourceGroup { name }, &error)),
+            }
+        }
+        gaps.sort_by(|a: &Gap, b: &Gap| a.subject.cmp(&b.subject));
+        (Some(groups), gaps)
+    }
+
+    fn unreachable(&self, source: MilvusError) -> ObserveError {
+        ObserveError::Unreachable { endpoint: self.client.target().endpoint.clone(), source }
+    }
+}
+
+impl Observer for MilvusObserver {
+    fn observe(&self) -> SeamFuture<'_, Result<Observation, ObserveError>> {
+        Box::pin(self.poll())
+    }
+
+    fn reread<'a>(
+        &'a self,
+        database: &'a str,
+        collection: &'a str,
+        id: CollectionId,
+    ) -> SeamFuture<'a, Result<CollectionReport, ObserveError>> {
+        Box::pin(async move {
+            let read_at = self.clock.read().wall;
+            let distribution = self.distribution(database, collection, id).await;
+            if distribution.is_gone(id) {
+                let (database, collection) = (database.to_owned(), collection.to_owned());
+                return Err(ObserveError::CollectionGone { database, collection });
+            }
+            let segments = distribution.segments.map_err(|error| self.unreachable(error))?;
+            if let Err(error) = &distribution.replicas {
+                tracing::debug!(%error, "segments were read again, replicas were not");
+            }
+            // Nothing here panics half-way through a change.
+            let percentages = self.load_percentages.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(CollectionReport {
+                database: database.to_owned(),
+                name: collection.to_owned(),
+                id,
+                load_percentage: percentages.get(&id).copied().unwrap_or(0),
+                read_at,
+                replicas: distribution.replicas.ok().map(translate::replicas),
+                segments: Some(translate::segments(segments)),
+                estimated_row_bytes: self.row_estimates.get(id).and_then(|estimate| estimate.bytes),
+            })
+        })
+    }
+}
+
+impl Distribution {
+    /// Whether the collection of this id is not loaded any more: the server says so, or says nothing about it
+    /// in either answer, or speaks of another collection of the same name.
+    fn is_gone(&self, id: CollectionId) -> bool {
+        if let Err(error) = &self.segments {
+            return error.collection_is_gone();
+        }
+        if let Ok(segments) = &self.segments
+            && segments.iter().any(|segment| segment.collection_id != id.0)
+        {
+            return true;
+        }
+        let without_segments = self.segments.as_ref().is_ok_and(Vec::is_empty);
+        match &self.replicas {
+            Ok(replicas) => without_segments && replicas.is_empty(),
+            Err(MilvusError { failure: Failure::Refused(refusal), .. }) => {
+                refusal.collection_is_gone() || (without_segments && refusal.replica_is_missing())
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn resource_group_reports(groups: Vec<ResourceGroup>, server: &ServerVersion) -> Vec<ResourceGroupReport> {
+    let mut reports: Vec<ResourceGroupReport> =
+        groups.into_iter().map(|group| translate::resource_group(group, server)).collect();
+    reports.sort_by(|a, b| a.name.cmp(&b.name));
+    reports
+}
+
+fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
+    Gap { subject, cause: with_causes(error) }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

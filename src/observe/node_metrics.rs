@@ -1,0 +1,357 @@
+//! The bytes that query nodes themselves report, from their own /metrics: `entity_size` per (node, collection)
+//! is the best figure for memory that Milvus has, and gRPC does not carry it.
+//!
+//! A node refreshes the figure when somebody asks `GetMetrics`, so it is read right after that.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
+use serde::{Deserialize, Serialize};
+
+use super::metrics_text::{self, Sample};
+use crate::units::{Bytes, CollectionId, NodeId};
+
+/// Bytes of segments per (node, collection, state); 2.3 and later.
+const ENTITY_SIZE: &str = "milvus_querynode_entity_size";
+
+/// With what every page of a Milvus process has lines that start.
+const OF_MILVUS: &str = "milvus_";
+
+/// `[node_metrics]`: where the nodes' own /metrics are. Without `url` and `targets` nobody is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeMetricsSettings {
+    /// Template of the address, `http://{host}:9091/metrics` as a rule. `{host}` and `{port}` are those of the
+    /// node's gRPC address, as `GetMetrics` reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Addresses of single nodes, by the node's `host:port`; they win over the template.
+    pub targets: BTreeMap<String, String>,
+    /// How long one page may take.
+    #[serde(with = "crate::config::duration")]
+    pub timeout: Duration,
+    /// Pages that are read at a time.
+    pub concurrency: usize,
+    /// The largest page that is read.
+    pub max_body: Bytes,
+}
+
+impl Default for NodeMetricsSettings {
+    fn default() -> Self {
+        NodeMetricsSettings {
+            url: None,
+            targets: BTreeMap::new(),
+            // A page is a few milliseconds' work; the poll should not wait for a node that is going down.
+            timeout: Duration::from_secs(2),
+            // A thousand nodes in about a second.
+            concurrency: 16,
+            // A page of a node with a thousand collections is about 2 MiB.
+            max_body: Bytes(16 << 20),
+        }
+    }
+}
+
+/// What is wrong with a page, or with the settings for it.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeMetricsError {
+    /// Not an address.
+    #[error("{key}: {url:?} is not an address such as http://{{host}}:9091/metrics")]
+    Url {
+        /// The setting.
+        key: String,
+        /// As configured, or with the node's address in it.
+        url: String,
+    },
+    /// A number that must be greater.
+    #[error("{key} must be greater than 0")]
+    Zero {
+        /// The setting.
+        key: &'static str,
+    },
+    /// The HTTP client cannot be made.
+    #[error("no HTTP client can be made: are the system's certificate authorities installed?")]
+    Client(#[source] reqwest::Error),
+    /// The page was not had.
+    #[error("cannot read {url}: is it the metrics port of the node, and open to us?")]
+    Unreachable {
+        /// The page.
+        url: Url,
+        /// What went wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Something else than a page.
+    #[error("{url} answers with {status}: is it the metrics page of the node?")]
+    Status {
+        /// The page.
+        url: Url,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// Too much of a page.
+    #[error("{url} is larger than {limit}: raise max_body, if it is the metrics page of the node")]
+    TooLarge {
+        /// The page.
+        url: Url,
+        /// Our limit.
+        limit: Bytes,
+    },
+    /// A page, but not Milvus'.
+    #[error("{url} holds no metrics of Milvus: is it the metrics page of the node?")]
+    NotMilvus {
+        /// The page.
+        url: Url,
+    },
+    /// Milvus' page, but another node's.
+    #[error("{url} is the page of node {found}, not of node {wanted}: correct url or targets")]
+    OtherNode {
+        /// The page.
+        url: Url,
+        /// Whose it should be.
+        wanted: NodeId,
+        /// Whose it says it is.
+        found: String,
+    },
+}
+
+impl NodeMetricsSettings {
+    /// Everything that is wrong with these settings.
+    pub fn problems(&self) -> Vec<NodeMetricsError> {
+        let mut problems = Vec::new();
+        if let Some(template) = self.template() {
+            problems.extend(fill_in(template, "localhost:1").err());
+        }
+        for (address, url) in &self.targets {
+            problems.extend(target(address, url).err());
+        }
+        let amounts = [
+            ("timeout", self.timeout.is_zero()),
+            ("concurrency", self.concurrency == 0),
+            ("max_body", self.max_body == Bytes::ZERO),
+        ];
+        for (key, is_zero) in amounts {
+            if is_zero {
+                problems.push(NodeMetricsError::Zero { key });
+            }
+        }
+        problems
+    }
+
+    /// The template; an empty one is none.
+    fn template(&self) -> Option<&str> {
+        self.url.as_deref().filter(|template| !template.is_empty())
+    }
+
+    /// The page of the node at this address; `None` when it is not to be asked.
+    fn page_of(&self, address: &str) -> Option<Result<Url, NodeMetricsError>> {
+        if let Some(url) = self.targets.get(address) {
+            return Some(target(address, url));
+        }
+        self.template().map(|template| fill_in(template, address))
+    }
+}
+
+/// Reads pages.
+pub struct NodeMetrics {
+    http: reqwest::Client,
+    settings: NodeMetricsSettings,
+}
+
+impl NodeMetrics {
+    /// A reader; `None` when the settings name no page.
+    pub fn new(settings: &NodeMetricsSettings) -> Result<Option<NodeMetrics>, NodeMetricsError> {
+        if let Some(problem) = settings.problems().into_iter().next() {
+            return Err(problem);
+        }
+        if settings.template().is_none() && settings.targets.is_empty() {
+            return Ok(None);
+        }
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Whoever was faster has installed one, which is as good.
+            rustls::crypto::ring::default_provider().install_default().ok();
+        }
+        let http = reqwest::Client::builder()
+            // Whatever a page redirects to, it is not the metrics page of the node.
+            .redirect(Policy::none())
+            // The nodes stand in the same network as Milvus, whatever HTTP_PROXY says about the rest.
+            .no_proxy()
+            .timeout(settings.timeout)
+            .build()
+            .map_err(NodeMetricsError::Client)?;
+        Ok(Some(NodeMetrics { http, settings: settings.clone() }))
+    }
+
+    /// How many pages to read at a time.
+    pub fn concurrency(&self) -> usize {
+        self.settings.concurrency
+    }
+
+    /// Bytes of sealed segments by collection on one node; `None` when the settings name no page for it.
+    pub async fn sealed_bytes(
+        &self,
+        node: NodeId,
+        address: &str,
+    ) -> Option<Result<BTreeMap<CollectionId, Bytes>, NodeMetricsError>> {
+        let url = match self.settings.page_of(address)? {
+            Ok(url) => url,
+            Err(problem) => return Some(Err(problem)),
+        };
+        Some(match self.fetch(&url).await {
+            Ok(page) => read_page(&url, &page, node),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<String, NodeMetricsError> {
+        // The address stands in our own message.
+        let unreachable = |error: reqwest::Error| NodeMetricsError::Unreachable {
+            url: url.clone(),
+            source: error.without_url(),
+        };
+        let mut response = self.http.get(url.clone()).send().await.map_err(unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(NodeMetricsError::Status { url: url.clone(), status: response.status() });
+        }
+        let limit = usize::try_from(self.settings.max_body.0).unwrap_or(usize::MAX);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len().saturating_add(chunk.len()) > limit {
+                return Err(NodeMetricsError::TooLarge { url: url.clone(), limit: self.settings.max_body });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+/// The sealed bytes of a node in its page.
+fn read_page(url: &Url, page: &str, node: NodeId) -> Result<BTreeMap<CollectionId, Bytes>, NodeMetricsError> {
+    if !page.lines().any(|line| line.starts_with(OF_MILVUS)) {
+        return Err(NodeMetricsError::NotMilvus { url: url.clone() });
+    }
+    let samples = metrics_text::samples(page, ENTITY_SIZE);
+    let own = node.to_string();
+    let is_own = |sample: &&Sample| sample.label("node_id") == Some(own.as_str());
+    if let Some(sample) = samples.first()
+        && !samples.iter().any(|sample| is_own(&sample))
+    {
+        let found = sample.label("node_id").unwrap_or("no id").to_owned();
+        return Err(NodeMetricsError::OtherNode { url: url.clone(), wanted: node, found });
+    }
+    let mut sealed: BTreeMap<CollectionId, Bytes> = BTreeMap::new();
+    for sample in samples.iter().filter(is_own) {
+        if sample.label("segment_state") != Some("Sealed") {
+            continue;
+        }
+        let collection = sample.label("collection_id").and_then(|id| id.parse().ok());
+        if let (Some(collection), Some(bytes)) = (collection, whole_bytes(sample.value)) {
+            let sum = sealed.entry(collection).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+    Ok(sealed)
+}
+
+/// A gauge as an amount; nothing when it is negative, infinite or not a number.
+fn whole_bytes(value: f64) -> Option<Bytes> {
+    let fits = value.is_finite() && (0.0..1.8e19).contains(&value);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fits.then_some(Bytes(value as u64))
+}
+
+fn target(address: &str, url: &str) -> Result<Url, NodeMetricsError> {
+    page(url)
+        .ok_or_else(|| NodeMetricsError::Url { key: format!("targets.{address:?}"), url: url.to_owned() })
+}
+
+fn fill_in(template: &str, address: &str) -> Result<Url, NodeMetricsError> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let url = template.replace("{host}", host).replace("{port}", port);
+    page(&url).ok_or(NodeMetricsError::Url { key: "url".to_owned(), url })
+}
+
+/// An address of a page: HTTP or HTTPS, with a host and no placeholder left in it.
+fn page(url: &str) -> Option<Url> {
+    let parsed = Url::parse(url).ok()?;
+    let usable = matches!(parsed.scheme(), "http" | "https") && !url.contains(['{', '}']);
+    usable.then_some(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url() -> Url {
+        Url::parse("http://node:9091/metrics").unwrap()
+    }
+
+    fn sample(node: i64, collection: &str, state: &str, value: &str) -> String {
+        format!(
+            "{ENTITY_SIZE}{{collection_id=\"{collection}\",node_id=\"{node}\",segment_state=\"{state}\"}} {value}\n"
+        )
+    }
+
+    #[test]
+    fn sealed_bytes_of_the_own_node_are_read() {
+        let page = [
+            sample(3, "449", "Sealed", "1.5e+06"),
+            sample(3, "449", "Growing", "77"),
+            sample(3, "450", "Sealed", "NaN"),
+            sample(3, "451", "Sealed", "-1"),
+            sample(3, "seven", "Sealed", "1"),
+            sample(4, "452", "Sealed", "9"),
+        ]
+        .concat();
+        let read = read_page(&url(), &page, NodeId(3)).unwrap();
+        assert_eq!(read, BTreeMap::from([(CollectionId(449), Bytes(1_500_000))]));
+    }
+
+    #[test]
+    fn pages_of_others_are_refused() {
+        let other = read_page(&url(), &sample(4, "1", "Sealed", "1"), NodeId(3)).unwrap_err();
+        assert!(other.to_string().contains("page of node 4, not of node 3"), "{other}");
+        let html = read_page(&url(), "<html>milvus_</html>", NodeId(3)).unwrap_err();
+        assert!(matches!(html, NodeMetricsError::NotMilvus { .. }), "{html}");
+        let idle = read_page(&url(), "milvus_build_info{version=\"2.3.5\"} 1\n", NodeId(3)).unwrap();
+        assert!(idle.is_empty());
+    }
+
+    #[test]
+    fn the_template_is_filled_in_and_targets_win() {
+        let settings = NodeMetricsSettings {
+            url: Some("http://{host}:9091/metrics?of={port}".to_owned()),
+            targets: BTreeMap::from([("10.0.0.1:1".to_owned(), "https://elsewhere/m".to_owned())]),
+            ..NodeMetricsSettings::default()
+        };
+        let page_of = |address| settings.page_of(address).unwrap().map(|url| url.to_string()).ok();
+        assert_eq!(page_of("10.0.0.2:21123").unwrap(), "http://10.0.0.2:9091/metrics?of=21123");
+        assert_eq!(page_of("[fd00::1]:5").unwrap(), "http://[fd00::1]:9091/metrics?of=5");
+        assert_eq!(page_of("10.0.0.1:1").unwrap(), "https://elsewhere/m");
+        assert_eq!(page_of(""), None, "no host, no page");
+    }
+
+    #[test]
+    fn without_pages_there_is_nothing_to_read() {
+        assert!(NodeMetrics::new(&NodeMetricsSettings::default()).unwrap().is_none());
+        let empty = NodeMetricsSettings { url: Some(String::new()), ..NodeMetricsSettings::default() };
+        assert!(NodeMetrics::new(&empty).unwrap().is_none());
+    }
+
+    #[test]
+    fn all_problems_are_named_at_once() {
+        let settings = NodeMetricsSettings {
+            url: Some("http://{hots}:9091/metrics".to_owned()),
+            targets: BTreeMap::from([("a:1".to_owned(), "ftp://a/".to_owned())]),
+            timeout: Duration::ZERO,
+            concurrency: 0,
+            max_body: Bytes::ZERO,
+        };
+        let problems: Vec<_> = settings.problems().iter().map(ToString::to_string).collect();
+        let text = problems.join("\n");
+        for expected in ["{hots}", "a:1", "timeout", "concurrency", "max_body"] {
+            assert!(text.contains(expected), "{expected} is missing from:\n{text}");
+        }
+    }
+}
