@@ -22,4 +22,5 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reason;
+pub mod sim;
 pub mod units;

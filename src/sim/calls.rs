@@ -290,9 +290,9 @@ impl World {
             })
         };
         let in_target = |id: SegmentId| {
-            self.segments.get(&id).is_some_and(|segment| {
-                matches!(segment.target, TargetState::Current | TargetState::Replaced)
-            })
+            self.segments
+                .get(&id)
+                .is_some_and(|segment| matches!(segment.target, TargetState::Current | TargetState::Replaced))
         };
         if request.segments.is_empty() {
             let all = self.collections[&collection].segments.iter().copied();

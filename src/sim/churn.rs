@@ -14,7 +14,12 @@ const COMPACTED_AT_ONCE: usize = 4;
 
 impl World {
     /// A new segment, in the next target; its copies are loaded by the checkers.
-    pub(super) fn new_segment(&mut self, collection: CollectionId, shard: usize, rows: u64) -> Option<SegmentId> {
+    pub(super) fn new_segment(
+        &mut self,
+        collection: CollectionId,
+        shard: usize,
+        rows: u64,
+    ) -> Option<SegmentId> {
         let factor = self.size_chance.factor(BYTES_SPREAD);
         let row_bytes = self.collections.get(&collection)?.row_bytes;
         let id = SegmentId(self.take_id());
@@ -88,7 +93,9 @@ impl World {
     pub(super) fn compact_one(&mut self) {
         let ids: Vec<CollectionId> = self.collections.keys().copied().collect();
         let Some(collection) = self.compaction_chance.pick(&ids).copied() else { return };
-        let Some(compacted) = self.collections.get(&collection).filter(|chosen| chosen.loaded) else { return };
+        let Some(compacted) = self.collections.get(&collection).filter(|chosen| chosen.loaded) else {
+            return;
+        };
         let largest = compacted.seal_rows;
         let shard = match compacted.channels.len() as u64 {
             0 => return,
@@ -118,7 +125,8 @@ impl World {
     pub(super) fn refresh_targets(&mut self) {
         let pending = std::mem::take(&mut self.target_pending);
         for collection in pending {
-            let Some(refreshed) = self.collections.get(&collection).filter(|refreshed| refreshed.loaded) else {
+            let Some(refreshed) = self.collections.get(&collection).filter(|refreshed| refreshed.loaded)
+            else {
                 continue;
             };
             let replicas = refreshed.replicas.len();
@@ -169,7 +177,8 @@ impl World {
         let segments: Vec<SegmentId> = collection.segments.iter().copied().collect();
         self.note(format_args!("release collection {id}"));
         for segment in segments {
-            let copies = self.segments.get(&segment).map(|segment| segment.copies.clone()).unwrap_or_default();
+            let copies =
+                self.segments.get(&segment).map(|segment| segment.copies.clone()).unwrap_or_default();
             for copy in copies {
                 self.remove_copy(segment, copy.replica, copy.node);
             }
@@ -206,9 +215,9 @@ impl World {
         for segment in self.listed_segments(id) {
             for replica in 0..replicas {
                 wanted += 1;
-                there += u64::from(segment.copies.iter().any(|copy| {
-                    copy.replica == replica && copy.state.is_listed()
-                }));
+                there += u64::from(
+                    segment.copies.iter().any(|copy| copy.replica == replica && copy.state.is_listed()),
+                );
             }
         }
         let percentage = if wanted == 0 { 100 } else { there * 100 / wanted };

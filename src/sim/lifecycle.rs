@@ -182,9 +182,8 @@ impl World {
     pub fn restart_later(&mut self, id: NodeId, wait: Duration) {
         let Some(node) = self.nodes.get(&id) else { return };
         let group = node.resource_group.clone();
-        let group = group.or_else(|| {
-            (node.role == SimRole::Query).then(|| super::DEFAULT_RESOURCE_GROUP.to_owned())
-        });
+        let group =
+            group.or_else(|| (node.role == SimRole::Query).then(|| super::DEFAULT_RESOURCE_GROUP.to_owned()));
         let again = SimNode {
             resource_group: group,
             slowness: 1.0,
@@ -258,9 +257,8 @@ impl World {
             .filter(|node| segment.level0 || self.is_fit(collection, replica, *node))
             .collect();
         if serving.is_empty() || fit.is_empty() {
-            let is_loading = segment.copies.iter().any(|copy| {
-                copy.replica == replica && copy.state == CopyState::Loading
-            });
+            let is_loading =
+                segment.copies.iter().any(|copy| copy.replica == replica && copy.state == CopyState::Loading);
             if !is_loading {
                 self.place(id, replica, serving.first().copied());
             }
@@ -277,7 +275,8 @@ impl World {
     fn place(&mut self, id: SegmentId, replica: usize, from: Option<NodeId>) {
         let Some(segment) = self.segments.get(&id) else { return };
         let collection = segment.collection;
-        let to = if segment.level0 { self.leader_of(segment, replica) } else { self.emptiest(segment, replica) };
+        let to =
+            if segment.level0 { self.leader_of(segment, replica) } else { self.emptiest(segment, replica) };
         let Some(to) = to else {
             // Nobody to hold it: look again later.
             self.mark_dirty(collection);
@@ -314,7 +313,9 @@ impl World {
             .iter()
             .filter_map(|id| self.nodes.get(id))
             .filter(|node| node.state == NodeState::Up && node.refuses_loads_until <= self.now)
-            .min_by_key(|node| (u128::from(node.sealed_memory) * 1_000_000 / u128::from(node.memory.max(1)), node.id))
+            .min_by_key(|node| {
+                (u128::from(node.sealed_memory) * 1_000_000 / u128::from(node.memory.max(1)), node.id)
+            })
             .map(|node| node.id)
     }
 

@@ -94,9 +94,8 @@ impl World {
 
     fn balance_collection(&mut self, id: CollectionId) -> usize {
         // It waits for its own tasks on a collection before it makes more.
-        let busy = self.tasks.all.values().any(|task| {
-            task.collection == id && task.source == TaskSource::Balancer
-        });
+        let busy =
+            self.tasks.all.values().any(|task| task.collection == id && task.source == TaskSource::Balancer);
         if busy {
             return 0;
         }
@@ -144,7 +143,11 @@ impl World {
             .listed_segments(id)
             .filter(|segment| segment.level0 && segment.shard == shard)
             .flat_map(|segment| {
-                segment.copies.iter().filter(|copy| copy.replica == replica).map(|copy| (segment.id, copy.node))
+                segment
+                    .copies
+                    .iter()
+                    .filter(|copy| copy.replica == replica)
+                    .map(|copy| (segment.id, copy.node))
             })
             .collect();
         for (segment, from) in level0 {
@@ -222,7 +225,9 @@ impl World {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
     pub(super) fn growing_rows_on(&self, node: NodeId, of: Option<CollectionId>) -> u64 {
         let mut rows = 0;
-        for collection in self.collections.values().filter(|collection| of.is_none_or(|of| of == collection.id)) {
+        for collection in
+            self.collections.values().filter(|collection| of.is_none_or(|of| of == collection.id))
+        {
             for replica in &collection.replicas {
                 for (leader, growing) in replica.leaders.iter().zip(&collection.growing_rows) {
                     if *leader == Some(node) {

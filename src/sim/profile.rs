@@ -175,11 +175,7 @@ impl Profile {
 
     /// An early 2.5 (about 2.5.0 to 2.5.8), where a caller that goes away takes its moves with it.
     pub fn early_2_5() -> Profile {
-        Profile {
-            build_version: "2.5.4".to_owned(),
-            disconnect_cancels: true,
-            ..Profile::of(Line::V2_5)
-        }
+        Profile { build_version: "2.5.4".to_owned(), disconnect_cancels: true, ..Profile::of(Line::V2_5) }
     }
 
     /// An early 2.6 (before about 2.6.14): streaming nodes call themselves query nodes, a read-only source is

@@ -23,7 +23,6 @@ pub enum Purpose {
 }
 
 /// A stream of numbers.
-#[derive(Clone, Debug)]
 pub struct Stream(ChaCha8Rng);
 
 impl Stream {

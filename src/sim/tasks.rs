@@ -140,7 +140,8 @@ impl World {
         if node.refuses_loads_until > self.now {
             return Err((REFUSAL_DELAY, Refusal::new(65535, "segcore error: cannot load segment")));
         }
-        let already_there = segment.copies.iter().any(|copy| copy.node == task.to && copy.state.is_resident());
+        let already_there =
+            segment.copies.iter().any(|copy| copy.node == task.to && copy.state.is_resident());
         let (memory, _) = self.footprint(segment);
         let predicted = node.memory_used() + if already_there { 0 } else { memory };
         let limit = node.memory / 100 * self.settings.load_guard_percent;
@@ -161,8 +162,10 @@ impl World {
         if node.state == NodeState::Stopping {
             return Err(Refusal::new(902, format!("node offline[node={}]", task.to)));
         }
-        let replica =
-            self.collections.get(&task.collection).and_then(|collection| collection.replicas.get(task.replica));
+        let replica = self
+            .collections
+            .get(&task.collection)
+            .and_then(|collection| collection.replicas.get(task.replica));
         let Some(replica) = replica else { return Err(Refusal::new(400, "replica not found")) };
         if self.profile.cancels_read_only_destination && replica.read_only.contains(&task.to) {
             return Err(Refusal::new(906, format!("node state unexpected[node={}]", task.to)));
@@ -184,8 +187,8 @@ impl World {
         let bytes = self.segments.get(&task.segment).map_or(0, |segment| segment.bytes);
         let slowness = self.nodes.get(&task.to).map_or(1.0, |node| node.slowness);
         let jitter = self.task_chance.between(0.9, 1.1);
-        let seconds = self.settings.load_base.as_secs_f64()
-            + bytes as f64 / self.settings.load_bytes_per_second as f64;
+        let seconds =
+            self.settings.load_base.as_secs_f64() + bytes as f64 / self.settings.load_bytes_per_second as f64;
         let pull = self.settings.distribution_pull.as_secs_f64() * self.task_chance.between(0.0, 1.0);
         Duration::from_secs_f64((seconds * slowness * jitter + pull).min(86_400.0))
     }
@@ -193,10 +196,7 @@ impl World {
     pub(super) fn load_done(&mut self, id: TaskId) {
         let Some(task) = self.tasks.all.get(&id).cloned() else { return };
         if self.nodes.get(&task.to).is_none_or(|node| !node.is_running()) {
-            self.after(
-                DEAD_NODE_TIMEOUT,
-                Event::TaskFails(id, Refusal::new(65535, "connection refused")),
-            );
+            self.after(DEAD_NODE_TIMEOUT, Event::TaskFails(id, Refusal::new(65535, "connection refused")));
             return;
         }
         if let Err(refusal) = self.check_stale(&task) {
@@ -266,9 +266,10 @@ impl World {
 
     pub(super) fn unlist(&mut self, segment: SegmentId, replica: usize, node: NodeId) {
         let leaving = self.segments.get(&segment).is_some_and(|segment| {
-            segment.copies.iter().any(|copy| {
-                copy.replica == replica && copy.node == node && copy.state == CopyState::Leaving
-            })
+            segment
+                .copies
+                .iter()
+                .any(|copy| copy.replica == replica && copy.node == node && copy.state == CopyState::Leaving)
         });
         if leaving {
             self.remove_copy(segment, replica, node);
@@ -324,7 +325,11 @@ impl World {
         }
         self.free_slot(&task);
         if let Some(call) = task.call {
-            self.task_of_call_ended(call, id, Err(Refusal::new(5, "task replaced by one of higher priority")));
+            self.task_of_call_ended(
+                call,
+                id,
+                Err(Refusal::new(5, "task replaced by one of higher priority")),
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use super::faults::{Fault, FaultState};
 use super::own_balancer::OwnBalancer;
 use super::profile::Profile;
 use super::random::{Purpose, Stream};
-use super::tasks::{Loss, Task, TaskId, Tasks};
+use super::tasks::{Loss, TaskId, Tasks};
 use crate::units::{CollectionId, NodeId, SegmentId};
 
 /// Lines of the trace that are kept for a report of a failure; older ones live on in the digest alone.
@@ -174,9 +174,11 @@ impl World {
 
     /// Lets time pass. A time that lies behind is no error: nothing happens.
     pub fn advance(&mut self, to: SimTime) {
-        while let Some(((due, _), event)) = self.queue.first_key_value().map(|(key, _)| *key).and_then(|key| {
-            if key.0 > to { None } else { self.queue.remove(&key).map(|event| (key, event)) }
-        }) {
+        while let Some(((due, _), event)) =
+            self.queue.first_key_value().map(|(key, _)| *key).and_then(|key| {
+                if key.0 > to { None } else { self.queue.remove(&key).map(|event| (key, event)) }
+            })
+        {
             self.now = self.now.max(due);
             self.handle(event);
         }
@@ -348,8 +350,7 @@ impl World {
     /// Changes what a copy is doing.
     pub(super) fn set_copy(&mut self, id: SegmentId, replica: usize, node: NodeId, state: CopyState) {
         let Some(segment) = self.segments.get_mut(&id) else { return };
-        let Some(copy) =
-            segment.copies.iter_mut().find(|copy| copy.replica == replica && copy.node == node)
+        let Some(copy) = segment.copies.iter_mut().find(|copy| copy.replica == replica && copy.node == node)
         else {
             return;
         };
@@ -417,6 +418,12 @@ impl World {
     /// The replica of a collection that a node belongs to; a node is in one at most.
     pub(super) fn replica_with(&self, collection: CollectionId, node: NodeId) -> Option<usize> {
         self.collections.get(&collection)?.replicas.iter().position(|replica| replica.has(node))
+    }
+
+    /// What a node holds, by collection.
+    pub fn shares_of(&self, node: NodeId) -> impl Iterator<Item = (CollectionId, &Share)> {
+        let all = (node, CollectionId(i64::MIN))..=(node, CollectionId(i64::MAX));
+        self.shares.range(all).map(|((_, collection), share)| (*collection, share))
     }
 
     /// Segments of the current target, with what lists them.

@@ -11,9 +11,7 @@ impl World {
     /// `GetVersion`.
     pub fn get_version(&mut self) -> Result<rpc::GetVersionResponse, Unanswered> {
         Ok(match self.reach(false)? {
-            Err(refusal) => {
-                rpc::GetVersionResponse { status: self.failure(&refusal), ..Default::default() }
-            }
+            Err(refusal) => rpc::GetVersionResponse { status: self.failure(&refusal), ..Default::default() },
             Ok(()) => rpc::GetVersionResponse {
                 status: World::success(),
                 version: format!("v{}", self.profile.build_version),
@@ -29,11 +27,9 @@ impl World {
                 is_healthy: false,
                 reasons: vec![refusal.reason],
             },
-            Ok(()) => rpc::CheckHealthResponse {
-                status: World::success(),
-                is_healthy: true,
-                reasons: vec![],
-            },
+            Ok(()) => {
+                rpc::CheckHealthResponse { status: World::success(), is_healthy: true, reasons: vec![] }
+            }
         })
     }
 
@@ -44,10 +40,7 @@ impl World {
         }
         self.counts.definitions += 1;
         if let Err(refusal) = self.reach(false)? {
-            return Ok(rpc::ListDatabasesResponse {
-                status: self.failure(&refusal),
-                ..Default::default()
-            });
+            return Ok(rpc::ListDatabasesResponse { status: self.failure(&refusal), ..Default::default() });
         }
         let mut names = BTreeSet::from([crate::sim::DEFAULT_DATABASE.to_owned()]);
         for collection in self.collections.values() {
@@ -66,15 +59,11 @@ impl World {
         self.counts.definitions += 1;
         let in_memory = request.r#type == i32::from(rpc::ShowType::InMemory);
         if let Err(refusal) = self.reach(in_memory)? {
-            return Ok(rpc::ShowCollectionsResponse {
-                status: self.failure(&refusal),
-                ..Default::default()
-            });
+            return Ok(rpc::ShowCollectionsResponse { status: self.failure(&refusal), ..Default::default() });
         }
         let database =
             if request.db_name.is_empty() { crate::sim::DEFAULT_DATABASE } else { &request.db_name };
-        let mut response =
-            rpc::ShowCollectionsResponse { status: World::success(), ..Default::default() };
+        let mut response = rpc::ShowCollectionsResponse { status: World::success(), ..Default::default() };
         for collection in self.collections.values() {
             let is_there = !self.profile.has_databases || collection.database == database;
             if !is_there || self.is_hidden(collection.id) || (in_memory && !collection.loaded) {
@@ -132,7 +121,6 @@ impl World {
                 ..Default::default()
             },
         ];
-        let mapped = collection.mapped.then(|| pair("mmap.enabled", "true".to_owned()));
         Ok(rpc::DescribeCollectionResponse {
             status: World::success(),
             schema: Some(schema::CollectionSchema {
@@ -140,10 +128,6 @@ impl World {
                 fields,
                 ..Default::default()
             }),
-            collection_id: collection.id.0,
-            shards_num: i32::try_from(collection.channels.len()).unwrap_or(i32::MAX),
-            collection_name: collection.name.clone(),
-            properties: mapped.into_iter().collect(),
         })
     }
 
@@ -158,10 +142,7 @@ impl World {
             Ok(()) => self.resolve(&request.db_name, &request.collection_name),
         };
         if let Err(refusal) = found {
-            return Ok(rpc::DescribeIndexResponse {
-                status: self.failure(&refusal),
-                ..Default::default()
-            });
+            return Ok(rpc::DescribeIndexResponse { status: self.failure(&refusal), ..Default::default() });
         }
         let pair =
             |key: &str, value: &str| common::KeyValuePair { key: key.to_owned(), value: value.to_owned() };
@@ -183,10 +164,7 @@ impl World {
         request: &rpc::GetLoadStateRequest,
     ) -> Result<rpc::GetLoadStateResponse, Unanswered> {
         if let Err(refusal) = self.reach(true)? {
-            return Ok(rpc::GetLoadStateResponse {
-                status: self.failure(&refusal),
-                ..Default::default()
-            });
+            return Ok(rpc::GetLoadStateResponse { status: self.failure(&refusal), ..Default::default() });
         }
         let state = match self.resolve(&request.db_name, &request.collection_name) {
             Err(_) => common::LoadState::NotExist,

@@ -17,8 +17,7 @@ impl World {
         self.counts.replicas += 1;
         let found = match self.reach(true)? {
             Err(refusal) => Err(refusal),
-            Ok(()) if request.collection_name.is_empty() => Ok(crate::units::CollectionId(request.collection_id)),
-            Ok(()) => self.resolve(&request.db_name, &request.collection_name),
+            Ok(()) => Ok(crate::units::CollectionId(request.collection_id)),
         };
         let replicas = found.and_then(|id| {
             let collection = self
@@ -28,9 +27,7 @@ impl World {
             self.replicas_of(collection)
         });
         Ok(match replicas {
-            Err(refusal) => {
-                rpc::GetReplicasResponse { status: self.failure(&refusal), ..Default::default() }
-            }
+            Err(refusal) => rpc::GetReplicasResponse { status: self.failure(&refusal), ..Default::default() },
             Ok(replicas) => rpc::GetReplicasResponse { status: World::success(), replicas },
         })
     }
@@ -79,7 +76,9 @@ impl World {
     fn outbound_nodes(&self, replica: &SimReplica) -> BTreeMap<String, i32> {
         let mut outbound = BTreeMap::new();
         for node in replica.read_only.iter().filter_map(|node| self.nodes.get(node)) {
-            if let Some(group) = node.resource_group.as_ref().filter(|group| **group != replica.resource_group) {
+            if let Some(group) =
+                node.resource_group.as_ref().filter(|group| **group != replica.resource_group)
+            {
                 *outbound.entry(group.clone()).or_default() += 1;
             }
         }

@@ -56,9 +56,9 @@ impl World {
     }
 
     fn is_cached(&self) -> bool {
-        self.metrics_cache
-            .as_ref()
-            .is_some_and(|cached| self.now < cached.made_at + CACHE || self.now < self.faults.stale_metrics_until)
+        self.metrics_cache.as_ref().is_some_and(|cached| {
+            self.now < cached.made_at + CACHE || self.now < self.faults.stale_metrics_until
+        })
     }
 
     /// The text, from the cache where there is a fresh one.
@@ -236,8 +236,7 @@ impl World {
     fn quota_metrics(&self, node: &SimNode, is_streaming: bool) -> Value {
         // The proxy of 2.6 and later passes numbers through floating point: the last digits are lost.
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-        let through_proxy =
-            |id: i64| if self.profile.json_loses_precision { id as f64 as i64 } else { id };
+        let through_proxy = |id: i64| if self.profile.json_loses_precision { id as f64 as i64 } else { id };
         let rows = self.rows_by_collection(node);
         let growing: u64 = self
             .collections
