@@ -284,6 +284,8 @@ impl World {
         let holds = |id: SegmentId| {
             self.segments.get(&id).is_some_and(|segment| {
                 segment.collection == collection
+                    // Later versions leave level 0 out of the coordinator's distribution.
+                    && (!segment.level0 || self.profile.lists_level0)
                     && segment.copies.iter().any(|copy| {
                         copy.replica == replica && copy.node == request.from && copy.state.is_listed()
                     })

@@ -78,6 +78,11 @@ impl SimNode {
         self.base_memory + self.sealed_memory + self.led_memory
     }
 
+    /// Whether the coordinator would use it: a dead node is not known to be dead until its session ends.
+    pub fn is_believed_up(&self) -> bool {
+        self.state != NodeState::Stopping
+    }
+
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         !matches!(self.state, NodeState::Crashed { .. })

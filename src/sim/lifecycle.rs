@@ -114,7 +114,7 @@ impl World {
     pub(super) fn elect_leaders(&mut self, id: CollectionId) {
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let nodes = &self.nodes;
-        let is_up = |node: &NodeId| nodes.get(node).is_some_and(|node| node.state == NodeState::Up);
+        let is_up = |node: &NodeId| nodes.get(node).is_some_and(SimNode::is_believed_up);
         for replica in &mut collection.replicas {
             let on_streaming = replica.streaming.iter().any(&is_up);
             let homes = if on_streaming { &replica.streaming } else { &replica.read_write };
@@ -251,10 +251,15 @@ impl World {
             }
             return;
         }
+        // Level 0 must sit with its delegator.
+        let leader = self.leader_of(segment, replica).filter(|_| segment.level0);
         let fit: Vec<NodeId> = serving
             .iter()
             .copied()
-            .filter(|node| segment.level0 || self.is_fit(collection, replica, *node))
+            .filter(|node| match leader {
+                Some(leader) => *node == leader,
+                None => segment.level0 || self.is_fit(collection, replica, *node),
+            })
             .collect();
         if serving.is_empty() || fit.is_empty() {
             let is_loading =
@@ -264,7 +269,7 @@ impl World {
             }
             return;
         }
-        if serving.len() > 1 && !segment.level0 {
+        if serving.len() > 1 {
             // The copy that arrived first goes, as nothing says which of them is wanted.
             let spare = serving.iter().find(|node| !fit.contains(node)).copied().unwrap_or(serving[0]);
             self.release(id, replica, spare, Some(TaskSource::Checker));
@@ -312,7 +317,7 @@ impl World {
         own.unwrap_or(&members.read_write)
             .iter()
             .filter_map(|id| self.nodes.get(id))
-            .filter(|node| node.state == NodeState::Up && node.refuses_loads_until <= self.now)
+            .filter(|node| node.is_believed_up() && node.refuses_loads_until <= self.now)
             .min_by_key(|node| {
                 (u128::from(node.sealed_memory) * 1_000_000 / u128::from(node.memory.max(1)), node.id)
             })

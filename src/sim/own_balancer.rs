@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cluster::{CopyState, NodeState, TargetState};
+use super::cluster::{CopyState, TargetState};
 use super::profile::{Line, Profile};
 use super::tasks::{Task, TaskSource};
 use super::world::World;
@@ -166,7 +166,7 @@ impl World {
             .read_write
             .iter()
             .filter_map(|node| self.nodes.get(node))
-            .filter(|node| node.state == NodeState::Up)
+            .filter(|node| node.is_believed_up())
             .map(|node| {
                 let (own, all) = queued.get(&node.id).copied().unwrap_or_default();
                 NodeView {

@@ -304,6 +304,9 @@ impl World {
             self.note(format_args!("task for {} to {} failed: {}", task.segment, task.to, refusal.reason));
             self.mark_dirty(task.collection);
         }
+        if self.is_there_twice(task.segment, task.replica) {
+            self.mark_dirty(task.collection);
+        }
         if task.source == TaskSource::Balancer && outcome.is_ok() {
             self.tasks.own_moves += 1;
         }
@@ -312,6 +315,13 @@ impl World {
         if let Some(call) = task.call {
             self.task_of_call_ended(call, id, outcome);
         }
+    }
+
+    fn is_there_twice(&self, segment: SegmentId, replica: usize) -> bool {
+        self.segments.get(&segment).is_some_and(|segment| {
+            let copies = segment.copies.iter().filter(|copy| copy.replica == replica);
+            copies.filter(|copy| copy.state == CopyState::Serving).count() > 1
+        })
     }
 
     /// Ends a task without an outcome: it was replaced, or its caller went away.

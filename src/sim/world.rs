@@ -10,9 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::calls::{CallId, CallRecord, PendingCall};
-use super::cluster::{
-    CopyState, NodeState, Share, SimCollection, SimCopy, SimNode, SimSegment, SimTime, TargetState,
-};
+use super::cluster::{CopyState, Share, SimCollection, SimCopy, SimNode, SimSegment, SimTime, TargetState};
 use super::faults::{Fault, FaultState};
 use super::own_balancer::OwnBalancer;
 use super::profile::Profile;
@@ -405,14 +403,14 @@ impl World {
         }
     }
 
-    /// Whether a node may take sealed segments of a replica: alive, and a read-write member.
+    /// Whether the coordinator would put sealed segments of a replica on a node.
     pub(super) fn is_fit(&self, collection: CollectionId, replica: usize, node: NodeId) -> bool {
         let is_member = self
             .collections
             .get(&collection)
             .and_then(|collection| collection.replicas.get(replica))
             .is_some_and(|replica| replica.read_write.contains(&node));
-        is_member && self.nodes.get(&node).is_some_and(|node| node.state == NodeState::Up)
+        is_member && self.nodes.get(&node).is_some_and(SimNode::is_believed_up)
     }
 
     /// The replica of a collection that a node belongs to; a node is in one at most.

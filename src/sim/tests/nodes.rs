@@ -73,10 +73,14 @@ fn a_stopping_node_is_drained_and_then_gone() {
 
 #[test]
 fn rows_arrive_are_sealed_and_listed_with_the_next_target() {
-    let plan = WorldPlan { ingest_rows_per_second: 20_000.0, ..small_plan(Profile::of(Line::V2_5)) };
+    let plan = WorldPlan {
+        ingest_rows_per_second: 20_000.0,
+        memory_fill: 0.1,
+        ..small_plan(Profile::of(Line::V2_5))
+    };
     let mut world = build(&plan);
     let before = world.segments().len();
-    run(&mut world, 9.0);
+    run(&mut world, 7.0);
     let leader = world.collections()[&first_collection(&world)].replicas[0].leaders[0].unwrap();
     assert!(world.growing_rows_on(leader, None) > 0);
     run(&mut world, 120.0);

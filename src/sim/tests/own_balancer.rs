@@ -74,9 +74,10 @@ fn it_undoes_what_its_score_dislikes() {
         .map(|segment| segment.id)
         .collect();
     ask(&mut world, 1, &[2], &away);
-    run(&mut world, 2.0);
-    assert_eq!(spread(&world).0, 0, "all rows of node 1 are on node 2");
+    assert!(spread(&world).0 < before.0 / 2, "most rows of node 1 are on node 2");
+    let moves = world.own_balancer_moves();
     run(&mut world, 120.0);
+    assert!(world.own_balancer_moves() > moves);
     let after = spread(&world);
     assert!(after.0 > before.0 / 2, "{before:?}, then {after:?}");
 }
