@@ -12,10 +12,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod execute;
 pub mod gate;
+pub mod http;
+pub mod journal;
+pub mod metrics;
 pub mod milvus;
 pub mod model;
 pub mod observe;
@@ -23,4 +28,6 @@ pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod sim;
+pub mod telemetry;
+pub mod turn;
 pub mod units;

@@ -1,3 +1,7 @@
 //! The command line starts here; everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    milvus_rebalancer::cli::main()
+}

@@ -51,6 +51,8 @@ pub enum Reason {
         /// Within which time.
         within: Duration,
     },
+    /// Nodes of different versions: an upgrade is under way.
+    MixedVersions,
     /// The collection is loading or could not be read whole.
     CollectionUnready {
         /// Which.
@@ -62,6 +64,13 @@ pub enum Reason {
         node: NodeId,
         /// What it is instead.
         standing: Standing,
+    },
+    /// A move from or to the node has just landed, and its figures lag behind.
+    Settling {
+        /// Which.
+        node: NodeId,
+        /// For how much longer.
+        remaining: Duration,
     },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
@@ -174,8 +183,10 @@ impl Reason {
             Reason::NodesUnread { .. } => "nodes_unread",
             Reason::Stopping => "stopping",
             Reason::ForeignMover { .. } => "foreign_mover",
+            Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
+            Reason::Settling { .. } => "settling",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -232,10 +243,18 @@ impl fmt::Display for Reason {
                 "somebody else moved {moves} segments here within {} (is Milvus' own balancer on?)",
                 spoken(within)
             ),
+            Reason::MixedVersions => f.write_str("its nodes run different versions: an upgrade is under way"),
             Reason::CollectionUnready { collection } => {
                 write!(f, "collection {collection} is not fully loaded or could not be read whole")
             }
             Reason::NodeUnfit { node, standing } => write!(f, "node {node} is {standing}"),
+            Reason::Settling { node, remaining } => {
+                write!(
+                    f,
+                    "a move from or to node {node} has just landed; its figures settle for another {}",
+                    spoken(remaining)
+                )
+            }
             Reason::CapacityUnknown { node } => write!(f, "the memory capacity of node {node} is not known"),
             Reason::NoHeadroom { node, needed, room } => {
                 write!(

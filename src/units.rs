@@ -66,8 +66,8 @@ milvus_id! {
     PartitionId
 }
 
-/// An amount of memory or disk, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+/// An amount of memory or disk, in bytes. In files it is a number or a text with a unit ("4 GiB").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -89,6 +89,39 @@ impl Bytes {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&bytesize::ByteSize::b(self.0).display().iec().to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BytesVisitor;
+
+        impl serde::de::Visitor<'_> for BytesVisitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size: a whole number of bytes, or a text such as \"4 GiB\"")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<Bytes, E> {
+                Ok(Bytes(bytes))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<Bytes, E> {
+                let wrong = |_| E::invalid_value(serde::de::Unexpected::Signed(bytes), &self);
+                u64::try_from(bytes).map(Bytes).map_err(wrong)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
+                // The largest amount is what the parser makes of amounts that do not fit.
+                let parsed = text.trim().parse::<bytesize::ByteSize>().ok().filter(|size| size.0 != u64::MAX);
+                parsed
+                    .map(|size| Bytes(size.0))
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(BytesVisitor)
     }
 }
 
@@ -257,6 +290,20 @@ mod tests {
         assert_eq!(Ratio::ONE.share_of(u64::MAX), u64::MAX);
         assert_eq!(Ratio(2_000_000).share_of(u64::MAX), u64::MAX);
         assert_eq!(Ratio(800_000).share_of(1_000), 800);
+    }
+
+    #[test]
+    fn sizes_are_numbers_or_texts_with_a_unit() {
+        let read = |json: &str| serde_json::from_str::<Bytes>(json);
+        assert_eq!(read("1024").unwrap(), Bytes(1024));
+        assert_eq!(read("\"4 GiB\"").unwrap(), Bytes(4 << 30));
+        assert_eq!(read("\"4GB\"").unwrap(), Bytes(4_000_000_000));
+        assert_eq!(read("\"1024\"").unwrap(), Bytes(1024));
+        for nonsense in
+            ["-1", "1.5", "true", "[]", "\"\"", "\"-1\"", "\"many\"", "\"NaN\"", "\"99999999 EiB\""]
+        {
+            assert!(read(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

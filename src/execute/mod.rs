@@ -1,7 +1,17 @@
 //! Execute: every move is an operation with a life of its own. Calls are grouped and limited, always name their
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
+pub mod executor;
+mod follow;
+mod ledger;
+pub mod limits;
 pub mod operation;
+mod queue;
+mod sending;
+pub mod shared_rereads;
+pub mod sight;
+
+pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 
 use std::time::Duration;
 
@@ -83,6 +93,7 @@ pub struct ExecuteSettings {
     /// Segments in one call.
     pub segments_per_call: u32,
     /// Bytes in one call; one segment is always admitted, however large.
+    #[serde(with = "crate::config::bytes")]
     pub bytes_per_call: Bytes,
     /// Share of the cluster's segment bytes that may be moved in 24 hours; one segment is always admitted when
     /// nothing of it is spent.

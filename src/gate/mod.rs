@@ -1,12 +1,24 @@
 //! Gate: may we? `restrict` says before planning what must not be proposed; `check` looks at the finished plan
 //! with its own eyes and may only cut its tail or stop it. Every refusal has a scope and a reason.
 
+mod check;
+mod cool_down;
+mod foreign;
+mod freshness;
+mod headroom;
+mod settling;
+mod standing;
+mod visibility;
+
+pub use check::check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ReplicaIndex, Subject};
+use crate::model::{ComponentIndex, PlanningInput, ReplicaIndex, Snapshot, Subject};
+use crate::policy::Directive;
 use crate::reason::Reason;
 use crate::units::{Bytes, CollectionId, NodeId, Ratio, SegmentId};
 
@@ -17,6 +29,10 @@ pub struct GateSettings {
     /// How old what was seen of a collection may be.
     #[serde(with = "crate::config::duration")]
     pub max_age: Duration,
+    /// How long nodes rest after a move between them has landed: memory figures lag behind by seconds. Zero
+    /// switches it off.
+    #[serde(with = "crate::config::duration")]
+    pub settle_time: Duration,
     /// Share of a destination's memory that may be used with all copies resident.
     pub destination_memory: Ratio,
     /// How long a moved segment stays, and how long it may not return to the node that it left; doubles with
@@ -35,6 +51,8 @@ impl Default for GateSettings {
         GateSettings {
             // Segment ids of a busy cluster change every ten seconds or so; a minute-old plan is partly stale.
             max_age: Duration::from_secs(60),
+            // GetMetrics is cached for 5 s, and allocators give back what was released within about that again.
+            settle_time: Duration::from_secs(15),
             // Milvus' own guard refuses loads at 90 %; searches and growing data need the difference.
             destination_memory: Ratio(800_000),
             // A node's caches and its users need that long to show what a move did.
@@ -92,9 +110,70 @@ pub struct Restrictions {
     /// Bytes that may still arrive at a node, everything in flight already counted. A node that is missing
     /// here takes nothing.
     pub room: BTreeMap<NodeId, Bytes>,
+    /// Segments that policies pin, in every replica.
+    #[serde(skip)]
+    pub pinned: BTreeSet<SegmentId>,
     /// All segments named above, for quick answers about the many that are not.
     #[serde(skip)]
     pub named_segments: BTreeSet<SegmentId>,
+}
+
+impl Restrictions {
+    /// All restrictions that have a subject, as refusals: what a person wants to read when nothing moves.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut refusals: Vec<Refusal> = Vec::new();
+        let mut add =
+            |subject: Subject, reason: &Reason| refusals.push(Refusal { subject, reason: reason.clone() });
+        if let Some(reason) = &self.cluster {
+            add(Subject::Cluster, reason);
+        }
+        self.components.iter().for_each(|(node, reason)| add(Subject::Component(*node), reason));
+        self.collections
+            .iter()
+            .for_each(|(collection, reason)| add(Subject::Collection(*collection), reason));
+        self.sources.iter().for_each(|(node, reason)| add(Subject::Node(*node), reason));
+        for (node, reason) in &self.destinations {
+            if !self.sources.contains_key(node) {
+                add(Subject::Node(*node), reason);
+            }
+        }
+        refusals
+    }
+}
+
+/// What must not be proposed this turn: every gate by itself, one function each.
+pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions {
+    let mut restrictions = Restrictions::default();
+    freshness::restrict(input, &mut restrictions);
+    visibility::restrict(input, &mut restrictions);
+    standing::restrict(input, &mut restrictions);
+    foreign::restrict(input, &mut restrictions);
+    cool_down::restrict(input, &mut restrictions);
+    settling::restrict(input, &mut restrictions);
+    headroom::restrict(input, &mut restrictions);
+    follow(directives, &mut restrictions);
+    restrictions
+}
+
+/// What policies demand.
+fn follow(directives: &[Directive], restrictions: &mut Restrictions) {
+    for directive in directives {
+        match directive {
+            Directive::NeverDestination { node } => {
+                restrictions.destinations.entry(*node).or_insert(Reason::NeverDestination { node: *node });
+            }
+            Directive::Pin { segment } => {
+                restrictions.pinned.insert(*segment);
+                restrictions.named_segments.insert(*segment);
+            }
+        }
+    }
+}
+
+/// A component by the name under which it is spoken of: its first node.
+pub fn component_name(snapshot: &Snapshot, component: ComponentIndex) -> Option<NodeId> {
+    let first = snapshot.components.get(component.at())?.nodes.first()?;
+    Some(snapshot.node(*first).id)
 }
 
 /// A refusal: about what, and why.

@@ -45,7 +45,7 @@ struct Shared {
     rpc: MilvusServiceClient<Channel>,
     target: Arc<Target>,
     headers: MetadataMap,
-    database: String,
+    database: Option<String>,
     concurrency: usize,
     reading: Semaphore,
     request_timeout: Duration,
@@ -55,12 +55,10 @@ struct Shared {
 impl MilvusClient {
     /// A client for the connection of this name. It does not connect yet; only the settings can fail.
     pub fn new(connection: &str, settings: &ConnectionSettings) -> Result<MilvusClient, SettingsError> {
-        if let Some(problem) = settings.problems().into_iter().next() {
-            return Err(problem);
-        }
         let limit = usize::try_from(settings.max_response.0).unwrap_or(usize::MAX);
         let channel = settings.transport()?.connect_lazy();
-        let concurrency = settings.concurrency.min(Semaphore::MAX_PERMITS);
+        // Nothing at a time would be never.
+        let concurrency = (settings.concurrency as usize).max(1);
         let target = Target { connection: connection.to_owned(), endpoint: settings.shown_endpoint() };
         Ok(MilvusClient {
             shared: Arc::new(Shared {
@@ -86,9 +84,9 @@ impl MilvusClient {
         self.shared.concurrency
     }
 
-    /// The database that is meant where a call names none; empty for the server's own default.
-    pub fn default_database(&self) -> &str {
-        &self.shared.database
+    /// The database that is meant where a call names none, instead of the server's own default.
+    pub fn default_database(&self) -> Option<&str> {
+        self.shared.database.as_deref()
     }
 
     /// Names of the databases that the user can see. Before 2.2.9 there is no such call.
@@ -328,8 +326,8 @@ fn headers(settings: &ConnectionSettings) -> Result<MetadataMap, SettingsError> 
         value.set_sensitive(true);
         headers.insert("authorization", value);
     }
-    if !settings.database.is_empty() {
-        headers.insert("dbname", header(&settings.database, &settings.database)?);
+    if let Some(database) = &settings.database {
+        headers.insert("dbname", header(database, database)?);
     }
     Ok(headers)
 }

@@ -207,6 +207,9 @@ impl MilvusError {
                 "what answers there does not speak Milvus' protocol ({cause}): is it Milvus' gRPC port \
                  (19530)? If the server speaks TLS, write https://"
             ),
+            Failure::Deadline { after } if self.call.writes() => {
+                format!("not answered within {after:?}: {}", advice(Remedy::OutcomeUnknown))
+            }
             Failure::Deadline { after } => format!(
                 "not answered within {after:?}: is Milvus overloaded, or does something in between swallow the \
                  connection?"
@@ -232,6 +235,9 @@ impl MilvusError {
             Failure::Malformed { problem } => format!(
                 "the answer cannot be understood ({problem}): is this a version of Milvus that is supported?"
             ),
+            Failure::Refused(refusal) if refusal.destination_is_full() => {
+                format!("{refusal}: the destination has no room for it and is left alone for a while")
+            }
             Failure::Refused(refusal) => format!("{refusal}: {}", advice(self.remedy())),
             Failure::Rpc { code, reason } => {
                 format!("gRPC {code} ({reason}): {}", advice(self.remedy()))

@@ -292,4 +292,31 @@ mod tests {
         let long = one_line(&"é".repeat(100_000));
         assert!(long.len() < LONGEST_REASON + 10 && long.ends_with('…'), "{}", long.len());
     }
+
+    #[test]
+    fn the_refusals_of_a_real_2_3_5_are_understood() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/milvus-2.3.5/answers.json");
+        let answers: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let recorded = |name: &str| {
+            let answer = &answers[name]["answer"];
+            // LoadBalance answers with a bare status.
+            let status = answer.get("status").unwrap_or(answer);
+            let number = |key: &str| i32::try_from(status[key].as_i64().unwrap()).unwrap();
+            refusal(number("code"), number("error_code"), status["reason"].as_str().unwrap())
+        };
+        for (name, remedy) in [
+            ("LoadBalance/wrong source node", Remedy::Replan),
+            ("LoadBalance/wrong destination node", Remedy::Replan),
+            ("LoadBalance/wrong segment", Remedy::Replan),
+            ("LoadBalance/already moved", Remedy::Replan),
+            ("LoadBalance/unknown collection", Remedy::SkipCollection),
+            ("LoadBalance/unloaded collection", Remedy::SkipCollection),
+        ] {
+            assert_eq!(recorded(name).remedy(Call::LoadBalance), remedy, "{name}");
+        }
+        assert!(recorded("GetReplicas/unloaded").replica_is_missing());
+        assert!(recorded("GetQuerySegmentInfo/unknown").collection_is_gone());
+        assert_eq!(recorded("GetMetrics/wrong type").remedy(Call::GetMetrics), Remedy::OurBug);
+    }
 }

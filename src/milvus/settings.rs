@@ -1,5 +1,4 @@
-//! `[connections.NAME]`: where a Milvus is and how to get in. Whatever can be wrong with it is found here,
-//! before the first call.
+//! `[connections.NAME]`: where a Milvus is and how to get in.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,16 +25,20 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ConnectionSettings {
     /// `http://host:port`, `https://host:port` or `host:port`; the port is 19530 when it is left out.
     pub endpoint: String,
-    /// User name; empty where Milvus asks for none.
-    pub user: String,
+    /// User name, where Milvus asks for one.
+    pub user: Option<String>,
     /// Password of the user.
     #[serde(serialize_with = "masked")]
-    pub password: SecretString,
+    pub password: Option<SecretString>,
+    /// A file that holds the password.
+    pub password_file: Option<PathBuf>,
     /// API key, instead of user and password.
     #[serde(serialize_with = "masked")]
-    pub token: SecretString,
-    /// Database for calls that name none; empty for the server's default.
-    pub database: String,
+    pub token: Option<SecretString>,
+    /// A file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// Database for calls that name none, instead of the server's default.
+    pub database: Option<String>,
     /// Certificates, for `https://`.
     pub tls: TlsSettings,
     /// How long a connection may take to open.
@@ -45,7 +48,7 @@ pub struct ConnectionSettings {
     #[serde(with = "crate::config::duration")]
     pub request_timeout: Duration,
     /// Reading calls at a time.
-    pub concurrency: usize,
+    pub concurrency: u32,
     /// The largest answer that is read.
     pub max_response: Bytes,
 }
@@ -53,11 +56,13 @@ pub struct ConnectionSettings {
 impl Default for ConnectionSettings {
     fn default() -> Self {
         ConnectionSettings {
-            endpoint: "http://localhost:19530".to_owned(),
-            user: String::new(),
-            password: SecretString::default(),
-            token: SecretString::default(),
-            database: String::new(),
+            endpoint: "http://127.0.0.1:19530".to_owned(),
+            user: None,
+            password: None,
+            password_file: None,
+            token: None,
+            token_file: None,
+            database: None,
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
@@ -100,18 +105,6 @@ pub enum SettingsError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Two settings that exclude or need each other.
-    #[error("{problem}")]
-    Contradiction {
-        /// Both, and what to do.
-        problem: &'static str,
-    },
-    /// Nothing would ever be answered.
-    #[error("{key} must be greater than 0")]
-    Zero {
-        /// The setting.
-        key: &'static str,
-    },
     /// A certificate or key that cannot be read.
     #[error("{key}: cannot read {path}: does the file exist, and may this user read it?")]
     File {
@@ -123,14 +116,24 @@ pub enum SettingsError {
         #[source]
         source: std::io::Error,
     },
-    /// A certificate or key that is not one.
+    /// A file without what it is configured for.
+    #[error("{key}: {path} holds no {wanted} in PEM form")]
+    NotPem {
+        /// The setting.
+        key: &'static str,
+        /// As configured.
+        path: PathBuf,
+        /// What should be in it.
+        wanted: &'static str,
+    },
+    /// A certificate or key that cannot be used.
     #[error("tls: the certificates cannot be used: are ca_file, certificate_file and key_file PEM files?")]
     Certificates {
         /// What the TLS library said.
         #[source]
         source: tonic::transport::Error,
     },
-    /// Credentials that cannot travel in a header.
+    /// A database that cannot travel in a header.
     #[error(
         "database {database:?} cannot be sent to Milvus: it may only hold letters, digits and underscores"
     )]
@@ -141,50 +144,8 @@ pub enum SettingsError {
 }
 
 impl ConnectionSettings {
-    /// Everything that is wrong with these settings, files included; empty when a client can be made.
-    pub fn problems(&self) -> Vec<SettingsError> {
-        let mut problems = Vec::new();
-        let uri = self.uri().map_err(|problem| problems.push(problem)).ok();
-        let encrypted = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("https"));
-        if uri.is_some() && !encrypted && self.tls != TlsSettings::default() {
-            let problem =
-                "tls is configured, but the endpoint is not encrypted: write https://, or remove tls";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if !self.token.expose_secret().is_empty() && !self.user.is_empty() {
-            let problem = "both user and token are set: keep the one that this Milvus knows";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if self.user.is_empty() && !self.password.expose_secret().is_empty() {
-            let problem = "a password is set, but no user: set user too";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
-            let problem = "certificate_file and key_file belong together: set both or neither";
-            problems.push(SettingsError::Contradiction { problem });
-        }
-        let amounts = [
-            ("connect_timeout", self.connect_timeout.is_zero()),
-            ("request_timeout", self.request_timeout.is_zero()),
-            ("concurrency", self.concurrency == 0),
-            ("max_response", self.max_response == Bytes::ZERO),
-        ];
-        for (key, is_zero) in amounts {
-            if is_zero {
-                problems.push(SettingsError::Zero { key });
-            }
-        }
-        if !is_header_text(&self.database) {
-            problems.push(SettingsError::Database { database: self.database.clone() });
-        }
-        if encrypted && let Err(problem) = self.transport() {
-            problems.push(problem);
-        }
-        problems
-    }
-
     /// The address, complete with scheme and port.
-    pub(super) fn uri(&self) -> Result<Uri, SettingsError> {
+    pub fn address(&self) -> Result<Uri, SettingsError> {
         let problem = |problem| SettingsError::Endpoint { endpoint: self.shown_endpoint(), problem };
         let text = self.endpoint.trim();
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -222,7 +183,7 @@ impl ConnectionSettings {
 
     /// What tonic needs to connect.
     pub(super) fn transport(&self) -> Result<Endpoint, SettingsError> {
-        let uri = self.uri()?;
+        let uri = self.address()?;
         let encrypted = uri.scheme_str() == Some("https");
         let endpoint = Endpoint::from(uri)
             .connect_timeout(self.connect_timeout)
@@ -238,14 +199,12 @@ impl ConnectionSettings {
 
     /// What Milvus expects in `authorization`, before base64: `user:password`, or the token; nothing without.
     pub(super) fn credentials(&self) -> Option<SecretString> {
-        let token = self.token.expose_secret();
-        if !token.is_empty() {
-            return Some(SecretString::from(token));
+        if let Some(token) = &self.token {
+            return Some(token.clone());
         }
-        if self.user.is_empty() {
-            return None;
-        }
-        Some(SecretString::from(format!("{}:{}", self.user, self.password.expose_secret())))
+        let user = self.user.as_ref()?;
+        let password = self.password.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+        Some(SecretString::from(format!("{user}:{password}")))
     }
 }
 
@@ -253,32 +212,39 @@ impl TlsSettings {
     fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, SettingsError> {
         let mut tls = ClientTlsConfig::new().timeout(handshake_timeout);
         tls = match &self.ca_file {
-            Some(path) => tls.ca_certificate(Certificate::from_pem(read("tls.ca_file", path)?)),
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read("tls.ca_file", path, CERTIFICATE)?)),
             None => tls.with_native_roots(),
         };
         if let Some(name) = &self.server_name {
             tls = tls.domain_name(name);
         }
         if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
-            let certificate = read("tls.certificate_file", certificate)?;
-            tls = tls.identity(Identity::from_pem(certificate, read("tls.key_file", key)?));
+            let certificate = read("tls.certificate_file", certificate, CERTIFICATE)?;
+            tls = tls.identity(Identity::from_pem(certificate, read("tls.key_file", key, PRIVATE_KEY)?));
         }
         Ok(tls)
     }
 }
 
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|source| SettingsError::File { key, path: path.to_owned(), source })
-}
+/// How a certificate begins in a PEM file. A file without any would be taken for an empty list.
+const CERTIFICATE: &str = "CERTIFICATE-----";
+/// The same for keys, whose kind stands before it.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// Whether a text may stand in a gRPC header.
-fn is_header_text(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
+fn read(key: &'static str, path: &Path, wanted: &'static str) -> Result<String, SettingsError> {
+    let content =
+        std::fs::read(path).map_err(|source| SettingsError::File { key, path: path.to_owned(), source })?;
+    let content = String::from_utf8_lossy(&content).into_owned();
+    if !content.contains(wanted) {
+        let wanted = wanted.trim_end_matches('-');
+        return Err(SettingsError::NotPem { key, path: path.to_owned(), wanted });
+    }
+    Ok(content)
 }
 
 /// Secrets are printed as three stars, so that a configuration can be shown.
-fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "***" })
+fn masked<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "***").serialize(serializer)
 }
 
 #[cfg(test)]
@@ -287,10 +253,6 @@ mod tests {
 
     fn at(endpoint: &str) -> ConnectionSettings {
         ConnectionSettings { endpoint: endpoint.to_owned(), ..ConnectionSettings::default() }
-    }
-
-    fn complaints(settings: &ConnectionSettings) -> Vec<String> {
-        settings.problems().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -302,7 +264,7 @@ mod tests {
             ("http://[::1]:19530", "http://[::1]:19530/"),
             ("[::1]", "http://[::1]:19530/"),
         ] {
-            assert_eq!(at(written).uri().unwrap().to_string(), meant, "{written}");
+            assert_eq!(at(written).address().unwrap().to_string(), meant, "{written}");
         }
     }
 
@@ -316,7 +278,7 @@ mod tests {
             ("http://milvus:19530/path", "after the port"),
             ("http://a b", "cannot be read"),
         ] {
-            let complaint = at(written).uri().map(|uri| uri.to_string()).unwrap_err().to_string();
+            let complaint = at(written).address().map(|uri| uri.to_string()).unwrap_err().to_string();
             assert!(complaint.contains(reason) && complaint.contains("http://host:port"), "{complaint}");
         }
     }
@@ -324,48 +286,25 @@ mod tests {
     #[test]
     fn credentials_in_the_address_are_refused_and_not_repeated() {
         for written in ["http://root:secret@milvus:19530", "root:secret@milvus"] {
-            let complaint = at(written).uri().unwrap_err().to_string();
+            let complaint = at(written).address().unwrap_err().to_string();
             assert!(complaint.contains("belong into user and password"), "{complaint}");
             assert!(!complaint.contains("secret"), "{complaint}");
         }
     }
 
     #[test]
-    fn all_problems_are_named_at_once() {
-        let settings = ConnectionSettings {
-            user: "root".to_owned(),
-            token: SecretString::from("key"),
-            concurrency: 0,
-            request_timeout: Duration::ZERO,
-            database: "two words".to_owned(),
-            tls: TlsSettings { key_file: Some("k.pem".into()), ..TlsSettings::default() },
-            ..ConnectionSettings::default()
-        };
-        let complaints = complaints(&settings).join("\n");
-        for expected in
-            ["user and token", "concurrency", "request_timeout", "two words", "key_file", "https://"]
-        {
-            assert!(complaints.contains(expected), "{expected} is missing from:\n{complaints}");
-        }
-        assert!(ConnectionSettings::default().problems().is_empty());
-    }
-
-    #[test]
     fn unreadable_certificates_are_named_by_key_and_file() {
         let mut settings = at("https://milvus:19530");
         settings.tls.ca_file = Some("no/such/file.pem".into());
-        let complaints = complaints(&settings).join("\n");
-        assert!(
-            complaints.contains("tls.ca_file") && complaints.contains("no/such/file.pem"),
-            "{complaints}"
-        );
+        let complaint = settings.transport().map(|_| ()).unwrap_err().to_string();
+        assert!(complaint.contains("tls.ca_file") && complaint.contains("no/such/file.pem"), "{complaint}");
     }
 
     #[test]
     fn secrets_are_never_printed() {
         let settings = ConnectionSettings {
-            password: SecretString::from("hunter2"),
-            token: SecretString::from("hunter3"),
+            password: Some(SecretString::from("hunter2")),
+            token: Some(SecretString::from("hunter3")),
             ..ConnectionSettings::default()
         };
         let printed = format!("{settings:?} {}", serde_json::to_string(&settings).unwrap());

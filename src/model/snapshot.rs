@@ -92,6 +92,10 @@ pub struct Node {
     pub memory_used: Option<Bytes>,
     /// Bytes of growing segments.
     pub growing: Option<Bytes>,
+    /// Memory in use that the listed segments do not explain, the lowest of the last while.
+    pub unexplained_memory: Option<Bytes>,
+    /// Its build version; empty when unknown.
+    pub version: String,
     /// Channels it leads, over all replicas.
     pub delegated_channels: u32,
     /// The component it belongs to; `None` for a node without replicas.
@@ -289,6 +293,11 @@ impl Snapshot {
             .binary_search_by_key(&id, |collection| collection.id)
             .ok()
             .map(CollectionIndex::from_position)
+    }
+
+    /// A replica by its id.
+    pub fn replica_index(&self, id: ReplicaId) -> Option<ReplicaIndex> {
+        self.replicas.binary_search_by_key(&id, |replica| replica.id).ok().map(ReplicaIndex::from_position)
     }
 
     /// The node behind an index.

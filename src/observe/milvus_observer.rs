@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use super::node_metrics::{NodeMetrics, NodeMetricsError, NodeMetricsSettings};
+use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
 use super::row_estimates::{RowEstimate, RowEstimates};
-use super::{ObserveError, Observer, SeamFuture, row_size, system_info, translate};
+use super::{NodeMetricsSettings, ObserveError, Observer, SeamFuture, row_size, system_info, translate};
 use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
 use crate::milvus::wire::milvus::{QuerySegmentInfo, ReplicaInfo, ResourceGroup};
@@ -113,9 +113,7 @@ impl MilvusObserver {
             Err(error) => match error.failure {
                 Failure::PermissionDenied { .. } | Failure::Refused(_) | Failure::Rpc { .. } => {
                     gaps.push(gap(GapSubject::Databases, &error));
-                    let configured = self.client.default_database();
-                    let name = if configured.is_empty() { DEFAULT_DATABASE } else { configured };
-                    Ok(vec![name.to_owned()])
+                    Ok(vec![self.client.default_database().unwrap_or(DEFAULT_DATABASE).to_owned()])
                 }
                 _ => Err(self.unreachable(error)),
             },

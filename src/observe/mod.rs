@@ -6,6 +6,7 @@ mod node_metrics;
 pub mod observation;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
+mod settings;
 pub(crate) mod system_info;
 pub(crate) mod translate;
 
@@ -14,8 +15,9 @@ use std::pin::Pin;
 
 use crate::units::CollectionId;
 pub use milvus_observer::MilvusObserver;
-pub use node_metrics::{NodeMetricsError, NodeMetricsSettings};
+pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
+pub use settings::NodeMetricsSettings;
 
 /// A future that a seam returns; boxed so that the seams can be trait objects.
 pub type SeamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

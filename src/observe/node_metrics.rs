@@ -4,12 +4,11 @@
 //! A node refreshes the figure when somebody asks `GetMetrics`, so it is read right after that.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
-use serde::{Deserialize, Serialize};
 
+use super::NodeMetricsSettings;
 use super::metrics_text::{self, Sample};
 use crate::units::{Bytes, CollectionId, NodeId};
 
@@ -19,41 +18,7 @@ const ENTITY_SIZE: &str = "milvus_querynode_entity_size";
 /// With what every page of a Milvus process has lines that start.
 const OF_MILVUS: &str = "milvus_";
 
-/// `[node_metrics]`: where the nodes' own /metrics are. Without `url` and `targets` nobody is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeMetricsSettings {
-    /// Template of the address, `http://{host}:9091/metrics` as a rule. `{host}` and `{port}` are those of the
-    /// node's gRPC address, as `GetMetrics` reports it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Addresses of single nodes, by the node's `host:port`; they win over the template.
-    pub targets: BTreeMap<String, String>,
-    /// How long one page may take.
-    #[serde(with = "crate::config::duration")]
-    pub timeout: Duration,
-    /// Pages that are read at a time.
-    pub concurrency: usize,
-    /// The largest page that is read.
-    pub max_body: Bytes,
-}
-
-impl Default for NodeMetricsSettings {
-    fn default() -> Self {
-        NodeMetricsSettings {
-            url: None,
-            targets: BTreeMap::new(),
-            // A page is a few milliseconds' work; the poll should not wait for a node that is going down.
-            timeout: Duration::from_secs(2),
-            // A thousand nodes in about a second.
-            concurrency: 16,
-            // A page of a node with a thousand collections is about 2 MiB.
-            max_body: Bytes(16 << 20),
-        }
-    }
-}
-
-/// What is wrong with a page, or with the settings for it.
+/// What is wrong with a page, or with its address.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeMetricsError {
     /// Not an address.
@@ -63,12 +28,6 @@ pub enum NodeMetricsError {
         key: String,
         /// As configured, or with the node's address in it.
         url: String,
-    },
-    /// A number that must be greater.
-    #[error("{key} must be greater than 0")]
-    Zero {
-        /// The setting.
-        key: &'static str,
     },
     /// The HTTP client cannot be made.
     #[error("no HTTP client can be made: are the system's certificate authorities installed?")]
@@ -117,28 +76,6 @@ pub enum NodeMetricsError {
 }
 
 impl NodeMetricsSettings {
-    /// Everything that is wrong with these settings.
-    pub fn problems(&self) -> Vec<NodeMetricsError> {
-        let mut problems = Vec::new();
-        if let Some(template) = self.template() {
-            problems.extend(fill_in(template, "localhost:1").err());
-        }
-        for (address, url) in &self.targets {
-            problems.extend(target(address, url).err());
-        }
-        let amounts = [
-            ("timeout", self.timeout.is_zero()),
-            ("concurrency", self.concurrency == 0),
-            ("max_body", self.max_body == Bytes::ZERO),
-        ];
-        for (key, is_zero) in amounts {
-            if is_zero {
-                problems.push(NodeMetricsError::Zero { key });
-            }
-        }
-        problems
-    }
-
     /// The template; an empty one is none.
     fn template(&self) -> Option<&str> {
         self.url.as_deref().filter(|template| !template.is_empty())
@@ -162,9 +99,6 @@ pub struct NodeMetrics {
 impl NodeMetrics {
     /// A reader; `None` when the settings name no page.
     pub fn new(settings: &NodeMetricsSettings) -> Result<Option<NodeMetrics>, NodeMetricsError> {
-        if let Some(problem) = settings.problems().into_iter().next() {
-            return Err(problem);
-        }
         if settings.template().is_none() && settings.targets.is_empty() {
             return Ok(None);
         }
@@ -185,7 +119,8 @@ impl NodeMetrics {
 
     /// How many pages to read at a time.
     pub fn concurrency(&self) -> usize {
-        self.settings.concurrency
+        // None at a time would be never.
+        (self.settings.concurrency as usize).max(1)
     }
 
     /// Bytes of sealed segments by collection on one node; `None` when the settings name no page for it.
@@ -340,18 +275,32 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_named_at_once() {
-        let settings = NodeMetricsSettings {
-            url: Some("http://{hots}:9091/metrics".to_owned()),
+    fn a_page_without_an_address_is_an_error() {
+        let settings = |url: &str| NodeMetricsSettings {
+            url: Some(url.to_owned()),
             targets: BTreeMap::from([("a:1".to_owned(), "ftp://a/".to_owned())]),
-            timeout: Duration::ZERO,
-            concurrency: 0,
-            max_body: Bytes::ZERO,
+            ..NodeMetricsSettings::default()
         };
-        let problems: Vec<_> = settings.problems().iter().map(ToString::to_string).collect();
-        let text = problems.join("\n");
-        for expected in ["{hots}", "a:1", "timeout", "concurrency", "max_body"] {
-            assert!(text.contains(expected), "{expected} is missing from:\n{text}");
+        for (url, address, named) in
+            [("http://{hots}/", "b:1", "hots"), ("metrics", "b:1", "metrics"), ("http://x/", "a:1", "a:1")]
+        {
+            let problem = settings(url).page_of(address).unwrap().unwrap_err().to_string();
+            assert!(problem.contains(named), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_pages_of_a_real_2_3_5_are_read() {
+        let page = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/milvus-2.3.5");
+            std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+        };
+        for (name, node) in [("standalone-metrics.txt", 1), ("querynode-metrics.txt", 2)] {
+            let sealed = read_page(&url(), &page(name), NodeId(node)).unwrap();
+            assert!(!sealed.is_empty(), "{name}");
+            assert!(sealed.values().all(|bytes| *bytes > Bytes(10_000)), "{name}: {sealed:?}");
+            let other = read_page(&url(), &page(name), NodeId(3)).unwrap_err();
+            assert!(matches!(other, NodeMetricsError::OtherNode { .. }), "{name}: {other}");
         }
     }
 }

@@ -34,24 +34,28 @@ pub fn read(json: &str) -> Result<SystemInfo, SystemInfoError> {
     let entries = document.get("nodes_info").and_then(Value::as_array).ok_or(SystemInfoError::NoNodes)?;
     let mut nodes: Vec<NodeReport> = entries.iter().map(node).collect();
     let build_version = nodes.iter().map(|node| &node.version).find(|text| !text.is_empty()).cloned();
-    // Ids of failing nodes are made up, so only the others can be told apart by them.
-    nodes.sort_by_key(|node| (node.error.is_some(), node.id));
+    // Ids of failing nodes are made up, so only the others can be told apart by them. The roles of a standalone
+    // share one id.
+    nodes.sort_by(|a, b| (a.error.is_some(), a.id, &a.role).cmp(&(b.error.is_some(), b.id, &b.role)));
     let mut seen = BTreeSet::new();
-    nodes.retain(|node| node.error.is_some() || seen.insert(node.id));
+    nodes.retain(|node| node.error.is_some() || seen.insert((node.id, node.role.clone())));
     Ok(SystemInfo { nodes, build_version })
 }
 
 fn node(entry: &Value) -> NodeReport {
     let infos = &entry["infos"];
     let hardware = &infos["hardware_infos"];
-    let quota = &infos["quota_metrics"];
+    let role = role(&text(&infos["type"]));
+    // Data nodes have such figures too, of other things.
+    let holds_segments = !matches!(role, NodeRole::Other(_));
+    let quota = if holds_segments { &infos["quota_metrics"] } else { &Value::Null };
     let id = integer(&entry["identifier"]).or_else(|| integer(&infos["id"]));
     // A capacity of nothing is a capacity that is not known, and so is the use of it.
     let memory_capacity = amount(&hardware["memory"]).filter(|bytes| *bytes > 0).map(Bytes);
     NodeReport {
         id: NodeId(id.unwrap_or_default()),
         address: text(&hardware["ip"]),
-        role: role(&text(&infos["type"])),
+        role,
         error: error(infos, id),
         memory_used: memory_capacity.and(amount(&hardware["memory_usage"]).map(Bytes)),
         memory_capacity,
@@ -241,6 +245,26 @@ mod tests {
         let deep = "[".repeat(100_000);
         for garbage in ["", "<html>", "null", "[]", "{\"nodes_info\": 7}", "{\"nodes_info\": [", &deep] {
             assert!(read(garbage).is_err(), "{}", &garbage[..garbage.len().min(20)]);
+        }
+    }
+
+    #[test]
+    fn the_answer_of_a_real_2_3_5_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/milvus-2.3.5/system_info.json");
+        let info = read(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert!(info.build_version.as_deref().unwrap().contains("2.3.5"));
+        // The standalone process is a node of every role under one id.
+        let query_nodes: Vec<_> = info.nodes.iter().filter(|node| node.role == NodeRole::QueryNode).collect();
+        let ids: Vec<_> = query_nodes.iter().map(|node| node.id.0).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        assert!(info.nodes.iter().any(|node| node.role == NodeRole::Other("proxy".to_owned())));
+        for node in query_nodes {
+            assert!(node.address.starts_with("127.0.0.1:"), "{}", node.address);
+            assert!(node.memory_used < node.memory_capacity, "{node:?}");
+            assert!(node.memory_used > Some(Bytes(10 << 20)), "{node:?}");
+            assert!(node.growing > Some(Bytes::ZERO), "{node:?}");
+            assert!(node.collections.as_ref().unwrap().len() >= 2, "{node:?}");
+            assert_eq!((&node.error, &node.collection_rows), (&None, &None), "rows are told since 2.4");
         }
     }
 }

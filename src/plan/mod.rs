@@ -5,8 +5,10 @@ pub mod fair_share;
 pub mod finding;
 pub mod floor;
 pub mod planner;
+mod search;
 
-pub use finding::{Finding, find_overloads};
+pub use fair_share::Placement;
+pub use finding::{DimensionView, Finding, FindingState, find_overloads, settle_history};
 pub use planner::plan;
 
 use serde::{Deserialize, Serialize};

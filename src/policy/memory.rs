@@ -1,9 +1,11 @@
-//! The `memory` policy.
+//! The `memory` policy: bytes of sealed segments, weighed against the memory of each node. What a node uses
+//! beyond its sealed segments (growing data, delegator, the process itself) is base load: moves cannot change it.
 
-use super::{Assessment, DimensionSettings, Policy};
-use crate::model::PlanningInput;
+use super::{Assessment, Capacity, Dimension, DimensionSettings, LoadUnit, Policy, Scope};
+use crate::model::{BytesSource, Node, PlanningInput, Snapshot};
+use crate::units::{Load, Ratio};
 
-/// Keeps memory even.
+/// Keeps bytes in memory even.
 pub struct MemoryPolicy {
     settings: DimensionSettings,
 }
@@ -20,8 +22,42 @@ impl Policy for MemoryPolicy {
         "memory"
     }
 
-    fn assess(&self, _input: &PlanningInput) -> Assessment {
-        let _ = &self.settings;
-        Assessment::default()
+    fn assess(&self, input: &PlanningInput) -> Assessment {
+        let snapshot = &input.snapshot;
+        let capacity =
+            snapshot.nodes.iter().map(|node| Load(node.memory_capacity.unwrap_or_default().0)).collect();
+        let dimension = Dimension {
+            name: self.name().to_owned(),
+            unit: LoadUnit::Bytes,
+            scope: Scope::Node,
+            copy_load: snapshot.copies.bytes.iter().map(|bytes| Load(bytes.0)).collect(),
+            base_load: if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) },
+            capacity: Capacity::Physical(capacity),
+            settings: self.settings.clone(),
+            confidence: confidence(snapshot),
+        };
+        Assessment { dimensions: vec![dimension], directives: Vec::new() }
+    }
+}
+
+fn no_load(snapshot: &Snapshot) -> Vec<Load> {
+    vec![Load::ZERO; snapshot.nodes.len()]
+}
+
+/// Memory in use that the listed segments do not explain, and at least the growing data.
+fn base_load(snapshot: &Snapshot) -> Vec<Load> {
+    let base = |node: &Node| {
+        Load(node.unexplained_memory.unwrap_or_default().max(node.growing.unwrap_or_default()).0)
+    };
+    snapshot.nodes.iter().map(base).collect()
+}
+
+/// Bytes that were guessed are not worth moving production data for at full price.
+fn confidence(snapshot: &Snapshot) -> Ratio {
+    let worst = snapshot.collections.iter().map(|collection| collection.bytes_source).max();
+    match worst {
+        None | Some(BytesSource::Reported) => Ratio::ONE,
+        Some(BytesSource::Schema) => Ratio(800_000),
+        Some(BytesSource::Guessed) => Ratio(500_000),
     }
 }

@@ -161,6 +161,15 @@ pub struct PolicySettings {
     pub rows: RowsSettings,
 }
 
+impl PolicySettings {
+    /// Applies a change to the settings of every policy that has a dimension.
+    pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
+        let PolicySettings { memory, rows } = self;
+        change(memory);
+        change(&mut rows.0);
+    }
+}
+
 /// Options of the `rows` policy: those of any dimension, but off unless asked for, because Milvus does it itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,0 +1,36 @@
+//! `check-config`: says whether a configuration may be used, and what is in force.
+
+use std::io::{self, Write};
+
+use super::args::CheckConfigArgs;
+use super::exit::Exit;
+use crate::config::{self, Sources};
+use crate::telemetry::Chain;
+
+/// Checks the configuration of these sources.
+pub(super) fn check_config(sources: &Sources, args: &CheckConfigArgs) -> Exit {
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("error: {}", Chain(&error));
+            return Exit::WrongInput;
+        }
+    };
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    // What is shown can be used as a file, so the verdict under it is a comment.
+    let text = if args.show {
+        format!("{}\n# configuration is valid\n", loaded.show())
+    } else {
+        "configuration is valid\n".to_owned()
+    };
+    // A reader that closes the pipe early (`head`) has what it wanted.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot print: {error}");
+            Exit::WrongInput
+        }
+        _ => Exit::Done,
+    }
+}

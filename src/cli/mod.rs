@@ -1,0 +1,78 @@
+//! The command line: parses, loads the configuration, starts logging and the runtime, and turns outcomes into
+//! exit codes. What the commands do is in [`crate::app`].
+
+mod args;
+mod check_config;
+mod exit;
+pub mod table;
+
+pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};
+pub use exit::Exit;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::app::{self, AppError};
+use crate::config::{self, Sources};
+use crate::telemetry::{self, Chain};
+
+/// The daemon waits far more than it computes; one thread plans while the other answers health checks.
+const WORKER_THREADS: usize = 2;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // Clap prints help and usage errors itself and exits with its own code, which is 2.
+    let cli = Cli::parse();
+    let sources = Sources::of_process(cli.config.clone(), cli.overrides());
+    dispatch(cli.command, &sources).into()
+}
+
+/// Does what was asked.
+fn dispatch(command: Command, sources: &Sources) -> Exit {
+    if let Command::CheckConfig(args) = command {
+        return check_config::check_config(sources, &args);
+    }
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    if let Err(error) = telemetry::init(&loaded.config.log) {
+        return refuse(&error);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!(key = %warning.key, origin = %warning.origin, "{}", warning.message);
+    }
+    let config = loaded.config;
+    match command {
+        Command::Run(args) => block_on(app::run(config, args)),
+        Command::Plan(args) => block_on(app::plan(config, args)),
+        Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
+        // Answered above, before logging starts.
+        Command::CheckConfig(_) => Exit::Done,
+    }
+}
+
+/// Runs a command to its end.
+fn block_on(command: impl Future<Output = Result<Exit, AppError>>) -> Exit {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    match runtime.block_on(command) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {}", Chain(&error));
+            error.exit()
+        }
+    }
+}
+
+/// Says why nothing is done.
+fn refuse(error: &(dyn std::error::Error + 'static)) -> Exit {
+    eprintln!("error: {}", Chain(error));
+    Exit::WrongInput
+}

@@ -1,0 +1,157 @@
+//! The typed configuration. Options of a stage are defined by the stage; this is where they come together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::execute::ExecuteSettings;
+use crate::gate::GateSettings;
+use crate::journal::JournalSettings;
+use crate::milvus::ConnectionSettings;
+use crate::observe::NodeMetricsSettings;
+use crate::plan::PlanSettings;
+use crate::policy::PolicySettings;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether anything is moved at all.
+    pub mode: Mode,
+    /// Alias of the connection that is used.
+    pub connection: String,
+    /// Connections by alias.
+    pub connections: BTreeMap<String, ConnectionSettings>,
+    /// When the cluster is looked at.
+    pub poll: PollSettings,
+    /// Where the nodes' own metrics are.
+    pub node_metrics: NodeMetricsSettings,
+    /// What load is, and how even it must be.
+    pub policies: PolicySettings,
+    /// The planner.
+    pub plan: PlanSettings,
+    /// What must be true before anything moves.
+    pub gate: GateSettings,
+    /// Limits and waits of moving.
+    pub execute: ExecuteSettings,
+    /// What is remembered over a restart.
+    pub journal: JournalSettings,
+    /// The listener for metrics and health.
+    pub http: HttpSettings,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// Alias of the connection that is used unless another is asked for.
+const DEFAULT_ALIAS: &str = "default";
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            mode: Mode::default(),
+            connection: DEFAULT_ALIAS.to_owned(),
+            connections: BTreeMap::from([(DEFAULT_ALIAS.to_owned(), ConnectionSettings::default())]),
+            poll: PollSettings::default(),
+            node_metrics: NodeMetricsSettings::default(),
+            policies: PolicySettings::default(),
+            plan: PlanSettings::default(),
+            gate: GateSettings::default(),
+            execute: ExecuteSettings::default(),
+            journal: JournalSettings::default(),
+            http: HttpSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+/// Whether the daemon only says what it would do, or does it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Plan and explain, never move.
+    #[default]
+    Advise,
+    /// Move, within the limits. For clusters whose own balancer is off.
+    Act,
+}
+
+impl Mode {
+    /// The stable name: option value, metric label.
+    pub fn code(self) -> &'static str {
+        match self {
+            Mode::Advise => "advise",
+            Mode::Act => "act",
+        }
+    }
+}
+
+/// When the cluster is looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PollSettings {
+    /// Time from the start of one poll to the start of the next.
+    #[serde(with = "crate::config::duration")]
+    pub interval: Duration,
+    /// Largest share of the time in which we may keep the coordinator busy: after a poll that took `t`, the
+    /// next one starts no sooner than `t / duty` after its start.
+    pub duty: f64,
+    /// The longest pause between polls while they fail.
+    #[serde(with = "crate::config::duration")]
+    pub backoff_limit: Duration,
+}
+
+impl Default for PollSettings {
+    fn default() -> Self {
+        PollSettings {
+            // Milvus refreshes what we read every few seconds to every half minute.
+            interval: Duration::from_secs(30),
+            // The coordinator has other work.
+            duty: 0.1,
+            // An operator who brought Milvus back should see us within one coffee.
+            backoff_limit: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// The listener for metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Address and port.
+    pub listen: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        // This machine only, until somebody decides otherwise; 9091 is Milvus' own metrics port.
+        HttpSettings { listen: "127.0.0.1:9095".to_owned() }
+    }
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Text for people, JSON for log collectors.
+    pub format: LogFormat,
+    /// A level, or a filter such as `info,milvus_rebalancer::plan=debug`.
+    pub level: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One line of text for each event.
+    #[default]
+    Text,
+    /// One JSON object for each event.
+    Json,
+}

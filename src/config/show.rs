@@ -1,0 +1,32 @@
+//! The settings in force, as TOML that could be used as a file, each with where it was set. Secrets are masked
+//! by their own serialization, so this file cannot leak them.
+
+use serde_json::Value;
+
+use super::raw::{Origins, joined};
+use super::settings::Config;
+
+/// All options, one a line; options without a value are comments.
+pub(super) fn show(config: &Config, origins: &Origins) -> String {
+    let tree = serde_json::to_value(config).unwrap_or_default();
+    let mut lines = Vec::new();
+    leaves(&tree, "", &mut |key, value| {
+        lines.push(match value {
+            Value::Null => format!("# {key} is not set"),
+            value => format!("{key} = {value}  # {}", origins.of(key)),
+        });
+    });
+    lines.join("\n")
+}
+
+/// Calls back with every option and its value.
+fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
+    match value {
+        Value::Object(object) => {
+            for (key, child) in object {
+                leaves(child, &joined(path, key), found);
+            }
+        }
+        leaf => found(path, leaf),
+    }
+}

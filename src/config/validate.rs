@@ -1,0 +1,231 @@
+//! The rules that types cannot express: ranges, and options that depend on each other. All are checked, and each
+//! finding says what would be right.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::policy::DimensionSettings;
+use crate::units::Ratio;
+
+use super::duration::display;
+use super::problem::Findings;
+use super::raw::joined;
+use super::settings::Config;
+
+mod connection;
+
+pub(super) use connection::http_url;
+
+/// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
+const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
+
+/// Milvus' own guard refuses loads from here on.
+const MILVUS_MEMORY_GUARD: Ratio = Ratio(900_000);
+
+/// Log levels; any other single word would be taken for the name of a module.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Checks everything.
+pub(super) fn validate(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    connection::check(config, &mut findings);
+    check_poll(config, &mut findings);
+    check_node_metrics(config, &mut findings);
+    check_policies(config, &mut findings);
+    check_gate(config, &mut findings);
+    check_execute(config, &mut findings);
+    check_shell(config, &mut findings);
+    findings
+}
+
+fn check_poll(config: &Config, findings: &mut Findings) {
+    let poll = &config.poll;
+    positive("poll.interval", poll.interval, findings);
+    if !(poll.duty > 0.0 && poll.duty <= 1.0) {
+        let message =
+            format!("{} is no share of the time: write a number above 0 and up to 1, such as 0.1", poll.duty);
+        findings.error("poll.duty", message);
+    }
+    if poll.backoff_limit < poll.interval {
+        let (limit, interval) = (display(poll.backoff_limit), display(poll.interval));
+        let message = format!("{limit} is shorter than poll.interval ({interval}): write at least that");
+        findings.error("poll.backoff_limit", message);
+    }
+}
+
+fn check_node_metrics(config: &Config, findings: &mut Findings) {
+    let settings = &config.node_metrics;
+    positive("node_metrics.timeout", settings.timeout, findings);
+    at_least_one("node_metrics.concurrency", settings.concurrency, findings);
+    at_least_one("node_metrics.max_body", settings.max_body.0, findings);
+    let key = "node_metrics.url";
+    if let Some(pattern) = &settings.url {
+        if !pattern.contains("{host}") {
+            let message = "there is no {host} in it, so every node would have the same address: write something like \
+                           \"http://{host}:9091/metrics\", or name single nodes under node_metrics.targets";
+            findings.error(key, message);
+        } else if let Err(why) = http_url(&pattern.replace("{host}", "127.0.0.1")) {
+            findings.error(key, format!("{why}: write something like \"http://{{host}}:9091/metrics\""));
+        }
+    }
+    for (node, url) in &settings.targets {
+        if let Err(why) = http_url(url) {
+            let message = format!("{why}: write something like \"http://10.0.0.7:9091/metrics\"");
+            findings.error(joined("node_metrics.targets", node), message);
+        }
+    }
+}
+
+fn check_policies(config: &Config, findings: &mut Findings) {
+    let policies = [("policies.memory", &config.policies.memory), ("policies.rows", &config.policies.rows.0)];
+    if policies.iter().all(|(_, policy)| !policy.enabled) {
+        let message = "no policy is enabled, so nothing would ever be uneven: enable at least one, such as \
+                       policies.memory.enabled = true";
+        findings.error("policies", message);
+    }
+    for (section, policy) in policies {
+        check_dimension(section, policy, findings);
+    }
+}
+
+fn check_dimension(section: &str, policy: &DimensionSettings, findings: &mut Findings) {
+    let DimensionSettings { enabled: _, enter, leave, turns, matters_above, weight, base_load: _ } = policy;
+    if *enter <= Ratio::ONE {
+        let message = format!("{enter} is not above 1, which is an even spread: write 1.2, for example");
+        findings.error(format!("{section}.enter"), message);
+    }
+    if *leave < Ratio::ONE || leave >= enter {
+        let message = format!(
+            "{leave} must be at least 1 and below enter ({enter}): write 1.05, for example; the distance between \
+             the two is what keeps the daemon quiet"
+        );
+        findings.error(format!("{section}.leave"), message);
+    }
+    at_least_one(format!("{section}.turns"), *turns, findings);
+    if *matters_above > Ratio::ONE {
+        let message =
+            format!("{matters_above} is more than a full node: write a share from 0 to 1, such as 0.3");
+        findings.error(format!("{section}.matters_above"), message);
+    }
+    if *weight == Ratio::ZERO {
+        let message =
+            format!("a weight of 0 switches the policy off: write {section}.enabled = false to do that");
+        findings.error(format!("{section}.weight"), message);
+    }
+}
+
+fn check_gate(config: &Config, findings: &mut Findings) {
+    let gate = &config.gate;
+    positive("gate.max_age", gate.max_age, findings);
+    if gate.max_age < config.poll.interval {
+        let (age, interval) = (display(gate.max_age), display(config.poll.interval));
+        let message = format!(
+            "{age} is less than poll.interval ({interval}): what is seen may be called stale before it is seen again"
+        );
+        findings.warn("gate.max_age", message);
+    }
+    let memory = gate.destination_memory;
+    if memory == Ratio::ZERO || memory > Ratio::ONE {
+        let message = format!(
+            "{memory} is no share of a node's memory: write a number above 0 and up to 1, such as 0.8"
+        );
+        findings.error("gate.destination_memory", message);
+    } else if memory >= MILVUS_MEMORY_GUARD {
+        let message = format!(
+            "{memory} is where Milvus refuses to load segments ({MILVUS_MEMORY_GUARD}): 0.8 leaves room"
+        );
+        findings.warn("gate.destination_memory", message);
+    }
+    if gate.cool_down_limit < gate.cool_down {
+        let (limit, first) = (display(gate.cool_down_limit), display(gate.cool_down));
+        let message = format!("{limit} is shorter than gate.cool_down ({first}): write at least that");
+        findings.error("gate.cool_down_limit", message);
+    }
+    at_least_one("gate.foreign.moves", gate.foreign.moves, findings);
+    positive("gate.foreign.within", gate.foreign.within, findings);
+}
+
+fn check_execute(config: &Config, findings: &mut Findings) {
+    let execute = &config.execute;
+    positive("execute.call_timeout", execute.call_timeout, findings);
+    positive("execute.verify_interval", execute.verify_interval, findings);
+    positive("execute.settle_timeout", execute.settle_timeout, findings);
+    if execute.call_timeout <= SERVER_CALL_LIMIT && !execute.call_timeout.is_zero() {
+        let (timeout, limit) = (display(execute.call_timeout), display(SERVER_CALL_LIMIT));
+        let message = format!(
+            "{timeout} is within the server's own limit of {limit}: calls that are still running would be given up, \
+             and some versions then stop half-way"
+        );
+        findings.warn("execute.call_timeout", message);
+    }
+    if execute.settle_timeout < execute.verify_timeout {
+        let (settle, verify) = (display(execute.settle_timeout), display(execute.verify_timeout));
+        let message =
+            format!("{settle} is shorter than execute.verify_timeout ({verify}): write at least that");
+        findings.error("execute.settle_timeout", message);
+    }
+    if execute.bytes_per_day > Ratio::ONE {
+        let message = format!(
+            "{} of all bytes would be moved every day: 0.05 is usual, and 0 means no limit",
+            execute.bytes_per_day.percent()
+        );
+        findings.warn("execute.bytes_per_day", message);
+    }
+    at_least_one("execute.waves.first", execute.waves.first, findings);
+    if execute.waves.largest < execute.waves.first {
+        let (largest, first) = (execute.waves.largest, execute.waves.first);
+        let message = format!("{largest} is less than execute.waves.first ({first}): write at least that");
+        findings.error("execute.waves.largest", message);
+    }
+    at_least_one("plan.effort", config.plan.effort, findings);
+}
+
+/// Journal, listener and logs: what surrounds the work.
+fn check_shell(config: &Config, findings: &mut Findings) {
+    if config.journal.path.file_name().is_none() {
+        let message =
+            "this names no file: write something like \"/var/lib/milvus-rebalancer/journal.sqlite\"";
+        findings.error("journal.path", message);
+    }
+    positive("journal.keep", config.journal.keep, findings);
+    if config.journal.keep < config.gate.cool_down_limit {
+        let (keep, limit) = (display(config.journal.keep), display(config.gate.cool_down_limit));
+        let message = format!(
+            "{keep} is shorter than gate.cool_down_limit ({limit}): moves would be forgotten before they have cooled down"
+        );
+        findings.warn("journal.keep", message);
+    }
+    let listen = &config.http.listen;
+    if listen.parse::<SocketAddr>().is_err() {
+        let message = format!(
+            "{listen:?} is no address with a port: write something like \"127.0.0.1:9095\" (this machine only) or \
+             \"0.0.0.0:9095\""
+        );
+        findings.error("http.listen", message);
+    }
+    let level = &config.log.level;
+    let single_word = !level.contains(['=', ',', '[']);
+    let known = LEVELS.contains(&level.to_ascii_lowercase().as_str());
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(level);
+    if (single_word && !known) || parsed.is_err() {
+        let message = format!(
+            "{level:?} is no level: write one of {}, or a filter such as \"info,milvus_rebalancer::plan=debug\"",
+            LEVELS.join(", ")
+        );
+        findings.error("log.level", message);
+    }
+}
+
+/// A wait of no time would make a loop spin.
+fn positive(key: impl Into<String>, duration: Duration, findings: &mut Findings) {
+    if duration.is_zero() {
+        findings.error(key, "0s is no time at all: write a duration above zero, such as \"30s\"");
+    }
+}
+
+/// For counts of which none makes no sense.
+fn at_least_one(key: impl Into<String>, count: impl Into<u64>, findings: &mut Findings) {
+    if count.into() == 0 {
+        findings.error(key, "0 is too few: write at least 1");
+    }
+}

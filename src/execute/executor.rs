@@ -1,0 +1,477 @@
+//! The executor: takes the moves that the gates let through, sends them within the limits, and follows each
+//! until the distribution shows what became of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{News, with_causes};
+use super::ledger::{Change, DEPARTURES_KEPT, ENDED_KEPT, Ledger};
+use super::limits::{CallRate, CallsInFlight, DailyBudget, Waves};
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
+use super::queue::{Queue, Route};
+use super::sending::PendingIntent;
+use super::shared_rereads::SharedRereads;
+use super::sight::Sight;
+use super::{ExecuteSettings, Mover};
+use crate::clock::Clock;
+use crate::journal::{Journal, JournalError};
+use crate::milvus::Remedy;
+use crate::model::{Departure, InFlight, KnownMove};
+use crate::observe::Observer;
+use crate::observe::observation::{CollectionReport, Observation};
+use crate::reason::Reason;
+use crate::units::Bytes;
+
+pub use super::queue::AdmittedMove;
+
+/// News that may wait for the control loop; tasks wait when it is full, which costs nothing but their time.
+const NEWS_CAPACITY: usize = 64;
+
+/// Pause after a failed write of the journal.
+const JOURNAL_RETRY: Duration = Duration::from_secs(5);
+
+/// What the executor tells metrics and people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutorStatus {
+    /// Admitted moves that wait for a limit.
+    pub queued: usize,
+    /// Operations whose end is not known.
+    pub open_operations: usize,
+    /// Calls whose moves have not all ended.
+    pub calls_in_flight: usize,
+    /// Calls sent since the start.
+    pub calls_sent: u64,
+    /// Operations that ended since the start, by the code of their end. A late landing counts as both.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Bytes of the last 24 hours that count against the daily budget.
+    pub bytes_spent: Bytes,
+    /// Moves in a full wave now; `None` when waves are off.
+    pub wave_size: Option<u32>,
+    /// Why the journal cannot be written, if so.
+    pub journal_failure: Option<String>,
+}
+
+/// A call that was sent and whose task still runs.
+#[derive(Debug)]
+pub(super) struct RunningCall {
+    pub(super) route: Route,
+    pub(super) task: Id,
+    pub(super) is_answered: bool,
+    pub(super) settled: CancellationToken,
+}
+
+/// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
+pub struct Executor {
+    pub(super) settings: ExecuteSettings,
+    pub(super) origin: Origin,
+    pub(super) mover: Option<Arc<dyn Mover>>,
+    pub(super) rereads: SharedRereads,
+    pub(super) journal: Journal,
+    pub(super) clock: Arc<Clock>,
+    pub(super) ledger: Ledger,
+    pub(super) queue: Queue,
+    pub(super) cluster_bytes: Bytes,
+    pub(super) rate: CallRate,
+    pub(super) budget: DailyBudget,
+    pub(super) waves: Waves,
+    pub(super) calls: BTreeMap<BatchId, RunningCall>,
+    pub(super) calls_sent: u64,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) news_sender: mpsc::Sender<News>,
+    news: mpsc::Receiver<News>,
+    pub(super) pending: Option<PendingIntent>,
+    journal_failure: Option<String>,
+    journal_retry_at: Option<Instant>,
+    pub(super) is_stopping: bool,
+}
+
+impl Executor {
+    /// An executor without a `mover` never sends anything.
+    pub fn new(
+        settings: ExecuteSettings,
+        mover: Option<Arc<dyn Mover>>,
+        observer: Arc<dyn Observer>,
+        journal: Journal,
+        clock: Arc<Clock>,
+    ) -> Executor {
+        let (news_sender, news) = mpsc::channel(NEWS_CAPACITY);
+        Executor {
+            ledger: Ledger::new(settings.settle_timeout),
+            rate: CallRate::new(settings.calls_per_minute),
+            waves: Waves::new(settings.waves.clone()),
+            settings,
+            origin: Origin::Daemon,
+            mover,
+            rereads: SharedRereads::new(observer),
+            journal,
+            clock,
+            queue: Queue::default(),
+            cluster_bytes: Bytes::ZERO,
+            budget: DailyBudget::default(),
+            calls: BTreeMap::new(),
+            calls_sent: 0,
+            tasks: JoinSet::new(),
+            news_sender,
+            news,
+            pending: None,
+            journal_failure: None,
+            journal_retry_at: None,
+            is_stopping: false,
+        }
+    }
+
+    /// At start: takes over what the journal says is open, and restores limits and departures. The next
+    /// observation must be settled before anything is planned.
+    pub async fn recover(&mut self) -> Result<(), JournalError> {
+        let now = self.now();
+        let remembered = self.journal.operations_since(earlier(now, DEPARTURES_KEPT)).await?;
+        self.restore_limits(&remembered, now);
+        for operation in remembered {
+            let (id, origin) = (operation.id, operation.origin);
+            self.ledger.insert(operation, now);
+            if origin == self.origin {
+                self.apply(id, &Event::Recovered, now);
+            }
+        }
+        self.take_over_orphans(now);
+        self.save().await;
+        Ok(())
+    }
+
+    fn restore_limits(&mut self, remembered: &[Operation], now: Timestamp) {
+        let mut sent: Vec<(Timestamp, &Operation)> = remembered
+            .iter()
+            .filter(|operation| operation.origin == self.origin)
+            .map(|operation| (operation.sent_at.unwrap_or(operation.changed_at), operation))
+            .collect();
+        sent.sort_by_key(|(at, operation)| (*at, operation.id));
+        let mut last_batch = None;
+        for (at, operation) in sent {
+            if last_batch != Some(operation.batch) {
+                last_batch = Some(operation.batch);
+                // A clock that was set back must not make an old call look as if it were still to come.
+                let ago = Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO);
+                self.rate.record_earlier(Instant::now(), ago);
+            }
+            if !matches!(operation.state, OperationState::Refused { .. }) {
+                self.budget.record(at, operation.id, operation.movement.bytes);
+            }
+        }
+        self.budget.forget_before(now);
+    }
+
+    /// Takes over what `load-balance` wrote to the journal meanwhile. Called each turn, before `settle`.
+    pub async fn refresh_from_journal(&mut self) -> Result<(), JournalError> {
+        if self.origin == Origin::Manual {
+            return Ok(());
+        }
+        let now = self.now();
+        let manual = self.journal.manual_operations_since(earlier(now, ENDED_KEPT)).await?;
+        for row in manual {
+            match self.ledger.get(row.id) {
+                Some(known) if known.state == row.state => {}
+                // We saw its end first; the other process does not know yet.
+                Some(known) if known.state.is_ended() && !row.state.is_ended() => {
+                    self.ledger.save_again(row.id);
+                }
+                _ => self.ledger.insert(row, now),
+            }
+        }
+        self.take_over_orphans(now);
+        self.save().await;
+        Ok(())
+    }
+
+    /// Manual operations whose process would have been done long ago, and is not, are looked after by us.
+    fn take_over_orphans(&mut self, now: Timestamp) {
+        let patience = as_signed(self.settings.settle_timeout);
+        let orphans: Vec<OperationId> = self
+            .ledger
+            .open()
+            .filter(|operation| {
+                operation.origin != self.origin && now.duration_since(operation.changed_at) > patience
+            })
+            .map(|operation| operation.id)
+            .collect();
+        for id in orphans {
+            self.apply(id, &Event::Recovered, now);
+        }
+    }
+
+    /// Applies a full poll to all open operations, and to those that may land late.
+    pub async fn settle(&mut self, observation: &Observation) {
+        let now = self.now();
+        for id in self.ledger.watched() {
+            let Some(operation) = self.ledger.get(id) else { continue };
+            let sight = Sight::in_observation(&operation.movement, &operation.database, observation);
+            self.apply(id, &Event::Seen(sight), now);
+        }
+        self.ledger.forget(now);
+        self.budget.forget_before(now);
+        self.save().await;
+    }
+
+    /// Replaces all moves that wait to be sent. They are sent from [`Executor::next_event`], in plan order and
+    /// within the limits; an empty list takes back what was not sent.
+    pub fn offer(&mut self, moves: Vec<AdmittedMove>, cluster_bytes: Bytes) {
+        self.cluster_bytes = cluster_bytes;
+        if self.mover.is_none() || self.is_stopping {
+            self.queue.clear();
+            return;
+        }
+        self.queue = Queue::new(moves, self.ledger.open());
+    }
+
+    /// Sends what may be sent and waits until something changed: an answer, a look at a collection, a limit
+    /// that let go. Safe to cancel at any point.
+    pub async fn next_event(&mut self) {
+        loop {
+            if self.journal_may_be_tried() {
+                self.save().await;
+                if self.send_next().await {
+                    return;
+                }
+            }
+            let due = self.next_due();
+            tokio::select! {
+                Some(news) = self.news.recv() => return self.take_news(news),
+                Some(joined) = self.tasks.join_next_with_id() => {
+                    if self.take_ended_task(joined) {
+                        return;
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.journal_retry_at.or_else(|| self.sending_due())
+    }
+
+    pub(super) fn take_news(&mut self, news: News) {
+        let now = self.now();
+        match news {
+            News::Answered { batch, event } => self.take_answer(batch, &event, now),
+            News::Read(report) => self.take_report(&report, now),
+        }
+    }
+
+    fn take_answer(&mut self, batch: BatchId, event: &Event, now: Timestamp) {
+        if let Some(call) = self.calls.get_mut(&batch) {
+            call.is_answered = true;
+        }
+        if let Event::Failed { remedy, cause } = event {
+            tracing::warn!(batch = batch.0, ?remedy, cause, "LoadBalance failed; looking what became of it");
+        }
+        for id in self.ledger.of_batch(batch) {
+            self.apply(id, event, now);
+        }
+        self.drop_settled_calls();
+    }
+
+    fn take_report(&mut self, report: &CollectionReport, now: Timestamp) {
+        for id in self.ledger.watched() {
+            let Some(operation) = self.ledger.get(id) else { continue };
+            if operation.movement.collection == report.id {
+                let sight = Sight::in_report(&operation.movement, report);
+                self.apply(id, &Event::Seen(sight), now);
+            }
+        }
+        self.drop_settled_calls();
+    }
+
+    /// A task that ended before its call was answered took the answer with it. Whether that changed anything.
+    fn take_ended_task(&mut self, joined: Result<(Id, ()), JoinError>) -> bool {
+        let task = match &joined {
+            Ok((task, ())) => *task,
+            Err(error) => error.id(),
+        };
+        let Some((batch, is_answered)) =
+            self.calls.iter().find(|(_, call)| call.task == task).map(|(id, call)| (*id, call.is_answered))
+        else {
+            return false;
+        };
+        if joined.is_ok() && !is_answered {
+            // Its answer waits among the news.
+            return false;
+        }
+        self.calls.remove(&batch);
+        if is_answered {
+            return false;
+        }
+        let cause = "the task that waited for the answer broke off".to_owned();
+        self.take_answer(batch, &Event::Failed { remedy: Remedy::OutcomeUnknown, cause }, self.now());
+        true
+    }
+
+    /// Tells the tasks whose moves have all ended that they can stop looking.
+    fn drop_settled_calls(&mut self) {
+        let ledger = &self.ledger;
+        self.calls.retain(|batch, call| {
+            let is_settled = !ledger.open().any(|operation| operation.batch == *batch);
+            if is_settled {
+                call.settled.cancel();
+            }
+            !(is_settled && call.is_answered)
+        });
+    }
+
+    pub(super) fn apply(&mut self, id: OperationId, event: &Event, now: Timestamp) {
+        if let Some(change) = self.ledger.apply(id, event, now)
+            && change.operation.state.is_ended()
+        {
+            self.book_end(&change, now);
+        }
+    }
+
+    fn book_end(&mut self, change: &Change, now: Timestamp) {
+        let Operation { id, movement, state, origin, .. } = &change.operation;
+        tracing::info!(
+            operation = id.0,
+            segment = movement.segment.0,
+            from = movement.from.0,
+            to = movement.to.0,
+            origin = origin.code(),
+            was = change.before.code(),
+            "move {state}"
+        );
+        self.waves.record_end(*id, state);
+        if *origin != self.origin {
+            return;
+        }
+        if matches!(state, OperationState::Refused { .. }) {
+            self.budget.give_back(*id);
+        }
+        if matches!(change.before, OperationState::Refused { .. }) {
+            // It moved after all.
+            self.budget.record(now, *id, movement.bytes);
+        }
+    }
+
+    /// Brings the journal up to date. Cancelled or failed, it is done again.
+    pub(super) async fn save(&mut self) {
+        let unsaved = self.ledger.unsaved();
+        if unsaved.is_empty() && self.journal_failure.is_none() {
+            return;
+        }
+        // After a failure even an empty write is made: it shows whether the journal works again.
+        match self.journal.save(unsaved.clone()).await {
+            Ok(()) => {
+                self.ledger.saved(&unsaved);
+                self.note_journal_works();
+            }
+            Err(error) => self.note_journal_failure(&error),
+        }
+    }
+
+    pub(super) fn note_journal_works(&mut self) {
+        self.journal_failure = None;
+        self.journal_retry_at = None;
+    }
+
+    pub(super) fn note_journal_failure(&mut self, error: &JournalError) {
+        let detail = with_causes(error);
+        if self.journal_failure.as_ref() != Some(&detail) {
+            tracing::error!(error = detail, "nothing is sent until the journal can be written again");
+        }
+        self.journal_failure = Some(detail);
+        self.journal_retry_at = Some(Instant::now() + JOURNAL_RETRY);
+    }
+
+    fn journal_may_be_tried(&self) -> bool {
+        self.journal_retry_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// What holds back the first of the waiting moves.
+    pub fn limited_by(&self) -> Option<Reason> {
+        if self.mover.is_none() {
+            return Some(Reason::AdviseOnly);
+        }
+        if self.is_stopping {
+            return Some(Reason::Stopping);
+        }
+        if let Some(detail) = &self.journal_failure {
+            return Some(Reason::JournalUnavailable { detail: detail.clone() });
+        }
+        self.head_refusal()
+    }
+
+    /// Moves whose end is not known.
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        self.ledger.in_flight()
+    }
+
+    /// Moves of ours that are open or ended lately, so that they are not taken for somebody else's.
+    pub fn known_moves(&self) -> Vec<KnownMove> {
+        self.ledger.known_moves()
+    }
+
+    /// All departures that are remembered, oldest first.
+    pub fn departures(&self) -> Vec<Departure> {
+        self.ledger.departures()
+    }
+
+    /// All operations whose end is not known, by number.
+    pub fn open_operations(&self) -> impl Iterator<Item = &Operation> {
+        self.ledger.open()
+    }
+
+    /// One operation, open or ended a short while ago.
+    pub fn operation(&self, id: OperationId) -> Option<&Operation> {
+        self.ledger.get(id)
+    }
+
+    /// Numbers for metrics.
+    pub fn status(&self) -> ExecutorStatus {
+        ExecutorStatus {
+            queued: self.queue.len(),
+            open_operations: self.ledger.open().count(),
+            calls_in_flight: CallsInFlight::of(self.ledger.open()).total(),
+            calls_sent: self.calls_sent,
+            ended: self.ledger.ended().clone(),
+            bytes_spent: self.budget.spent(self.now()),
+            wave_size: self.waves.size(),
+            journal_failure: self.journal_failure.clone(),
+        }
+    }
+
+    /// Sends nothing more and waits for the answers of running calls, up to `stop_timeout`. What is open then
+    /// stays so in the journal.
+    pub async fn stop(&mut self) {
+        self.is_stopping = true;
+        self.queue.clear();
+        let deadline = Instant::now() + self.settings.stop_timeout;
+        // An intent that is being written becomes one that will not be sent.
+        let stopped = timeout_at(deadline, async {
+            self.finish_pending().await;
+            while self.calls.values().any(|call| !call.is_answered) {
+                self.next_event().await;
+            }
+        });
+        if stopped.await.is_err() {
+            let open = self.ledger.open().count();
+            tracing::warn!(open, "stopping with calls unanswered; the journal keeps them as open");
+        }
+        self.save().await;
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.read().wall
+    }
+}
+
+fn earlier(now: Timestamp, age: SignedDuration) -> Timestamp {
+    now.checked_sub(age).unwrap_or(Timestamp::MIN)
+}
+
+fn as_signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,180 @@
+//! The operations in memory: those whose end is not known, and those that ended a short while ago.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
+use crate::model::{Departure, InFlight, KnownMove};
+
+/// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
+/// what landed between two polls must still be known as ours at the second.
+pub const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// For how long departures are remembered: a week of doubling cool-downs.
+pub const DEPARTURES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// An operation that changed its state.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The state before.
+    pub before: OperationState,
+    /// The operation now.
+    pub operation: Operation,
+}
+
+/// Operations, and what of them the journal has not got yet.
+#[derive(Debug)]
+pub struct Ledger {
+    settle_timeout: Duration,
+    operations: BTreeMap<OperationId, Operation>,
+    unsaved: BTreeSet<OperationId>,
+    departures: BTreeMap<OperationId, Departure>,
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl Ledger {
+    /// Without operations.
+    pub fn new(settle_timeout: Duration) -> Ledger {
+        Ledger {
+            settle_timeout,
+            operations: BTreeMap::new(),
+            unsaved: BTreeSet::new(),
+            departures: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an operation in as the journal has it, its departure included.
+    pub fn insert(&mut self, operation: Operation, now: Timestamp) {
+        self.note_departure(&operation);
+        if !is_forgotten(&operation, now) {
+            self.operations.insert(operation.id, operation);
+        }
+    }
+
+    /// One operation.
+    pub fn get(&self, id: OperationId) -> Option<&Operation> {
+        self.operations.get(&id)
+    }
+
+    /// Operations whose end is not known, by number.
+    pub fn open(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values().filter(|operation| !operation.state.is_ended())
+    }
+
+    /// Numbers of a call's operations.
+    pub fn of_batch(&self, batch: BatchId) -> Vec<OperationId> {
+        self.ids(|operation| operation.batch == batch)
+    }
+
+    /// Numbers of all operations that a look may still change: open ones, and those that may land late.
+    pub fn watched(&self) -> Vec<OperationId> {
+        self.ids(|operation| {
+            !operation.state.is_ended()
+                || matches!(operation.state, OperationState::Expired | OperationState::Refused { .. })
+        })
+    }
+
+    fn ids(&self, wanted: impl Fn(&Operation) -> bool) -> Vec<OperationId> {
+        self.operations.values().filter(|operation| wanted(operation)).map(|operation| operation.id).collect()
+    }
+
+    /// Lets something happen to an operation. `Some` when its state changed.
+    pub fn apply(&mut self, id: OperationId, event: &Event, now: Timestamp) -> Option<Change> {
+        let before = self.operations.get(&id)?;
+        let after = before.advance(event, now, self.settle_timeout)?;
+        let old = self.operations.insert(id, after.clone())?;
+        if old.state == after.state {
+            return None;
+        }
+        self.unsaved.insert(id);
+        if after.state.is_ended() {
+            *self.ended.entry(after.state.code()).or_default() += 1;
+            self.note_departure(&after);
+        }
+        Some(Change { before: old.state, operation: after })
+    }
+
+    fn note_departure(&mut self, operation: &Operation) {
+        if operation.state != OperationState::Landed {
+            return;
+        }
+        let departure = Departure {
+            segment: operation.movement.segment,
+            collection: operation.movement.collection,
+            from: operation.movement.from,
+            from_address: operation.from_address.clone(),
+            to: operation.movement.to,
+            at: operation.changed_at,
+        };
+        self.departures.insert(operation.id, departure);
+    }
+
+    /// Copies of what the journal has not got yet.
+    pub fn unsaved(&self) -> Vec<Operation> {
+        self.unsaved.iter().filter_map(|id| self.operations.get(id)).cloned().collect()
+    }
+
+    /// The journal has these now.
+    pub fn saved(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            if self.operations.get(&operation.id).is_none_or(|now| now.state == operation.state) {
+                self.unsaved.remove(&operation.id);
+            }
+        }
+    }
+
+    /// Marks an operation as not saved.
+    pub fn save_again(&mut self, id: OperationId) {
+        self.unsaved.insert(id);
+    }
+
+    /// Forgets what ended long ago and is in the journal.
+    pub fn forget(&mut self, now: Timestamp) {
+        let unsaved = &self.unsaved;
+        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
+        self.departures.retain(|_, departure| now.duration_since(departure.at) < DEPARTURES_KEPT);
+    }
+
+    /// Moves whose end is not known.
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        let in_flight = |operation: &Operation| InFlight {
+            segment: operation.movement.segment,
+            collection: operation.movement.collection,
+            replica: operation.movement.replica,
+            from: operation.movement.from,
+            to: operation.movement.to,
+            bytes: operation.movement.bytes,
+            rows: operation.movement.rows,
+        };
+        self.open().map(in_flight).collect()
+    }
+
+    /// Moves of ours that are open or ended lately.
+    pub fn known_moves(&self) -> Vec<KnownMove> {
+        let known = |operation: &Operation| KnownMove {
+            segment: operation.movement.segment,
+            from: operation.movement.from,
+            to: operation.movement.to,
+        };
+        self.operations.values().map(known).collect()
+    }
+
+    /// Departures that are remembered, oldest first.
+    pub fn departures(&self) -> Vec<Departure> {
+        let mut departures: Vec<Departure> = self.departures.values().cloned().collect();
+        departures.sort_by_key(|departure| (departure.at, departure.segment));
+        departures
+    }
+
+    /// Ends since the start, by code.
+    pub fn ended(&self) -> &BTreeMap<&'static str, u64> {
+        &self.ended
+    }
+}
+
+fn is_forgotten(operation: &Operation, now: Timestamp) -> bool {
+    operation.state.is_ended() && now.duration_since(operation.changed_at) >= ENDED_KEPT
+}

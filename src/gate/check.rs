@@ -1,0 +1,147 @@
+//! Looks at a finished plan as if somebody else had made it: every rule again, from the snapshot, move by move.
+//! It may drop steps, never add or change one; a component whose step is refused gets none of the later ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Refusal, Restrictions, Verdict, component_name};
+use crate::model::{
+    ComponentIndex, CopyIndex, NodeIndex, PlanningInput, ReplicaIndex, Snapshot, Standing, Subject,
+};
+use crate::plan::{Move, Plan};
+use crate::reason::Reason;
+use crate::units::{Bytes, NodeId, ReplicaId, SegmentId};
+
+/// What of the plan may be done.
+pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) -> Verdict {
+    let mut verdict = Verdict { admitted: Vec::new(), refusals: restrictions.refusals() };
+    let mut room = restrictions.room.clone();
+    let mut moved: BTreeSet<(SegmentId, ReplicaId)> = BTreeSet::new();
+    let mut closed: BTreeSet<ComponentIndex> = BTreeSet::new();
+    for (position, step) in plan.steps.iter().enumerate() {
+        let mut room_after = room.clone();
+        let mut moved_after = moved.clone();
+        let mut refusal = None;
+        let mut component = None;
+        for movement in &step.moves {
+            component = component.or_else(|| component_of(&input.snapshot, movement));
+            let found = check_move(input, restrictions, movement, &mut room_after, &mut moved_after);
+            if let Err(reason) = found {
+                refusal = Some(Refusal { subject: Subject::Segment(movement.segment), reason });
+                break;
+            }
+        }
+        let is_closed = component.is_some_and(|component| closed.contains(&component));
+        if refusal.is_none() && is_closed {
+            let subject =
+                step.moves.first().map_or(Subject::Cluster, |movement| Subject::Segment(movement.segment));
+            refusal = Some(Refusal { subject, reason: Reason::EarlierStepRefused });
+        }
+        match refusal {
+            Some(refusal) => {
+                closed.extend(component);
+                verdict.refusals.push(refusal);
+            }
+            None => {
+                room = room_after;
+                moved = moved_after;
+                verdict.admitted.push(position);
+            }
+        }
+    }
+    verdict
+}
+
+fn component_of(snapshot: &Snapshot, movement: &Move) -> Option<ComponentIndex> {
+    snapshot.node(snapshot.node_index(movement.from)?).component
+}
+
+/// Every rule for one move, and what it takes of its destination's room.
+fn check_move(
+    input: &PlanningInput,
+    restrictions: &Restrictions,
+    movement: &Move,
+    room: &mut BTreeMap<NodeId, Bytes>,
+    moved: &mut BTreeSet<(SegmentId, ReplicaId)>,
+) -> Result<(), Reason> {
+    let snapshot = &input.snapshot;
+    if let Some(reason) = &restrictions.cluster {
+        return Err(reason.clone());
+    }
+    let component = component_of(snapshot, movement);
+    let name = component.and_then(|component| component_name(snapshot, component));
+    if let Some(reason) = name.and_then(|name| restrictions.components.get(&name)) {
+        return Err(reason.clone());
+    }
+    if let Some(reason) = restrictions.collections.get(&movement.collection) {
+        return Err(reason.clone());
+    }
+    let absent = |node: NodeId| Reason::NodeUnfit { node, standing: Standing::Absent };
+    let replica = snapshot.replica_index(movement.replica).ok_or(absent(movement.from))?;
+    check_member(snapshot, replica, movement.from)?;
+    check_member(snapshot, replica, movement.to)?;
+    if movement.from == movement.to {
+        return Err(Reason::NoDestination);
+    }
+    if let Some(reason) = restrictions.sources.get(&movement.from) {
+        return Err(reason.clone());
+    }
+    if let Some(reason) = restrictions.destinations.get(&movement.to) {
+        return Err(reason.clone());
+    }
+    let copy = snapshot.copy_index(movement.segment, replica).ok_or(Reason::NothingMovable)?;
+    check_copy(input, restrictions, movement, copy, replica)?;
+    if !moved.insert((movement.segment, movement.replica)) {
+        return Err(Reason::InFlight);
+    }
+    let needed = snapshot.copies.bytes[copy.at()];
+    let left = room.get(&movement.to).copied().unwrap_or(Bytes::ZERO);
+    if needed > left {
+        return Err(Reason::NoHeadroom { node: movement.to, needed, room: left });
+    }
+    room.insert(movement.to, left.saturating_sub(needed));
+    Ok(())
+}
+
+fn check_member(snapshot: &Snapshot, replica: ReplicaIndex, node: NodeId) -> Result<NodeIndex, Reason> {
+    let absent = Reason::NodeUnfit { node, standing: Standing::Absent };
+    let index = snapshot.node_index(node).ok_or(absent.clone())?;
+    let members = &snapshot.replica(replica).members;
+    let member = members.iter().find(|member| member.node == index).ok_or(absent)?;
+    if !member.standing.is_usable() {
+        return Err(Reason::NodeUnfit { node, standing: member.standing });
+    }
+    Ok(index)
+}
+
+fn check_copy(
+    input: &PlanningInput,
+    restrictions: &Restrictions,
+    movement: &Move,
+    copy: CopyIndex,
+    replica: ReplicaIndex,
+) -> Result<(), Reason> {
+    let copies = &input.snapshot.copies;
+    if let Some(held) = copies.held[copy.at()] {
+        return Err(Reason::Held { held });
+    }
+    if input.snapshot.node(copies.node[copy.at()]).id != movement.from {
+        return Err(Reason::NothingMovable);
+    }
+    let in_flight = input
+        .in_flight
+        .iter()
+        .any(|flight| flight.segment == movement.segment && flight.replica == movement.replica);
+    if in_flight {
+        return Err(Reason::InFlight);
+    }
+    if restrictions.pinned.contains(&movement.segment) {
+        return Err(Reason::Pinned);
+    }
+    if let Some(reason) = restrictions.segments.get(&(movement.segment, replica)) {
+        return Err(reason.clone());
+    }
+    match restrictions.returns.get(&(movement.segment, movement.to)) {
+        Some(reason) => Err(reason.clone()),
+        None => Ok(()),
+    }
+}

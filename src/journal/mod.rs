@@ -1,0 +1,94 @@
+//! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
+//! done, so that a crash at any point leaves nothing forgotten.
+
+mod error;
+mod lock;
+mod open;
+mod operations;
+mod records;
+mod settings;
+
+pub use error::JournalError;
+pub use lock::{DaemonLock, LockError};
+pub use operations::Intent;
+pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord};
+pub use settings::JournalSettings;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::task::JoinHandle;
+
+/// The journal of one Milvus cluster. Clones share one connection, which other processes may use beside it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+    keep: std::time::Duration,
+    fresh_after_corruption: Option<PathBuf>,
+}
+
+impl Journal {
+    /// The file behind it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The damaged file that this journal replaces, when this is its first use after that: what was done before
+    /// is not remembered.
+    pub fn fresh_after_corruption(&self) -> Option<&Path> {
+        self.fresh_after_corruption.as_deref()
+    }
+
+    /// Does some work on the connection, on a thread that may block. The work is done even when nobody waits.
+    fn start<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> JoinHandle<Result<T, JournalError>> {
+        let connection = Arc::clone(&self.connection);
+        let path = Arc::clone(&self.path);
+        tokio::task::spawn_blocking(move || {
+            // A panic while it was held rolled its transaction back; the connection is as good as before.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut connection).map_err(|source| JournalError::sqlite(doing, &path, source))
+        })
+    }
+
+    /// The same, and waits for the result.
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        Journal::finish(doing, &self.path, self.start(doing, work).await)
+    }
+
+    /// Unpacks what a started piece of work came to.
+    fn finish<T>(
+        doing: &'static str,
+        path: &Path,
+        joined: Result<Result<T, JournalError>, tokio::task::JoinError>,
+    ) -> Result<T, JournalError> {
+        joined.unwrap_or_else(|_| Err(JournalError::Interrupted { doing, path: path.to_owned() }))
+    }
+}
+
+/// A time as the journal writes it: RFC 3339 with a fixed number of digits, so that text order is time order.
+fn time_text(time: Timestamp) -> String {
+    format!("{time:.9}")
+}
+
+/// Reads a time that [`time_text`] wrote.
+fn read_time(column: usize, text: &str) -> rusqlite::Result<Timestamp> {
+    text.parse().map_err(|error: jiff::Error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// An amount as SQLite can hold it; more than 2^63 of anything is as good as that.
+fn as_integer(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,214 @@
+//! What the journal keeps of calls and moves: the intent before the call, every later state after it.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+use tokio::task::JoinHandle;
+
+use super::{Journal, JournalError, as_integer, read_time, time_text};
+use crate::execute::operation::{BatchId, Evidence, Operation, OperationId, OperationState, Origin};
+use crate::plan::Move;
+use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
+
+/// One call that is about to be made. All its moves are of one collection and replica and go from one node to
+/// one other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Who wants it.
+    pub origin: Origin,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Database of the collection; empty before 2.3.
+    pub database: String,
+    /// Name of the collection.
+    pub collection_name: String,
+    /// Address of the node that gives.
+    pub from_address: String,
+    /// What moves.
+    pub moves: Vec<Move>,
+}
+
+/// The columns of an operation, in the order in which [`read_operation`] takes them.
+const OPERATION_COLUMNS: &str = "operations.id, batch, origin, database, collection, from_address, segment_id,
+    collection_id, replica_id, from_node, to_node, bytes, rows, state, detail, sent_at, changed_at, server_answer";
+
+impl Journal {
+    /// Records the intent of a call: one batch, and an admitted operation for each move. Durable when the
+    /// handle's result is there; the work goes on even when nobody waits for it.
+    pub fn start_intent(&self, intent: Intent) -> JoinHandle<Result<Vec<Operation>, JournalError>> {
+        self.start("record the intent", move |connection| insert_intent(connection, intent))
+    }
+
+    /// Records where these operations stand now. A landing is never taken back: another process may have seen
+    /// it first. Without operations it still writes, to show whether that is possible.
+    pub async fn save(&self, operations: Vec<Operation>) -> Result<(), JournalError> {
+        self.run("record the outcome", move |connection| {
+            let transaction = connection.transaction()?;
+            if operations.is_empty() {
+                touch(&transaction)?;
+            }
+            for operation in &operations {
+                update_operation(&transaction, operation)?;
+            }
+            transaction.commit()
+        })
+        .await
+    }
+
+    /// Operations whose end is not known.
+    pub async fn open_operations(&self) -> Result<Vec<Operation>, JournalError> {
+        self.run("read the open operations", |connection| {
+            select(connection, "state IN ('admitted', 'sent', 'verifying')", [])
+        })
+        .await
+    }
+
+    /// Operations that were sent or that changed since then, open ones included.
+    pub async fn operations_since(&self, since: Timestamp) -> Result<Vec<Operation>, JournalError> {
+        self.run("read the last operations", move |connection| {
+            select(
+                connection,
+                "changed_at >= ?1 OR state IN ('admitted', 'sent', 'verifying')",
+                [time_text(since)],
+            )
+        })
+        .await
+    }
+
+    /// Manual operations that are open or that changed since then.
+    pub async fn manual_operations_since(&self, since: Timestamp) -> Result<Vec<Operation>, JournalError> {
+        self.run("read the manual operations", move |connection| {
+            select(
+                connection,
+                "origin = 'manual' AND (changed_at >= ?1 OR state IN ('admitted', 'sent', 'verifying'))",
+                [time_text(since)],
+            )
+        })
+        .await
+    }
+}
+
+fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Result<Vec<Operation>> {
+    let transaction = connection.transaction()?;
+    let mut operations = Vec::with_capacity(intent.moves.len());
+    let Some(first) = intent.moves.first().cloned() else {
+        return Ok(operations);
+    };
+    transaction.execute(
+        "INSERT INTO batches (origin, created_at, database, collection, collection_id, replica_id, from_node,
+                              from_address, to_node)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            intent.origin.code(),
+            time_text(intent.at),
+            intent.database,
+            intent.collection_name,
+            first.collection.0,
+            first.replica.0,
+            first.from.0,
+            intent.from_address,
+            first.to.0
+        ],
+    )?;
+    let batch = BatchId(transaction.last_insert_rowid());
+    for movement in intent.moves {
+        transaction.execute(
+            "INSERT INTO operations (batch, segment_id, bytes, rows, state, detail, changed_at)
+             VALUES (?1, ?2, ?3, ?4, 'admitted', '', ?5)",
+            params![
+                batch.0,
+                movement.segment.0,
+                as_integer(movement.bytes.0),
+                as_integer(movement.rows.0),
+                time_text(intent.at)
+            ],
+        )?;
+        operations.push(Operation {
+            id: OperationId(transaction.last_insert_rowid()),
+            batch,
+            origin: intent.origin,
+            database: intent.database.clone(),
+            collection_name: intent.collection_name.clone(),
+            from_address: intent.from_address.clone(),
+            movement,
+            state: OperationState::Admitted,
+            sent_at: None,
+            changed_at: intent.at,
+            refusal: None,
+            evidence: Evidence::default(),
+        });
+    }
+    transaction.commit()?;
+    Ok(operations)
+}
+
+/// Writes the format over itself, which dirties the first page.
+fn touch(connection: &Connection) -> rusqlite::Result<()> {
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", format)
+}
+
+fn update_operation(connection: &Connection, operation: &Operation) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE operations
+         SET state = ?2, detail = ?3, server_answer = ?4, sent_at = ?5, changed_at = ?6
+         WHERE id = ?1 AND state <> 'landed'",
+        params![
+            operation.id.0,
+            operation.state.code(),
+            operation.state.detail(),
+            operation.refusal,
+            operation.sent_at.map(time_text),
+            time_text(operation.changed_at)
+        ],
+    )?;
+    Ok(())
+}
+
+fn select(
+    connection: &Connection,
+    condition: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Operation>> {
+    let query = format!(
+        "SELECT {OPERATION_COLUMNS} FROM operations JOIN batches ON batches.id = operations.batch
+         WHERE {condition} ORDER BY operations.id"
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    statement.query_map(parameters, read_operation)?.collect()
+}
+
+fn read_operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
+    let amount = |column: usize| row.get(column).map(|value: i64| u64::try_from(value).unwrap_or(0));
+    let sent_at: Option<String> = row.get(15)?;
+    Ok(Operation {
+        id: OperationId(row.get(0)?),
+        batch: BatchId(row.get(1)?),
+        origin: if row.get_ref(2)?.as_str()? == "manual" { Origin::Manual } else { Origin::Daemon },
+        database: row.get(3)?,
+        collection_name: row.get(4)?,
+        from_address: row.get(5)?,
+        movement: Move {
+            segment: SegmentId(row.get(6)?),
+            collection: CollectionId(row.get(7)?),
+            replica: ReplicaId(row.get(8)?),
+            from: NodeId(row.get(9)?),
+            to: NodeId(row.get(10)?),
+            bytes: Bytes(amount(11)?),
+            rows: Rows(amount(12)?),
+        },
+        state: read_state(row)?,
+        sent_at: sent_at.map(|text| read_time(15, &text)).transpose()?,
+        changed_at: read_time(16, row.get_ref(16)?.as_str()?)?,
+        refusal: row.get(17)?,
+        evidence: Evidence::default(),
+    })
+}
+
+fn read_state(row: &Row<'_>) -> rusqlite::Result<OperationState> {
+    let code = row.get_ref(13)?.as_str()?;
+    let detail = row.get_ref(14)?.as_str()?;
+    OperationState::from_code(code, detail).ok_or_else(|| {
+        let unknown = format!("no operation can be in state {code:?}");
+        rusqlite::Error::FromSqlConversionFailure(13, rusqlite::types::Type::Text, unknown.into())
+    })
+}

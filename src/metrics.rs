@@ -1,0 +1,442 @@
+//! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
+//! replaced as a whole, so that a node that went away takes its series along.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::config::Mode;
+use crate::execute::operation::{OperationState, Origin};
+use crate::units::{Bytes, NodeId, Ratio};
+
+/// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
+const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// `limited_by` when nothing holds us back.
+const NOT_LIMITED: &str = "nothing";
+
+/// What one turn saw and decided.
+#[derive(Clone, Debug, Default)]
+pub struct TurnMetrics {
+    /// Query nodes.
+    pub nodes: usize,
+    /// Loaded collections.
+    pub collections: usize,
+    /// Copies of sealed segments.
+    pub segments: usize,
+    /// Doubts by [`crate::model::DoubtKind::code`].
+    pub doubts: BTreeMap<&'static str, usize>,
+    /// Pressure of each node in each dimension.
+    pub pressures: Vec<NodePressure>,
+    /// Worst pressure and floor of each dimension.
+    pub dimensions: Vec<DimensionPressure>,
+    /// Moves in the plan.
+    pub plan_moves: usize,
+    /// Bytes that the plan moves.
+    pub plan_bytes: Bytes,
+    /// Refusals by [`crate::reason::Reason::code`].
+    pub refusals: BTreeMap<&'static str, usize>,
+    /// What holds us back right now, by [`crate::reason::Reason::code`]; `None` when nothing does.
+    pub limited_by: Option<&'static str>,
+    /// Operations that have not ended.
+    pub operations_open: usize,
+    /// Moves by somebody else that this turn noticed.
+    pub foreign_moves: usize,
+}
+
+/// How loaded a node is.
+#[derive(Clone, Debug)]
+pub struct NodePressure {
+    /// The dimension.
+    pub dimension: String,
+    /// The node.
+    pub node: NodeId,
+    /// Load over fair share.
+    pub pressure: Ratio,
+}
+
+/// How uneven a dimension is.
+#[derive(Clone, Debug)]
+pub struct DimensionPressure {
+    /// The dimension.
+    pub dimension: String,
+    /// The worst pressure of any node.
+    pub worst: Ratio,
+    /// Below this it cannot get, whatever is moved.
+    pub floor: Ratio,
+}
+
+/// How a `LoadBalance` call ended, as far as the caller can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallResult {
+    /// Milvus says success, which proves nothing about the segments.
+    Answered,
+    /// Milvus refused it.
+    Refused,
+    /// No answer came.
+    Unknown,
+}
+
+impl CallResult {
+    /// The label.
+    fn code(self) -> &'static str {
+        match self {
+            CallResult::Answered => "answered",
+            CallResult::Refused => "refused",
+            CallResult::Unknown => "unknown",
+        }
+    }
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    /// Held while the metrics of a turn are replaced and while they are read, so that nobody sees half a turn.
+    replacing: Mutex<()>,
+    turns: IntCounterVec,
+    turn_seconds: Histogram,
+    observation_seconds: Histogram,
+    last_success: Gauge,
+    mode: IntGaugeVec,
+    nodes: IntGauge,
+    collections: IntGauge,
+    segments: IntGauge,
+    doubts: IntGaugeVec,
+    node_pressure: GaugeVec,
+    worst_pressure: GaugeVec,
+    floor_pressure: GaugeVec,
+    plan_moves: IntGauge,
+    plan_bytes: IntGauge,
+    refusals: IntGaugeVec,
+    refusals_total: IntCounterVec,
+    limited_by: IntGaugeVec,
+    calls: IntCounterVec,
+    moves: IntCounterVec,
+    moved_bytes: IntCounter,
+    operations_open: IntGauge,
+    foreign_moves: IntCounter,
+}
+
+/// Adds a metric to the registry.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+/// Name and help of a metric, with the prefix of the project.
+fn described(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("milvus_rebalancer")
+}
+
+impl Metrics {
+    /// Registers everything. Fails only when the registry has such metrics already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        let gauge = |name, help| registered(registry, IntGauge::with_opts(described(name, help)));
+        let gauges = |name, help, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(described(name, help), labels))
+        };
+        let ratios =
+            |name, help, labels: &[&str]| registered(registry, GaugeVec::new(described(name, help), labels));
+        let counter = |name, help| registered(registry, IntCounter::with_opts(described(name, help)));
+        let counters = |name, help, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(described(name, help), labels))
+        };
+        let seconds = |name, help| {
+            let options = HistogramOpts::from(described(name, help)).buckets(SECONDS_BUCKETS.to_vec());
+            registered(registry, Histogram::with_opts(options))
+        };
+        gauges("build_info", "Always 1; the label says which version runs.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Metrics {
+            registry: registry.clone(),
+            replacing: Mutex::new(()),
+            turns: counters("turns_total", "Turns of the control loop by how they ended.", &["result"])?,
+            turn_seconds: seconds("turn_duration_seconds", "How long a turn took, its calls included.")?,
+            observation_seconds: seconds(
+                "observation_duration_seconds",
+                "How long looking at the cluster took.",
+            )?,
+            last_success: registered(
+                registry,
+                Gauge::with_opts(described(
+                    "last_successful_turn_timestamp_seconds",
+                    "When the last successful turn ended (Unix time); 0 before the first.",
+                )),
+            )?,
+            mode: gauges("mode", "1 for the mode that is in force, 0 for the others.", &["mode"])?,
+            nodes: gauge("nodes", "Query nodes that were seen.")?,
+            collections: gauge("collections", "Loaded collections that were seen.")?,
+            segments: gauge("segments", "Copies of sealed segments that were seen.")?,
+            doubts: gauges("doubts", "Things that are uncertain, by kind.", &["doubt"])?,
+            node_pressure: ratios(
+                "node_pressure_ratio",
+                "Load of a node over its fair share.",
+                &["dimension", "node"],
+            )?,
+            worst_pressure: ratios("pressure_worst_ratio", "Pressure of the worst node.", &["dimension"])?,
+            floor_pressure: ratios(
+                "pressure_floor_ratio",
+                "The lowest worst pressure that moves can reach.",
+                &["dimension"],
+            )?,
+            plan_moves: gauge("plan_moves", "Moves in the current plan.")?,
+            plan_bytes: gauge("plan_bytes", "Bytes that the current plan moves.")?,
+            refusals: gauges("refusals", "Refusals of the current turn, by reason.", &["reason"])?,
+            refusals_total: counters("refusals_total", "Refusals of all turns, by reason.", &["reason"])?,
+            limited_by: gauges(
+                "limited_by",
+                "Always 1; the label says what holds us back right now.",
+                &["reason"],
+            )?,
+            calls: counters("load_balance_calls_total", "LoadBalance calls by their answer.", &["result"])?,
+            moves: counters(
+                "moves_total",
+                "Ended moves by outcome and by who wanted them.",
+                &["result", "origin"],
+            )?,
+            moved_bytes: counter("moved_bytes_total", "Bytes of segments that were seen to have moved.")?,
+            operations_open: gauge("operations_open", "Moves that have not ended.")?,
+            foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
+        })
+    }
+
+    /// The mode in force.
+    pub fn set_mode(&self, mode: Mode) {
+        for other in [Mode::Advise, Mode::Act] {
+            self.mode.with_label_values(&[other.code()]).set((other == mode).into());
+        }
+    }
+
+    /// An observation took this long, whether it succeeded or not.
+    pub fn observation_took(&self, duration: Duration) {
+        self.observation_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// A turn ended well at this time.
+    pub fn turn_succeeded(&self, duration: Duration, at: Timestamp) {
+        self.turns.with_label_values(&["ok"]).inc();
+        self.turn_seconds.observe(duration.as_secs_f64());
+        self.last_success.set(at.as_duration().as_secs_f64());
+    }
+
+    /// A turn ended without a result.
+    pub fn turn_failed(&self, duration: Duration) {
+        self.turns.with_label_values(&["failed"]).inc();
+        self.turn_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// Replaces everything that describes the current turn.
+    pub fn observe_turn(&self, turn: &TurnMetrics) {
+        let TurnMetrics {
+            nodes,
+            collections,
+            segments,
+            doubts,
+            pressures,
+            dimensions,
+            plan_moves,
+            plan_bytes,
+            refusals,
+            limited_by,
+            operations_open,
+            foreign_moves,
+        } = turn;
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.nodes.set(count(*nodes));
+        self.collections.set(count(*collections));
+        self.segments.set(count(*segments));
+        self.plan_moves.set(count(*plan_moves));
+        self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
+        self.operations_open.set(count(*operations_open));
+        self.foreign_moves.inc_by(*foreign_moves as u64);
+
+        self.doubts.reset();
+        for (doubt, number) in doubts {
+            self.doubts.with_label_values(&[doubt]).set(count(*number));
+        }
+        self.refusals.reset();
+        for (reason, number) in refusals {
+            self.refusals.with_label_values(&[reason]).set(count(*number));
+            self.refusals_total.with_label_values(&[reason]).inc_by(*number as u64);
+        }
+        self.limited_by.reset();
+        self.limited_by.with_label_values(&[limited_by.unwrap_or(NOT_LIMITED)]).set(1);
+
+        self.node_pressure.reset();
+        for NodePressure { dimension, node, pressure } in pressures {
+            self.node_pressure.with_label_values(&[dimension, &node.to_string()]).set(decimal(*pressure));
+        }
+        self.worst_pressure.reset();
+        self.floor_pressure.reset();
+        for DimensionPressure { dimension, worst, floor } in dimensions {
+            self.worst_pressure.with_label_values(&[dimension]).set(decimal(*worst));
+            self.floor_pressure.with_label_values(&[dimension]).set(decimal(*floor));
+        }
+    }
+
+    /// A `LoadBalance` call ended.
+    pub fn call_ended(&self, result: CallResult) {
+        self.calls.with_label_values(&[result.code()]).inc();
+    }
+
+    /// A move ended. Only what landed counts as moved bytes.
+    pub fn move_ended(&self, state: &OperationState, origin: Origin, bytes: Bytes) {
+        let origin = match origin {
+            Origin::Daemon => "daemon",
+            Origin::Manual => "manual",
+        };
+        self.moves.with_label_values(&[state.code(), origin]).inc();
+        if *state == OperationState::Landed {
+            self.moved_bytes.inc_by(bytes.0);
+        }
+    }
+
+    /// Everything in the text format of Prometheus, and its content type.
+    pub fn exposition(&self) -> prometheus::Result<(Vec<u8>, String)> {
+        let families = {
+            let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.registry.gather()
+        };
+        let encoder = TextEncoder::new();
+        let mut text = Vec::new();
+        encoder.encode(&families, &mut text)?;
+        Ok((text, encoder.format_type().to_owned()))
+    }
+}
+
+/// A count as a gauge takes it.
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A ratio as Prometheus takes it, with its own infinity.
+fn decimal(ratio: Ratio) -> f64 {
+    if ratio == Ratio::MAX { f64::INFINITY } else { ratio.decimal() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::register(&Registry::new()).unwrap()
+    }
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.exposition().unwrap().0).unwrap()
+    }
+
+    fn pressure(node: i64, pressure: Ratio) -> NodePressure {
+        NodePressure { dimension: "memory".to_owned(), node: NodeId(node), pressure }
+    }
+
+    #[test]
+    fn a_node_that_went_away_takes_its_series_along() {
+        let metrics = metrics();
+        let pressures = vec![pressure(7, Ratio(1_200_000)), pressure(8, Ratio::MAX)];
+        metrics.observe_turn(&TurnMetrics { nodes: 2, pressures, ..TurnMetrics::default() });
+        let before = text(&metrics);
+        assert!(
+            before.contains(r#"milvus_rebalancer_node_pressure_ratio{dimension="memory",node="7"} 1.2"#),
+            "{before}"
+        );
+        assert!(before.contains(r#"node="8"} +Inf"#), "{before}");
+
+        metrics.observe_turn(&TurnMetrics {
+            nodes: 1,
+            pressures: vec![pressure(7, Ratio::ONE)],
+            ..TurnMetrics::default()
+        });
+        let after = text(&metrics);
+        assert!(after.contains(r#"node="7"} 1"#) && !after.contains(r#"node="8""#), "{after}");
+        assert!(after.contains("milvus_rebalancer_nodes 1"), "{after}");
+    }
+
+    #[test]
+    fn exactly_one_limit_is_in_force() {
+        let metrics = metrics();
+        for limited_by in [None, Some("call_rate"), Some("daily_bytes"), None] {
+            metrics.observe_turn(&TurnMetrics { limited_by, ..TurnMetrics::default() });
+            let text = text(&metrics);
+            let in_force: Vec<&str> =
+                text.lines().filter(|line| line.starts_with("milvus_rebalancer_limited_by{")).collect();
+            let expected =
+                format!("milvus_rebalancer_limited_by{{reason=\"{}\"}} 1", limited_by.unwrap_or("nothing"));
+            assert_eq!(in_force, [expected]);
+        }
+    }
+
+    #[test]
+    fn refusals_are_counted_over_turns_and_shown_for_the_current_one() {
+        let metrics = metrics();
+        let refusing = TurnMetrics { refusals: BTreeMap::from([("pinned", 2)]), ..TurnMetrics::default() };
+        metrics.observe_turn(&refusing);
+        metrics.observe_turn(&refusing);
+        assert!(text(&metrics).contains(r#"milvus_rebalancer_refusals{reason="pinned"} 2"#));
+        metrics.observe_turn(&TurnMetrics::default());
+        let text = text(&metrics);
+        assert!(text.contains(r#"milvus_rebalancer_refusals_total{reason="pinned"} 4"#), "{text}");
+        assert!(!text.contains(r#"milvus_rebalancer_refusals{reason="pinned"}"#), "{text}");
+    }
+
+    #[test]
+    fn only_landed_moves_count_as_moved_bytes() {
+        let metrics = metrics();
+        metrics.move_ended(&OperationState::Landed, Origin::Daemon, Bytes(100));
+        metrics.move_ended(&OperationState::Expired, Origin::Manual, Bytes(40));
+        let text = text(&metrics);
+        assert!(text.contains("milvus_rebalancer_moved_bytes_total 100"), "{text}");
+        assert!(
+            text.contains(r#"milvus_rebalancer_moves_total{origin="manual",result="expired"} 1"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn turns_modes_and_calls_have_their_labels() {
+        let metrics = metrics();
+        metrics.set_mode(Mode::Act);
+        metrics.turn_succeeded(Duration::from_millis(20), Timestamp::from_second(1_700_000_000).unwrap());
+        metrics.turn_failed(Duration::from_secs(3));
+        metrics.observation_took(Duration::from_millis(5));
+        metrics.call_ended(CallResult::Unknown);
+        let text = text(&metrics);
+        for line in [
+            r#"milvus_rebalancer_mode{mode="act"} 1"#,
+            r#"milvus_rebalancer_mode{mode="advise"} 0"#,
+            r#"milvus_rebalancer_turns_total{result="ok"} 1"#,
+            r#"milvus_rebalancer_turns_total{result="failed"} 1"#,
+            "milvus_rebalancer_turn_duration_seconds_count 2",
+            "milvus_rebalancer_observation_duration_seconds_count 1",
+            "milvus_rebalancer_last_successful_turn_timestamp_seconds 1700000000",
+            r#"milvus_rebalancer_load_balance_calls_total{result="unknown"} 1"#,
+            concat!("milvus_rebalancer_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
+        if cfg!(target_os = "linux") {
+            assert!(text.contains("process_resident_memory_bytes"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_registry_takes_them_once() {
+        let registry = Registry::new();
+        assert!(Metrics::register(&registry).is_ok());
+        assert!(Metrics::register(&registry).is_err());
+    }
+}

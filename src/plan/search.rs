@@ -1,0 +1,335 @@
+//! The planner's picture of the cluster while it searches: loads as they would be after the moves chosen so far,
+//! and the evaluation of one source's candidates.
+
+use super::Move;
+use super::fair_share::Placement;
+use super::finding::DimensionView;
+use crate::gate::Restrictions;
+use crate::model::{CopyIndex, NodeIndex, PlanningInput, Snapshot};
+use crate::reason::Reason;
+use crate::units::{Bytes, Load, NodeId, Ratio};
+
+/// Potential: squared millionths of pressure, so 10⁻¹² each; weights multiply it.
+type Potential = u128;
+
+/// Only so many destinations are tried for a segment, the least loaded first: with hundreds of nodes in a replica
+/// the others are worse.
+const DESTINATIONS_TRIED: usize = 64;
+
+/// A copy that could go to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What goes.
+    pub copy: CopyIndex,
+    /// From where.
+    pub from: NodeIndex,
+    /// To where.
+    pub to: NodeIndex,
+}
+
+/// What a look at one source gave.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The best move, which is worth its price.
+    Found(Candidate),
+    /// Nothing to be done, the main reason, and the move that came closest.
+    Stuck {
+        /// Why.
+        reason: Reason,
+        /// The closest.
+        best: Option<Candidate>,
+    },
+}
+
+/// The state of a search.
+pub struct Search<'a> {
+    input: &'a PlanningInput,
+    views: &'a [DimensionView<'a>],
+    restrictions: &'a Restrictions,
+    pinned: Vec<bool>,
+    loads: Vec<Vec<Load>>,
+    room: Vec<Bytes>,
+    copies_on: Vec<Vec<CopyIndex>>,
+    in_flight: Vec<bool>,
+    fair_bytes: u64,
+    effort_left: u64,
+}
+
+impl<'a> Search<'a> {
+    /// The cluster as it will be when what is in flight has landed.
+    pub fn new(
+        input: &'a PlanningInput,
+        views: &'a [DimensionView<'a>],
+        placement: &Placement,
+        restrictions: &'a Restrictions,
+    ) -> Search<'a> {
+        let snapshot = &input.snapshot;
+        let room = snapshot
+            .nodes
+            .iter()
+            .map(|node| restrictions.room.get(&node.id).copied().unwrap_or(Bytes::ZERO))
+            .collect();
+        let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
+        Search {
+            input,
+            views,
+            restrictions,
+            pinned: pinned_copies(snapshot, restrictions),
+            loads: views.iter().map(|view| view.loads.load.clone()).collect(),
+            room,
+            copies_on: placement.copies_by_node(snapshot.nodes.len()),
+            in_flight: placement.in_flight.clone(),
+            fair_bytes: (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1),
+            effort_left: input.plan.effort,
+        }
+    }
+
+    /// Candidates evaluated so far.
+    pub fn effort_used(&self) -> u64 {
+        self.input.plan.effort - self.effort_left
+    }
+
+    /// What a node adds to the potential.
+    pub fn potential_of(&self, node: NodeIndex) -> Potential {
+        (0..self.views.len()).map(|at| self.potential_with(at, node, self.loads[at][node.at()])).sum()
+    }
+
+    fn potential_with(&self, at: usize, node: NodeIndex, load: Load) -> Potential {
+        let view = &self.views[at];
+        let excess = u128::from(view.excess_with(node, load));
+        let weight = view.dimension.settings.weight.share_of(view.dimension.confidence.0);
+        excess.saturating_mul(excess).saturating_mul(u128::from(weight)) / u128::from(Ratio::ONE.0)
+    }
+
+    /// The best move off a node.
+    pub fn best_move(&mut self, from: NodeIndex) -> Outcome {
+        if let Some(reason) = self.blocked_source(from) {
+            return Outcome::Stuck { reason, best: None };
+        }
+        let mut best: Option<(i128, Candidate)> = None;
+        let mut closest: Option<(i128, Candidate)> = None;
+        let mut refused: Option<(Reason, Candidate)> = None;
+        let mut blocked: Option<Reason> = None;
+        let source_before = self.potential_of(from);
+        for position in 0..self.copies_on[from.at()].len() {
+            let copy = self.copies_on[from.at()][position];
+            if let Some(reason) = self.blocked_copy(copy) {
+                blocked = Some(reason);
+                continue;
+            }
+            for to in self.destinations(copy, from) {
+                if self.effort_left == 0 {
+                    return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
+                }
+                self.effort_left -= 1;
+                let candidate = Candidate { copy, from, to };
+                if let Some(reason) = self.blocked_destination(&candidate) {
+                    refused.get_or_insert((reason, candidate));
+                    continue;
+                }
+                let gain = self.gain(&candidate, source_before);
+                let net = gain - self.price(copy);
+                if net > 0 && best.is_none_or(|known| self.is_better(net, &candidate, known)) {
+                    best = Some((net, candidate));
+                }
+                if closest.is_none_or(|known| gain > known.0) {
+                    closest = Some((gain, candidate));
+                }
+            }
+        }
+        match (best, closest, refused) {
+            (Some((_, candidate)), _, _) => Outcome::Found(candidate),
+            (None, Some((gain, candidate)), _) => {
+                let reason = if gain > 0 { Reason::NotWorthItsPrice } else { Reason::NoImprovement };
+                Outcome::Stuck { reason, best: Some(candidate) }
+            }
+            (None, None, Some((reason, candidate))) => Outcome::Stuck { reason, best: Some(candidate) },
+            (None, None, None) => {
+                Outcome::Stuck { reason: blocked.unwrap_or(Reason::NothingMovable), best: None }
+            }
+        }
+    }
+
+    /// More net gain; then fewer bytes; then the emptier destination; then the smaller ids.
+    fn is_better(&self, net: i128, candidate: &Candidate, known: (i128, Candidate)) -> bool {
+        let rank = |net: i128, candidate: &Candidate| {
+            let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
+            let after = self.highest_pressure_after(candidate);
+            (std::cmp::Reverse(net), bytes, after, candidate.copy, candidate.to)
+        };
+        rank(net, candidate) < rank(known.0, &known.1)
+    }
+
+    fn highest_pressure_after(&self, candidate: &Candidate) -> Ratio {
+        let after = |at: usize| {
+            let load = self.loads[at][candidate.to.at()].saturating_add(self.load_of(at, candidate.copy));
+            self.views[at].loads.pressure_with(candidate.to, load)
+        };
+        (0..self.views.len()).filter_map(after).max().unwrap_or(Ratio::ZERO)
+    }
+
+    fn load_of(&self, at: usize, copy: CopyIndex) -> Load {
+        self.views[at].dimension.copy_load[copy.at()]
+    }
+
+    /// By how much the move lowers the potential; negative when it raises it.
+    fn gain(&self, candidate: &Candidate, source_before: Potential) -> i128 {
+        let mut before = source_before;
+        let mut after: Potential = 0;
+        for at in 0..self.views.len() {
+            let load = self.load_of(at, candidate.copy);
+            let (from_load, to_load) =
+                (self.loads[at][candidate.from.at()], self.loads[at][candidate.to.at()]);
+            before = before.saturating_add(self.potential_with(at, candidate.to, to_load));
+            after =
+                after.saturating_add(self.potential_with(at, candidate.from, from_load.saturating_sub(load)));
+            after = after.saturating_add(self.potential_with(at, candidate.to, to_load.saturating_add(load)));
+        }
+        let limit = |potential: Potential| i128::try_from(potential).unwrap_or(i128::MAX);
+        limit(before) - limit(after)
+    }
+
+    /// What moving a copy costs, in potential (10⁻¹²): by its share of a node's bytes, and something for any move.
+    fn price(&self, copy: CopyIndex) -> i128 {
+        let share = Ratio::of(self.input.snapshot.copies.bytes[copy.at()].0, self.fair_bytes);
+        let by_bytes = i128::from(self.input.plan.price_per_fair_share.0) * i128::from(share.0);
+        by_bytes + i128::from(self.input.plan.price_per_move.0) * i128::from(Ratio::ONE.0)
+    }
+
+    fn blocked_source(&self, from: NodeIndex) -> Option<Reason> {
+        let node = self.input.snapshot.node(from);
+        if let Some(reason) = &self.restrictions.cluster {
+            return Some(reason.clone());
+        }
+        if let Some(component) = node.component {
+            let name = self.input.snapshot.components[component.at()].nodes.first();
+            let frozen = name.and_then(|first| self.restrictions.components.get(&self.node_id(*first)));
+            if let Some(reason) = frozen {
+                return Some(reason.clone());
+            }
+        }
+        self.restrictions.sources.get(&node.id).cloned()
+    }
+
+    fn blocked_copy(&self, copy: CopyIndex) -> Option<Reason> {
+        let copies = &self.input.snapshot.copies;
+        if self.in_flight[copy.at()] {
+            return Some(Reason::InFlight);
+        }
+        if let Some(held) = copies.held[copy.at()] {
+            return Some(Reason::Held { held });
+        }
+        let (segment, replica) = (copies.segment[copy.at()], copies.replica[copy.at()]);
+        let collection = self.input.snapshot.collection_of(replica).id;
+        if let Some(reason) = self.restrictions.collections.get(&collection) {
+            return Some(reason.clone());
+        }
+        if !self.pinned[copy.at()] {
+            return None;
+        }
+        Some(self.restrictions.segments.get(&(segment, replica)).cloned().unwrap_or(Reason::Pinned))
+    }
+
+    /// Usable members of the copy's replica but its own node, the least loaded first.
+    fn destinations(&self, copy: CopyIndex, from: NodeIndex) -> Vec<NodeIndex> {
+        let replica = self.input.snapshot.replica(self.input.snapshot.copies.replica[copy.at()]);
+        let members =
+            replica.members.iter().filter(|member| member.standing.is_usable() && member.node != from);
+        let mut nodes: Vec<NodeIndex> = members.map(|member| member.node).collect();
+        if nodes.len() > DESTINATIONS_TRIED {
+            nodes.sort_by_cached_key(|node| {
+                (self.highest_pressure_after(&Candidate { copy, from, to: *node }), *node)
+            });
+            nodes.truncate(DESTINATIONS_TRIED);
+        }
+        nodes
+    }
+
+    fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
+        let node = self.node_id(candidate.to);
+        if let Some(reason) = self.restrictions.destinations.get(&node) {
+            return Some(reason.clone());
+        }
+        let copies = &self.input.snapshot.copies;
+        let (segment, needed) = (copies.segment[candidate.copy.at()], copies.bytes[candidate.copy.at()]);
+        if let Some(reason) = self.restrictions.returns.get(&(segment, node)) {
+            return Some(reason.clone());
+        }
+        let room = self.room[candidate.to.at()];
+        (needed > room).then_some(Reason::NoHeadroom { node, needed, room })
+    }
+
+    /// Carries a move out. The source's room does not grow: it holds the segment until the destination has it.
+    pub fn apply(&mut self, candidate: &Candidate) {
+        for at in 0..self.views.len() {
+            let load = self.load_of(at, candidate.copy);
+            let (from, to) = (candidate.from.at(), candidate.to.at());
+            self.loads[at][from] = self.loads[at][from].saturating_sub(load);
+            self.loads[at][to] = self.loads[at][to].saturating_add(load);
+        }
+        let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
+        self.room[candidate.to.at()] = self.room[candidate.to.at()].saturating_sub(bytes);
+        self.copies_on[candidate.from.at()].retain(|copy| *copy != candidate.copy);
+        // It is not put on its destination's list: a plan moves a segment once.
+    }
+
+    /// The move in ids.
+    pub fn describe(&self, candidate: &Candidate) -> Move {
+        let snapshot = &self.input.snapshot;
+        let replica = snapshot.copies.replica[candidate.copy.at()];
+        Move {
+            segment: snapshot.copies.segment[candidate.copy.at()],
+            collection: snapshot.collection_of(replica).id,
+            replica: snapshot.replica(replica).id,
+            from: self.node_id(candidate.from),
+            to: self.node_id(candidate.to),
+            bytes: snapshot.copies.bytes[candidate.copy.at()],
+            rows: snapshot.copies.rows[candidate.copy.at()],
+        }
+    }
+
+    /// The id behind an index.
+    pub fn node_id(&self, node: NodeIndex) -> NodeId {
+        self.input.snapshot.node(node).id
+    }
+
+    /// A node's pressure in a dimension after the moves chosen so far; 0 for nodes that take no part.
+    pub fn pressure(&self, at: usize, node: NodeIndex) -> Ratio {
+        self.views[at].loads.pressure_with(node, self.loads[at][node.at()]).unwrap_or(Ratio::ZERO)
+    }
+
+    /// The name of a dimension.
+    pub fn dimension_name(&self, at: usize) -> String {
+        self.views[at].dimension.name.clone()
+    }
+
+    /// The dimension in which the move takes most off its source.
+    pub fn relieved_dimension(&self, candidate: &Candidate) -> usize {
+        let relief = |at: usize| {
+            let (node, load) = (candidate.from, self.loads[at][candidate.from.at()]);
+            let after = load.saturating_sub(self.load_of(at, candidate.copy));
+            self.potential_with(at, node, load)
+                - self.potential_with(at, node, after).min(self.potential_with(at, node, load))
+        };
+        (0..self.views.len()).max_by_key(|at| (relief(*at), std::cmp::Reverse(*at))).unwrap_or(0)
+    }
+
+    /// The dimension that makes most of a node's potential, and its pressure there; `None` inside all bands.
+    pub fn worst_dimension(&self, node: NodeIndex) -> Option<(String, Ratio)> {
+        let potential = |at: usize| self.potential_with(at, node, self.loads[at][node.at()]);
+        let at = (0..self.views.len()).max_by_key(|at| (potential(*at), std::cmp::Reverse(*at)))?;
+        (potential(at) > 0).then(|| (self.dimension_name(at), self.pressure(at, node)))
+    }
+}
+
+/// Which copies policies or gates hold where they are, by copy.
+fn pinned_copies(snapshot: &Snapshot, restrictions: &Restrictions) -> Vec<bool> {
+    let copies = &snapshot.copies;
+    let is_named = |copy: CopyIndex| {
+        let segment = copies.segment[copy.at()];
+        restrictions.named_segments.contains(&segment)
+            && (restrictions.pinned.contains(&segment)
+                || restrictions.segments.contains_key(&(segment, copies.replica[copy.at()])))
+    };
+    copies.indices().map(is_named).collect()
+}

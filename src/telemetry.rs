@@ -1,0 +1,188 @@
+//! Logs on stderr, as text or JSON. Errors are logged through [`Chain`], because the JSON formatter keeps an
+//! error's own message and drops its causes.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{IsTerminal, stderr};
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is no filter.
+    #[error(
+        "{origin} is no log filter: write a level such as \"info\", or \"info,milvus_rebalancer::plan=debug\""
+    )]
+    Filter {
+        /// `log.level` or `RUST_LOG`.
+        origin: &'static str,
+        /// What the parser says.
+        #[source]
+        source: ParseError,
+    },
+    /// Somebody in this process logs already.
+    #[error("logging cannot be started twice")]
+    Started(#[source] TryInitError),
+}
+
+/// Starts logging for the process. `RUST_LOG` stands over the settings, as everywhere in Rust.
+pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    // What NO_COLOR asks for: https://no-color.org
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colors = stderr().is_terminal() && !no_color;
+    let subscriber = subscriber(settings, from_environment.as_deref(), colors, stderr)?;
+    subscriber.try_init().map_err(TelemetryError::Started)
+}
+
+/// What [`init`] installs, for any writer.
+pub fn subscriber<W>(
+    settings: &LogSettings,
+    rust_log: Option<&str>,
+    colors: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let (filter, origin) = match rust_log {
+        Some(filter) => (filter, "RUST_LOG"),
+        None => (settings.level.as_str(), "log.level"),
+    };
+    let filter =
+        EnvFilter::builder().parse(filter).map_err(|source| TelemetryError::Filter { origin, source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer);
+    Ok(match settings.format {
+        LogFormat::Text => Box::new(builder.finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    })
+}
+
+/// An error with all its causes in one line: "a: b: c". A cause whose text the line already ends with is left
+/// out, because some libraries repeat their source.
+///
+/// ```
+/// # use milvus_rebalancer::telemetry::Chain;
+/// # let error = std::io::Error::other("disk full");
+/// tracing::warn!(error = %Chain(&error), "the journal cannot be written");
+/// ```
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        f.write_str(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot poll")]
+    struct Outer(#[source] Middle);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("call failed: {0}")]
+    struct Middle(#[source] io::Error);
+
+    fn error() -> Outer {
+        Outer(Middle(io::Error::other("connection refused")))
+    }
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str, rust_log: Option<&str>) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let settings = LogSettings { format, level: level.to_owned() };
+        let subscriber = subscriber(&settings, rust_log, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(error = %Chain(&error()), node = 7, "turn failed");
+            tracing::debug!("details");
+        });
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn causes_are_joined_and_not_repeated() {
+        assert_eq!(Chain(&error()).to_string(), "cannot poll: call failed: connection refused");
+    }
+
+    #[test]
+    fn text_keeps_the_causes() {
+        let text = logged(LogFormat::Text, "info", None);
+        assert!(text.contains("turn failed"), "{text}");
+        assert!(text.contains("cannot poll: call failed: connection refused"), "{text}");
+        assert!(!text.contains("details"), "{text}");
+    }
+
+    #[test]
+    fn json_keeps_the_causes() {
+        let text = logged(LogFormat::Json, "info", None);
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(line["error"], "cannot poll: call failed: connection refused");
+        assert_eq!(line["message"], "turn failed");
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["node"], 7);
+    }
+
+    #[test]
+    fn rust_log_stands_over_the_settings() {
+        assert!(logged(LogFormat::Text, "off", Some("debug")).contains("details"));
+        assert_eq!(logged(LogFormat::Text, "debug", Some("off")), "");
+    }
+
+    #[test]
+    fn a_wrong_filter_says_where_it_was_set() {
+        let settings = LogSettings { format: LogFormat::Text, level: "info".to_owned() };
+        let error = subscriber(&settings, Some("a=b=c"), false, io::sink).err().unwrap();
+        assert!(Chain(&error).to_string().starts_with("RUST_LOG is no log filter"), "{error}");
+    }
+
+    #[test]
+    fn control_characters_of_a_server_do_not_reach_the_terminal() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let settings = LogSettings::default();
+        let subscriber = subscriber(&settings, None, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(error = %Chain(&io::Error::other("evil\u{1b}[2Jtext")), "turn failed");
+        });
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("evil") && !text.contains('\u{1b}'), "{text:?}");
+    }
+}

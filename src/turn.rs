@@ -1,0 +1,100 @@
+//! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
+//! daemon, a dry run, the simulator and every replay call alike.
+
+use std::time::Duration;
+
+use crate::gate::{self, GateSettings, Restrictions, Verdict};
+use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Snapshot, fold};
+use crate::observe::observation::Observation;
+use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
+use crate::policy::{self, Policy, PolicySettings};
+use crate::units::{Moment, NodeId};
+
+/// How long foreign moves are remembered: the longest that a gate can be told to look back.
+const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The settings of the pure half and what it remembers from turn to turn.
+pub struct Thinking {
+    policies: Vec<Box<dyn Policy>>,
+    plan: PlanSettings,
+    gate: GateSettings,
+    model: ModelState,
+}
+
+/// What the executor contributes to a turn.
+#[derive(Clone, Debug, Default)]
+pub struct OwnMoves {
+    /// Sent and not settled.
+    pub in_flight: Vec<InFlight>,
+    /// Landed within the longest cool-down, oldest first.
+    pub departures: Vec<Departure>,
+    /// Everything that we moved or tried to move lately.
+    pub known: Vec<KnownMove>,
+}
+
+/// What a turn came to.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The cluster.
+    pub snapshot: Snapshot,
+    /// Every node in every dimension.
+    pub findings: Vec<Finding>,
+    /// What must not be done.
+    pub restrictions: Restrictions,
+    /// What would be good to do.
+    pub plan: Plan,
+    /// What of it may be done.
+    pub verdict: Verdict,
+    /// Moves by somebody else, noticed this turn.
+    pub foreign_moves: usize,
+}
+
+impl Thinking {
+    /// With an empty memory.
+    pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
+        Thinking { policies: policy::registry(policies), plan, gate, model: ModelState::default() }
+    }
+
+    /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
+    /// be no second one.
+    pub fn for_one_look(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
+        let mut hurried = policies.clone();
+        hurried.for_each_dimension(|settings| settings.turns = 1);
+        Thinking::new(&hurried, plan, gate)
+    }
+
+    /// Takes one turn.
+    pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
+        let known_foreign = self.model.history.foreign_moves.len();
+        let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
+        let foreign_moves = model.history.foreign_moves.len() - known_foreign;
+        model
+            .history
+            .foreign_moves
+            .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
+        model.history.departures = own.departures;
+
+        let mut input = PlanningInput {
+            snapshot,
+            in_flight: own.in_flight,
+            history: model.history,
+            plan: self.plan.clone(),
+            gate: self.gate.clone(),
+            now,
+        };
+        let assessment = policy::assess_all(&self.policies, &input);
+        let placement = Placement::projected(&input.snapshot, &input.in_flight);
+        let views = DimensionView::all(&input.snapshot, &assessment, &placement);
+        let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
+        let restrictions = gate::restrict(&input, &assessment.directives);
+        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        let verdict = gate::check(&input, &restrictions, &plan);
+
+        let relieved: Vec<NodeId> = plan.moves().map(|movement| movement.from).collect();
+        plan::settle_history(&mut history, &findings, &views, &relieved);
+        input.history = history;
+        model.history = input.history;
+        self.model = model;
+        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves }
+    }
+}
