@@ -188,6 +188,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
         segments: BTreeSet::new(),
         latency_ms: 0.0,
         searches_done: 0.0,
+        search_ms: 0.0,
     };
     world.collections.insert(id, collection);
     let count = plan.segments / plan.collections.max(1)

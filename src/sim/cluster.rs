@@ -167,6 +167,8 @@ pub struct SimCollection {
     pub latency_ms: f64,
     /// Searches answered since the beginning.
     pub searches_done: f64,
+    /// Sum of their durations, in milliseconds.
+    pub search_ms: f64,
 }
 
 /// A simulated replica.

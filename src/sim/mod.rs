@@ -34,6 +34,7 @@ pub mod world;
 pub use build::{WorldPlan, build};
 pub use profile::{Line, Profile};
 pub use seams::{SharedWorld, SimMover, SimObserver};
+pub use server::SimServer;
 
 pub use world::{World, WorldSettings};
 

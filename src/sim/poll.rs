@@ -192,7 +192,7 @@ impl World {
                 return (Vec::new(), None);
             }
         };
-        if reads_metrics && self.profile().measures_entity_size {
+        if reads_metrics {
             let asked = |node: &&mut NodeReport| node.role == NodeRole::QueryNode && node.error.is_none();
             for node in info.nodes.iter_mut().filter(asked) {
                 node.sealed_bytes = self.entity_sizes(node.id);
@@ -204,7 +204,9 @@ impl World {
     /// Bytes of sealed segments by collection, as the node's own /metrics give them.
     fn entity_sizes(&self, node: NodeId) -> Option<BTreeMap<CollectionId, Bytes>> {
         self.nodes().get(&node).filter(|node| node.is_running())?;
-        let shares = self.shares_of(node).filter(|(_, share)| share.segments > 0);
+        // Before 2.3 the page can be read, and says nothing about bytes.
+        let measures = self.profile().measures_entity_size;
+        let shares = self.shares_of(node).filter(|(_, share)| measures && share.segments > 0);
         Some(shares.map(|(collection, share)| (collection, Bytes(share.bytes))).collect())
     }
 

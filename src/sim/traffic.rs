@@ -92,7 +92,9 @@ impl World {
                 .fold(0.0, f64::max);
             collection.latency_ms = merge + slowest.get(&collection.id).copied().unwrap_or(0.0);
             let done = throttle.get(&collection.id).copied().unwrap_or(1.0);
-            collection.searches_done += rate * seconds * done * collection.replicas.len() as f64;
+            let answered = rate * seconds * done * collection.replicas.len() as f64;
+            collection.searches_done += answered;
+            collection.search_ms += answered * collection.latency_ms;
         }
     }
 

@@ -204,6 +204,16 @@ impl World {
         &self.profile
     }
 
+    /// How fast things go in it.
+    pub fn settings(&self) -> &WorldSettings {
+        &self.settings
+    }
+
+    /// Moves and loads that are not done.
+    pub fn pending_tasks(&self) -> impl Iterator<Item = &super::tasks::Task> {
+        self.tasks.all.values()
+    }
+
     /// Its nodes, dead ones included until their session ends.
     pub fn nodes(&self) -> &BTreeMap<NodeId, SimNode> {
         &self.nodes

@@ -6,3 +6,4 @@ mod folding;
 mod gates;
 mod milvus_client;
 mod planning;
+mod sim_server;

@@ -23,7 +23,11 @@ async fn every_version_can_be_observed_and_moved() {
         assert_eq!(seen.gaps, [], "{line}");
         assert_eq!(seen.server.number.unwrap().0, if line == Line::V3_0 { 3 } else { 2 });
         assert_eq!(seen.collections.len(), 2, "{line}");
-        assert_eq!(seen.nodes.iter().any(|node| node.sealed_bytes.is_some()), line >= Line::V2_3, "{line}");
+        assert_eq!(
+            seen.nodes.iter().any(|node| node.sealed_bytes.as_ref().is_some_and(|bytes| !bytes.is_empty())),
+            line >= Line::V2_3,
+            "{line}"
+        );
         let (segment, call) = {
             let world = shared.lock();
             let segment = segment_on(&world, NodeId(1));
