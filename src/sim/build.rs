@@ -158,7 +158,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
     let dimension = chance.pick(&DIMENSIONS).copied().unwrap_or(DIMENSIONS[0]);
     let database = match (plan.profile.has_databases, plan.databases.max(1)) {
         (false, _) => String::new(),
-        (true, databases) if number % databases == 0 => super::DEFAULT_DATABASE.to_owned(),
+        (true, databases) if number.is_multiple_of(databases) => super::DEFAULT_DATABASE.to_owned(),
         (true, databases) => format!("team_{}", number % databases),
     };
     let shards = plan.shards.max(1);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cluster::{NodeState, SimTime, TargetState};
+use super::cluster::{NodeState, SimTime};
 use super::faults::AnswerFault;
 use super::tasks::{Task, TaskId, TaskSource};
 use super::world::{Event, World};
@@ -291,11 +291,8 @@ impl World {
                     })
             })
         };
-        let in_target = |id: SegmentId| {
-            self.segments
-                .get(&id)
-                .is_some_and(|segment| matches!(segment.target, TargetState::Current | TargetState::Replaced))
-        };
+        let in_target =
+            |id: SegmentId| self.segments.get(&id).is_some_and(|segment| segment.target.is_current());
         if request.segments.is_empty() {
             let all = self.collections[&collection].segments.iter().copied();
             let by_target = self.profile.empty_list_is_target;

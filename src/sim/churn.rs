@@ -13,7 +13,7 @@ const BYTES_SPREAD: f64 = 0.35;
 const COMPACTED_AT_ONCE: usize = 4;
 
 impl World {
-    /// A new segment, in the next target; its copies are loaded by the checkers.
+    /// A new segment. It is loaded once the next target has it.
     pub(super) fn new_segment(
         &mut self,
         collection: CollectionId,
@@ -30,13 +30,12 @@ impl World {
             rows,
             bytes: scaled(rows.saturating_mul(row_bytes), factor),
             level0: false,
-            target: TargetState::Next,
+            target: TargetState::New,
             copies: Vec::new(),
         };
         self.segments.insert(id, segment);
         self.collections.get_mut(&collection)?.segments.insert(id);
         self.target_pending.insert(collection);
-        self.mark_dirty(collection);
         Some(id)
     }
 
@@ -121,38 +120,44 @@ impl World {
         self.note(format_args!("compact {} segments of {collection} into {merged}", small.len()));
     }
 
-    /// The current target becomes the next one where all of it is loaded.
+    /// The next target becomes the current one where all of it is loaded, and a new snapshot the next.
     pub(super) fn refresh_targets(&mut self) {
         let pending = std::mem::take(&mut self.target_pending);
         for collection in pending {
-            let Some(refreshed) = self.collections.get(&collection).filter(|refreshed| refreshed.loaded)
-            else {
-                continue;
-            };
-            let replicas = refreshed.replicas.len();
-            let ids: Vec<SegmentId> = refreshed.segments.iter().copied().collect();
-            let is_ready = ids.iter().filter_map(|id| self.segments.get(id)).all(|segment| {
-                segment.target != TargetState::Next
-                    || (0..replicas).all(|replica| {
-                        segment.copies.iter().any(|copy| copy.replica == replica && copy.state.is_listed())
-                    })
-            });
-            if !is_ready {
-                self.target_pending.insert(collection);
+            let is_loaded = self.collections.get(&collection).is_some_and(|collection| collection.loaded);
+            if is_loaded {
+                self.refresh_target(collection);
                 self.mark_dirty(collection);
-                continue;
             }
-            for id in ids {
-                let Some(segment) = self.segments.get_mut(&id) else { continue };
-                segment.target = match segment.target {
-                    TargetState::Next | TargetState::Current => TargetState::Current,
-                    TargetState::Replaced | TargetState::Gone => TargetState::Gone,
-                };
-                if segment.target == TargetState::Gone {
-                    self.forget_if_gone(id);
-                }
-            }
-            self.mark_dirty(collection);
+        }
+    }
+
+    fn refresh_target(&mut self, collection: CollectionId) {
+        let Some(refreshed) = self.collections.get(&collection) else { return };
+        let replicas = refreshed.replicas.len();
+        let ids: Vec<SegmentId> = refreshed.segments.iter().copied().collect();
+        let is_ready = ids.iter().filter_map(|id| self.segments.get(id)).all(|segment| {
+            segment.target != TargetState::Next
+                || (0..replicas).all(|replica| {
+                    segment.copies.iter().any(|copy| copy.replica == replica && copy.state.is_listed())
+                })
+        });
+        let mut is_settled = true;
+        for id in ids {
+            let Some(segment) = self.segments.get_mut(&id) else { continue };
+            segment.target = match segment.target {
+                TargetState::Next if is_ready => TargetState::Current,
+                TargetState::Outgoing if is_ready => TargetState::Gone,
+                // A snapshot that is not loaded yet is not replaced by another.
+                TargetState::New if is_ready => TargetState::Next,
+                TargetState::Replaced if is_ready => TargetState::Outgoing,
+                same => same,
+            };
+            is_settled &= matches!(segment.target, TargetState::Current | TargetState::Gone);
+            self.forget_if_gone(id);
+        }
+        if !is_settled {
+            self.target_pending.insert(collection);
         }
     }
 
@@ -220,7 +225,7 @@ impl World {
                 );
             }
         }
-        let percentage = if wanted == 0 { 100 } else { there * 100 / wanted };
+        let percentage = (there * 100).checked_div(wanted).unwrap_or(100);
         if let Some(collection) = self.collections.get_mut(&id) {
             collection.load_percentage = u8::try_from(percentage.min(100)).unwrap_or(100);
         }

@@ -202,17 +202,29 @@ impl SimReplica {
     }
 }
 
-/// Where a segment stands with the coordinator.
+/// Where a segment stands with the coordinator, which knows two targets: the current one, and the next one, a
+/// snapshot that takes its place when all of it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
-    /// In the next target: being loaded, not listed.
+    /// Sealed since the last snapshot: in no target.
+    New,
+    /// In the next target only: being loaded, not listed.
     Next,
     /// In the current target: listed.
     Current,
-    /// Replaced: leaves the current target with the next refresh.
+    /// In both targets, though compaction has replaced it since.
     Replaced,
+    /// In the current target only: leaves it with the next refresh.
+    Outgoing,
     /// In no target any more; its copies go.
     Gone,
+}
+
+impl TargetState {
+    /// Whether it is in the current target.
+    pub fn is_current(self) -> bool {
+        matches!(self, TargetState::Current | TargetState::Replaced | TargetState::Outgoing)
+    }
 }
 
 /// A simulated sealed or level-0 segment.

@@ -217,7 +217,7 @@ impl World {
     /// Whether a collection is hidden from a role that sees too little.
     pub(super) fn is_hidden(&self, collection: crate::units::CollectionId) -> bool {
         let (until, every) = self.faults.hidden;
-        self.now < until && collection.0.unsigned_abs() % every == 0
+        self.now < until && collection.0.unsigned_abs().is_multiple_of(every)
     }
 }
 

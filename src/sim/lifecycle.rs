@@ -245,6 +245,9 @@ impl World {
             .filter(|copy| copy.replica == replica && copy.state == CopyState::Serving)
             .map(|copy| copy.node)
             .collect();
+        if target == TargetState::New {
+            return;
+        }
         if target == TargetState::Gone {
             for node in serving {
                 self.release(id, replica, node, Some(TaskSource::Checker));

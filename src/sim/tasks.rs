@@ -254,7 +254,7 @@ impl World {
         let Some(lost) = self.segments.get(&segment) else { return };
         let served =
             lost.copies.iter().any(|copy| copy.replica == replica && copy.state == CopyState::Serving);
-        let wanted = matches!(lost.target, TargetState::Current | TargetState::Replaced);
+        let wanted = lost.target.is_current();
         let collection = lost.collection;
         if served || !wanted {
             return;

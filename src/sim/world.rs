@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::calls::{CallId, CallRecord, PendingCall};
-use super::cluster::{CopyState, Share, SimCollection, SimCopy, SimNode, SimSegment, SimTime, TargetState};
+use super::cluster::{CopyState, Share, SimCollection, SimCopy, SimNode, SimSegment, SimTime};
 use super::faults::{Fault, FaultState};
 use super::own_balancer::OwnBalancer;
 use super::profile::Profile;
@@ -441,7 +441,7 @@ impl World {
             .into_iter()
             .flat_map(|collection| &collection.segments)
             .filter_map(|id| self.segments.get(id))
-            .filter(|segment| matches!(segment.target, TargetState::Current | TargetState::Replaced))
+            .filter(|segment| segment.target.is_current())
     }
 }
 

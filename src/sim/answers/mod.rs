@@ -106,10 +106,8 @@ impl World {
         if self.proxy_is_away() {
             return Err(Unanswered::Unavailable);
         }
-        if needs_coordinator {
-            if let Some(refusal) = self.coordinator_refuses() {
-                return Ok(Err(refusal));
-            }
+        if needs_coordinator && let Some(refusal) = self.coordinator_refuses() {
+            return Ok(Err(refusal));
         }
         if self.read_fails() {
             return Ok(Err(Refusal::new(65535, "context deadline exceeded")));

@@ -63,10 +63,10 @@ impl World {
 
     /// The text, from the cache where there is a fresh one.
     pub fn system_info(&mut self) -> String {
-        if self.is_cached() {
-            if let Some(cached) = &self.metrics_cache {
-                return cached.text.clone();
-            }
+        if self.is_cached()
+            && let Some(cached) = &self.metrics_cache
+        {
+            return cached.text.clone();
         }
         self.counts.metrics_misses += 1;
         let mut nodes = vec![

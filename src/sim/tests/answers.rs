@@ -12,7 +12,7 @@ fn system_info(world: &mut World) -> Value {
     serde_json::from_str(&world.system_info()).unwrap()
 }
 
-fn info<'a>(document: &'a Value, node: i64) -> Option<&'a Value> {
+fn info(document: &Value, node: i64) -> Option<&Value> {
     document["nodes_info"].as_array().unwrap().iter().find(|entry| entry["identifier"] == node)
 }
 

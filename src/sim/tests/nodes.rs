@@ -107,7 +107,7 @@ fn compaction_replaces_ids_without_losing_anything() {
     let moving: u64 = world
         .segments()
         .values()
-        .filter(|segment| segment.target == TargetState::Next)
+        .filter(|segment| matches!(segment.target, TargetState::New | TargetState::Next))
         .map(|segment| segment.rows)
         .sum();
     let after: u64 = current.map(|segment| segment.rows).sum();
