@@ -39,6 +39,8 @@ pub struct WorldPlan {
     pub streaming_nodes: usize,
     /// Every third machine is twice the size of the others.
     pub unequal_machines: bool,
+    /// Resource groups that nodes and collections are spread over; the first is Milvus' default one.
+    pub resource_groups: usize,
     /// Databases that the collections are spread over, where the version has them.
     pub databases: usize,
     /// Collections.
@@ -75,6 +77,7 @@ impl WorldPlan {
             settings: WorldSettings::default(),
             nodes: 8,
             unequal_machines: true,
+            resource_groups: 1,
             databases: 2,
             collections: 40,
             segments: 400,
@@ -128,7 +131,7 @@ pub fn build(plan: &WorldPlan) -> World {
 fn machine(plan: &WorldPlan, number: usize, role: SimRole) -> SimNode {
     let size = if plan.unequal_machines && number % 3 == 2 { 2 } else { 1 };
     let (kind, group) = match role {
-        SimRole::Query => ("querynode", Some(super::DEFAULT_RESOURCE_GROUP.to_owned())),
+        SimRole::Query => ("querynode", Some(group_name(plan, number))),
         SimRole::Streaming => ("streamingnode", None),
     };
     SimNode {
@@ -150,6 +153,14 @@ fn machine(plan: &WorldPlan, number: usize, role: SimRole) -> SimNode {
         led_memory: 0,
         cpu_seconds: 0.0,
         demand: 0.0,
+    }
+}
+
+/// The group of the n-th node or collection.
+fn group_name(plan: &WorldPlan, number: usize) -> String {
+    match number % plan.resource_groups.max(1) {
+        0 => super::DEFAULT_RESOURCE_GROUP.to_owned(),
+        group => format!("rg_{group}"),
     }
 }
 
@@ -217,8 +228,13 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
 
 /// Neighbouring nodes for each replica, so that collections overlap without being the same.
 fn replicas(world: &mut World, plan: &WorldPlan, number: usize) -> Vec<SimReplica> {
-    let query: Vec<NodeId> =
-        world.nodes.values().filter(|node| node.role == SimRole::Query).map(|node| node.id).collect();
+    let group = group_name(plan, number);
+    let query: Vec<NodeId> = world
+        .nodes
+        .values()
+        .filter(|node| node.resource_group.as_ref() == Some(&group))
+        .map(|node| node.id)
+        .collect();
     let streaming: BTreeSet<NodeId> =
         world.nodes.values().filter(|node| node.role == SimRole::Streaming).map(|node| node.id).collect();
     let count = plan.replicas.max(1);
@@ -236,7 +252,7 @@ fn replicas(world: &mut World, plan: &WorldPlan, number: usize) -> Vec<SimReplic
                 streaming.iter().enumerate().filter(|(at, _)| at % count == replica).map(|(_, node)| *node);
             SimReplica {
                 id: ReplicaId(world.take_id()),
-                resource_group: super::DEFAULT_RESOURCE_GROUP.to_owned(),
+                resource_group: group.clone(),
                 read_write: members,
                 read_only: BTreeSet::new(),
                 streaming: channels.collect(),

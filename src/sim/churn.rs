@@ -72,6 +72,7 @@ impl World {
     /// Delegators hold the growing segments of their shard, and something for themselves.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
     pub(super) fn measure_led_memory(&mut self) {
+        self.changes += 1;
         /// What a delegator takes without data: bloom filters, delete buffers, queues.
         const DELEGATOR_BYTES: u64 = 24 << 20;
         for node in self.nodes.values_mut() {

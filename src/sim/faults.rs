@@ -1,4 +1,4 @@
-//! What goes wrong: on a schedule, or by seed. Machines are named by hostname, because ids die with a process.
+//! What goes wrong or changes: on a schedule, or by seed. Machines are named by hostname, because ids die with a process.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::cluster::SimTime;
 use super::random::{Purpose, Stream};
 use super::world::{Event, World};
 
-/// Something that goes wrong.
+/// Something that goes wrong, or changes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// A node's process dies.
@@ -89,6 +89,27 @@ pub enum Fault {
         lasts: Duration,
         /// How many of a hundred.
         percent: u8,
+    },
+    /// A collection is released, and loaded again later.
+    Release {
+        /// Its name.
+        collection: String,
+        /// When it is loaded again.
+        back_after: Duration,
+    },
+    /// A collection is loaded again.
+    Load {
+        /// Its name.
+        collection: String,
+    },
+    /// A collection is searched more often for a while.
+    HotSpell {
+        /// Its name.
+        collection: String,
+        /// How many times more often.
+        factor: f64,
+        /// How long.
+        lasts: Duration,
     },
     /// A role that sees too little: every n-th collection is missing from the lists.
     HideCollections {
@@ -178,8 +199,29 @@ impl World {
             Fault::RefuseCalls { calls } => self.spoil_answers(calls, AnswerFault::Refuse),
             Fault::StaleMetrics { lasts } => self.faults.stale_metrics_until = until(lasts),
             Fault::PartialPolls { lasts, percent } => self.faults.partial = (until(lasts), percent),
+            Fault::Release { collection, back_after } => {
+                if let Some(id) = self.collection_named(&collection) {
+                    self.release_collection(id);
+                    self.after(back_after, Event::Fault(Fault::Load { collection }));
+                }
+            }
+            Fault::Load { collection } => {
+                if let Some(id) = self.collection_named(&collection) {
+                    self.load_collection(id);
+                }
+            }
+            Fault::HotSpell { collection, factor, lasts } => {
+                let (from, until) = (self.now, until(lasts));
+                if let Some(id) = self.collection_named(&collection) {
+                    self.heat(id, from, until, factor.max(0.0));
+                }
+            }
             Fault::HideCollections { lasts, every } => self.faults.hidden = (until(lasts), every.max(1)),
         }
+    }
+
+    fn collection_named(&self, name: &str) -> Option<crate::units::CollectionId> {
+        self.collections.values().find(|collection| collection.name == name).map(|collection| collection.id)
     }
 
     fn change_node(&mut self, hostname: &str, change: impl FnOnce(&mut super::cluster::SimNode)) {

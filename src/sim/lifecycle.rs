@@ -196,6 +196,7 @@ impl World {
 
     /// In channel-exclusive mode every channel owns a set of nodes; the mode needs enough nodes per channel.
     pub(super) fn redraw_exclusive_sets(&mut self, id: CollectionId) {
+        self.changes += 1;
         let settings = self.own_balancer.settings();
         if settings.algorithm != crate::model::milvus_score::Algorithm::ChannelLevel {
             return;

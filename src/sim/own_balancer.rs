@@ -18,6 +18,16 @@ pub struct OwnBalancer {
     settings: ScoreSettings,
     suspended: bool,
     last: Option<CollectionId>,
+    /// State of the world in which a whole round found nothing to do.
+    idle_at: Option<u64>,
+}
+
+/// What a node carries in all, summed once for a round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    sealed_rows: u64,
+    growing_rows: u64,
+    channels: u32,
 }
 
 impl OwnBalancer {
@@ -27,7 +37,7 @@ impl OwnBalancer {
             .or_else(|| ScoreSettings::for_version(&ServerVersion::parse("3.0.0")));
         #[allow(clippy::expect_used)] // a constant version that is known, checked by a test
         let settings = settings.expect("defaults of 3.0");
-        OwnBalancer { settings, suspended: false, last: None }
+        OwnBalancer { settings, suspended: false, last: None, idle_at: None }
     }
 
     pub(super) fn interval(&self) -> Duration {
@@ -63,7 +73,8 @@ impl World {
     /// One round: collections in turn, until there is something to do.
     pub(super) fn balance_round(&mut self) {
         let is_on = self.settings.own_balancer && self.own_balancer.settings.auto_balance;
-        if self.own_balancer.suspended || !is_on || self.coordinator_refuses().is_some() {
+        let is_idle = self.own_balancer.idle_at == Some(self.changes);
+        if self.own_balancer.suspended || !is_on || is_idle || self.coordinator_refuses().is_some() {
             return;
         }
         // 2.4: one collection that is not ready holds up all of them.
@@ -79,20 +90,23 @@ impl World {
         let in_turn = all[start..].iter().chain(&all[..start]).copied();
         let limit = self.own_balancer.settings.collections_per_round.max(1);
         let mut looked_at = 0;
+        let carried = self.carried();
+        let changes = self.changes;
         for id in in_turn.collect::<Vec<_>>() {
             if !self.collections[&id].loaded || unready(self, &id) {
                 continue;
             }
             self.own_balancer.last = Some(id);
-            let planned = self.balance_collection(id);
+            let planned = self.balance_collection(id, &carried);
             looked_at += 1;
             if planned > 0 || (looked_at >= limit && limit > 1) {
                 return;
             }
         }
+        self.own_balancer.idle_at = Some(changes);
     }
 
-    fn balance_collection(&mut self, id: CollectionId) -> usize {
+    fn balance_collection(&mut self, id: CollectionId, carried: &BTreeMap<NodeId, Carried>) -> usize {
         // It waits for its own tasks on a collection before it makes more.
         let busy =
             self.tasks.all.values().any(|task| task.collection == id && task.source == TaskSource::Balancer);
@@ -101,7 +115,7 @@ impl World {
         }
         let mut planned = 0;
         for replica in 0..self.collections[&id].replicas.len() {
-            let view = self.replica_view(id, replica);
+            let view = self.view_of_replica(id, replica, carried);
             let channels = plan_channels(&view, &self.own_balancer.settings);
             if !channels.is_empty() && !self.profile.has_streaming_nodes {
                 for moved in channels {
@@ -159,6 +173,34 @@ impl World {
 
     /// A replica as the balancer sees it.
     pub fn replica_view(&self, id: CollectionId, replica: usize) -> ReplicaView {
+        self.view_of_replica(id, replica, &self.carried())
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
+    fn carried(&self) -> BTreeMap<NodeId, Carried> {
+        let mut carried = BTreeMap::<NodeId, Carried>::new();
+        for ((node, _), share) in &self.shares {
+            carried.entry(*node).or_default().sealed_rows += share.rows;
+        }
+        for collection in self.collections.values().filter(|collection| collection.loaded) {
+            for replica in &collection.replicas {
+                for (leader, growing) in replica.leaders.iter().zip(&collection.growing_rows) {
+                    let Some(leader) = leader else { continue };
+                    let leads = carried.entry(*leader).or_default();
+                    leads.growing_rows += *growing as u64;
+                    leads.channels += 1;
+                }
+            }
+        }
+        carried
+    }
+
+    fn view_of_replica(
+        &self,
+        id: CollectionId,
+        replica: usize,
+        carried: &BTreeMap<NodeId, Carried>,
+    ) -> ReplicaView {
         let Some(collection) = self.collections.get(&id) else { return ReplicaView::default() };
         let Some(members) = collection.replicas.get(replica) else { return ReplicaView::default() };
         let queued = self.queued_rows(id);
@@ -169,12 +211,23 @@ impl World {
             .filter(|node| node.is_believed_up())
             .map(|node| {
                 let (own, all) = queued.get(&node.id).copied().unwrap_or_default();
+                let carries = carried.get(&node.id).copied().unwrap_or_default();
+                let led = members.leaders.iter().filter(|leader| **leader == Some(node.id)).count();
+                let sealed = self.shares.get(&(node.id, id)).map_or(0, |share| share.rows);
                 NodeView {
                     node: node.id,
                     memory: Some(Bytes(node.memory)),
-                    collection: RowCounts { queued: own, ..self.rows_on(node.id, Some(id)) },
-                    all: RowCounts { queued: all, ..self.rows_on(node.id, None) },
-                    foreign_channels: self.foreign_channels(node.id, id),
+                    collection: RowCounts {
+                        sealed: Rows(sealed),
+                        growing: Rows(self.growing_rows_on(node.id, id)),
+                        queued: own,
+                    },
+                    all: RowCounts {
+                        sealed: Rows(carries.sealed_rows),
+                        growing: Rows(carries.growing_rows),
+                        queued: all,
+                    },
+                    foreign_channels: carries.channels.saturating_sub(u32::try_from(led).unwrap_or(0)),
                 }
             })
             .collect();
@@ -213,36 +266,21 @@ impl World {
         ReplicaView { nodes, segments, channels }
     }
 
-    /// Sealed and growing rows on a node, of one collection or of all.
-    fn rows_on(&self, node: NodeId, of: Option<CollectionId>) -> RowCounts {
-        let first = of.unwrap_or(CollectionId(i64::MIN));
-        let last = of.unwrap_or(CollectionId(i64::MAX));
-        let sealed =
-            self.shares.range((node, first)..=(node, last)).map(|(_, share)| share.rows).sum::<u64>();
-        RowCounts { sealed: Rows(sealed), growing: Rows(self.growing_rows_on(node, of)), queued: 0 }
-    }
-
+    /// Growing rows of a collection that a node holds as a delegator.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
-    pub(super) fn growing_rows_on(&self, node: NodeId, of: Option<CollectionId>) -> u64 {
+    pub(super) fn growing_rows_on(&self, node: NodeId, id: CollectionId) -> u64 {
+        let Some(collection) = self.collections.get(&id).filter(|collection| collection.loaded) else {
+            return 0;
+        };
         let mut rows = 0;
-        for collection in
-            self.collections.values().filter(|collection| of.is_none_or(|of| of == collection.id))
-        {
-            for replica in &collection.replicas {
-                for (leader, growing) in replica.leaders.iter().zip(&collection.growing_rows) {
-                    if *leader == Some(node) {
-                        rows += *growing as u64;
-                    }
+        for replica in &collection.replicas {
+            for (leader, growing) in replica.leaders.iter().zip(&collection.growing_rows) {
+                if *leader == Some(node) {
+                    rows += *growing as u64;
                 }
             }
         }
         rows
-    }
-
-    fn foreign_channels(&self, node: NodeId, own: CollectionId) -> u32 {
-        let others = self.collections.values().filter(|collection| collection.id != own && collection.loaded);
-        let leaders = others.flat_map(|collection| &collection.replicas).flat_map(|replica| &replica.leaders);
-        u32::try_from(leaders.filter(|leader| **leader == Some(node)).count()).unwrap_or(u32::MAX)
     }
 
     /// Rows that unfinished tasks bring to and take from nodes, of one collection and of all.

@@ -298,6 +298,7 @@ impl World {
 
     pub(super) fn finish_task(&mut self, id: TaskId, outcome: Result<(), Refusal>) {
         let Some(task) = self.tasks.all.remove(&id) else { return };
+        self.changes += 1;
         self.tasks.busy.remove(&(task.segment, task.replica));
         if let Err(refusal) = &outcome {
             self.remove_copy_if_loading(&task);

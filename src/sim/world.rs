@@ -117,6 +117,8 @@ pub struct World {
     pub(super) answer_chance: Stream,
     pub(super) counts: super::answers::CallCounts,
     pub(super) metrics_cache: Option<super::answers::CachedMetrics>,
+    /// Counts what could change the balancer's mind.
+    pub(super) changes: u64,
     trace: VecDeque<String>,
     digest: u64,
 }
@@ -155,6 +157,7 @@ impl World {
             answer_chance: Stream::new(seed, Purpose::Answers),
             counts: super::answers::CallCounts::default(),
             metrics_cache: None,
+            changes: 0,
             trace: VecDeque::new(),
             digest: FNV_BASIS,
             settings,
@@ -377,6 +380,7 @@ impl World {
 
     /// Keeps the sums per node and per (node, collection) right.
     fn account(&mut self, id: SegmentId, node: NodeId, before: Option<CopyState>, after: Option<CopyState>) {
+        self.changes += 1;
         let Some(segment) = self.segments.get(&id) else { return };
         let (memory, disk) = self.footprint(segment);
         let micros = self.search_micros(segment);

@@ -217,20 +217,12 @@ impl World {
             .map(|((_, collection), share)| (collection.0, share.rows))
             .collect();
         for collection in self.collections.values() {
-            let growing = self.growing_rows_of(node, collection.id);
+            let growing = self.growing_rows_on(node.id, collection.id);
             if growing > 0 {
                 *rows.entry(collection.id.0).or_default() += growing;
             }
         }
         rows
-    }
-
-    fn growing_rows_of(&self, node: &SimNode, id: crate::units::CollectionId) -> u64 {
-        let Some(collection) = self.collections.get(&id).filter(|collection| collection.loaded) else {
-            return 0;
-        };
-        let leads = collection.replicas.iter().any(|replica| replica.leaders.contains(&Some(node.id)));
-        if leads { self.growing_rows_on(node.id, Some(id)) } else { 0 }
     }
 
     fn quota_metrics(&self, node: &SimNode, is_streaming: bool) -> Value {
@@ -241,7 +233,7 @@ impl World {
         let growing: u64 = self
             .collections
             .values()
-            .map(|collection| self.growing_rows_of(node, collection.id) * collection.row_bytes)
+            .map(|collection| self.growing_rows_on(node.id, collection.id) * collection.row_bytes)
             .sum();
         let led = self
             .collections

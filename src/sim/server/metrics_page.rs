@@ -101,7 +101,7 @@ fn data(page: &mut Page, world: &World, node: &SimNode, id: &str) {
             let name = collection.to_string();
             let labels =
                 |state| [("node_id", id), ("collection_id", name.as_str()), ("segment_state", state)];
-            let growing = world.growing_rows_on(node.id, Some(collection))
+            let growing = world.growing_rows_on(node.id, collection)
                 * world.collections().get(&collection).map_or(0, |collection| collection.row_bytes);
             page.sample("milvus_querynode_entity_size", &labels("Sealed"), share.bytes as f64);
             page.sample("milvus_querynode_entity_size", &labels("Growing"), growing as f64);

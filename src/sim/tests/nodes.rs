@@ -82,7 +82,7 @@ fn rows_arrive_are_sealed_and_listed_with_the_next_target() {
     let before = world.segments().len();
     run(&mut world, 7.0);
     let leader = world.collections()[&first_collection(&world)].replicas[0].leaders[0].unwrap();
-    assert!(world.growing_rows_on(leader, None) > 0);
+    assert!(world.growing_rows_on(leader, first_collection(&world)) > 0);
     run(&mut world, 120.0);
     let sealed = world.segments().len() - before;
     assert!((20..=26).contains(&sealed), "{sealed} segments of 100,000 rows from 2.6 million rows");
@@ -219,4 +219,44 @@ fn faults_of_unknown_machines_are_no_panic() {
         random_faults(1, &[], FaultSettings { count: 5, until: Duration::ZERO, loses_nodes: true })
             .is_empty()
     );
+}
+
+#[test]
+fn collections_come_and_go_and_get_hot_on_a_schedule() {
+    let mut world = small(Line::V2_5);
+    let id = first_collection(&world);
+    let collection = "collection_0".to_owned();
+    let after = Duration::from_secs;
+    let usual = world.collections()[&id].demand.at(after(5));
+    let spell = Fault::HotSpell { collection: collection.clone(), factor: 10.0, lasts: after(20) };
+    world.schedule(after(1), spell);
+    run(&mut world, 5.0);
+    let hot = world.collections()[&id].demand.at(world.now());
+    assert!((hot / usual - 10.0).abs() < 1e-6, "{hot} after {usual}");
+    world.schedule(after(30), Fault::Release { collection, back_after: after(30) });
+    run(&mut world, 30.0);
+    assert!(!world.collections()[&id].loaded);
+    assert!(world.shares_of(NodeId(1)).all(|(other, share)| other != id || share.segments == 0));
+    run(&mut world, 60.0);
+    assert_eq!(world.collections()[&id].load_percentage, 100);
+    assert_sums(&world);
+}
+
+#[test]
+fn groups_keep_to_themselves() {
+    let mut plan = small_plan(Profile::of(Line::V2_5));
+    plan.resource_groups = 2;
+    plan.collections = 4;
+    let mut world = build(&plan);
+    assert_eq!(world.list_resource_groups().unwrap().resource_groups.len(), 2);
+    for collection in world.collections().values() {
+        for node in &collection.replicas[0].read_write {
+            let group = world.nodes()[node].resource_group.clone();
+            assert_eq!(group.as_ref(), Some(&collection.replicas[0].resource_group));
+        }
+        assert_eq!(collection.replicas[0].read_write.len(), 2);
+    }
+    let segment = segment_on(&world, NodeId(1));
+    let (_, answered) = ask(&mut world, 1, &[2], &[segment]);
+    assert_eq!(code(&answered), 901, "node 2 is in the other group");
 }
