@@ -1,7 +1,6 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +12,17 @@ use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord};
-use crate::metrics::Metrics;
-use crate::model::{Doubt, Snapshot};
+use crate::metrics::{CallResult, Metrics};
+use crate::milvus::Remedy;
+use crate::model::Doubt;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
-use crate::plan::Plan;
+use crate::plan::{FindingState, Plan};
 use crate::reason::Reason;
 use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
-use crate::units::Bytes;
+use crate::units::{Bytes, Moment};
 
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -58,88 +58,107 @@ pub struct ControlLoop {
 #[derive(Default)]
 struct Rhythm {
     failures_in_a_row: u32,
-    doubts: Vec<Doubt>,
-    held_back: Option<Reason>,
+    pause: Duration,
     pruned_at: Option<Instant>,
+    told: Told,
+}
+
+/// What the log has said already: it speaks when something changes.
+#[derive(Default)]
+struct Told {
+    doubts: Vec<Doubt>,
+    limited_by: Option<&'static str>,
+    planned: usize,
+    recorded: Option<Plan>,
 }
 
 impl ControlLoop {
-    /// Turns until it is stopped; then lets running calls finish. Fails only when the journal cannot be read at the
-    /// start: acting without memory is worse than not running.
+    /// Turns until it is stopped, then lets running calls finish. Fails only when the journal cannot be read at
+    /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
         let stop = self.stop.clone();
-        let mut rhythm = Rhythm::default();
+        let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
-            self.health.beat();
+            self.health.beat(rhythm.pause);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = sleep_until(next_turn) => {
                     let began = Instant::now();
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => break,
-                        pause = self.turn(&mut rhythm) => next_turn = began + pause,
+                    if self.turn(&mut rhythm).await.is_none() {
+                        break;
                     }
+                    next_turn = began + rhythm.pause;
                 }
-                () = self.executor.next_event() => self.publish_executor(),
+                () = self.executor.next_event() => self.publish_happenings(),
                 _ = heartbeat.tick() => {}
             }
         }
-        tracing::info!("stopping: no new calls, running ones may finish");
+        tracing::info!(open = self.executor.open_operations().count(), "stopping: running calls may finish");
+        self.health.stopping();
         self.executor.stop().await;
-        self.publish_executor();
+        self.publish_happenings();
         Ok(())
     }
 
-    /// One turn; how long after its start the next one begins.
-    async fn turn(&mut self, rhythm: &mut Rhythm) -> Duration {
+    /// One turn, which also sets the pause until the next one; `None` when it was told to stop meanwhile.
+    async fn turn(&mut self, rhythm: &mut Rhythm) -> Option<()> {
         let began = Instant::now();
-        let observed = self.observe().await;
+        let started = self.clock.read();
+        let observed = self.observe(rhythm.pause).await?;
         let took = began.elapsed();
         self.metrics.observation_took(took);
-        let pause = match observed {
+        match observed {
             Ok(observation) => {
                 rhythm.failures_in_a_row = 0;
-                self.think_and_act(&observation, rhythm).await;
+                rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
+                let record = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
-                self.poll.interval.max(took.div_f64(self.poll.duty))
+                self.write_down(TurnRecord { took: began.elapsed(), ..record.0 }, record.1).await;
             }
             Err(error) => {
-                let pause = back_off(&self.poll, rhythm.failures_in_a_row);
+                rhythm.pause = back_off(&self.poll, rhythm.failures_in_a_row);
                 rhythm.failures_in_a_row = rhythm.failures_in_a_row.saturating_add(1);
                 let sentence = Chain(&error).to_string();
-                tracing::error!(next_try_in = ?pause, "{sentence}");
-                self.record_failure(began, &sentence).await;
+                let next_try = crate::config::duration::display(rhythm.pause);
+                tracing::error!(error = sentence, %next_try, "the cluster could not be observed");
                 self.metrics.turn_failed(began.elapsed());
-                self.health.turn_failed(sentence);
-                pause
+                self.health.turn_failed(sentence.clone());
+                self.write_down(failed_turn(started, began.elapsed(), sentence), None).await;
             }
-        };
+        }
+        self.publish_happenings();
         self.prune(rhythm).await;
-        pause
+        tracing::debug!(failures_in_a_row = rhythm.failures_in_a_row, "turn ended");
+        Some(())
     }
 
     /// Looks at the cluster, showing that the loop is alive while the answer takes its time.
-    async fn observe(&self) -> Result<Observation, ObserveError> {
+    async fn observe(&self, pause: Duration) -> Option<Result<Observation, ObserveError>> {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut observing = self.observer.observe();
         loop {
             tokio::select! {
-                observed = &mut observing => return observed,
-                _ = heartbeat.tick() => self.health.beat(),
+                biased;
+                () = self.stop.cancelled() => return None,
+                observed = &mut observing => return Some(observed),
+                _ = heartbeat.tick() => self.health.beat(pause),
             }
         }
     }
 
-    async fn think_and_act(&mut self, observation: &Observation, rhythm: &mut Rhythm) {
-        let began = Instant::now();
+    /// From the observation to the offer that the executor gets.
+    async fn think_and_act(
+        &mut self,
+        observation: &Observation,
+        told: &mut Told,
+    ) -> (TurnRecord, Option<PlanRecord>) {
         if let Err(error) = self.executor.refresh_from_journal().await {
-            tracing::error!(error = %Chain(&error), "cannot read manual moves from the journal");
+            tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
         self.executor.settle(observation).await;
         let own = OwnMoves {
@@ -149,20 +168,190 @@ impl ControlLoop {
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
-        let admitted = admitted_moves(&decision);
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
-            self.executor.offer(admitted, cluster_bytes);
+            self.executor.offer(admitted_moves(&decision), cluster_bytes);
         }
         let limited_by = limiting_reason(self.mode, &decision, self.executor.limited_by());
-        log_changes(&decision, limited_by.as_ref(), rhythm);
-        log_plan(&decision, self.mode);
-        self.metrics.observe_turn(&report::turn_metrics(&decision, limited_by.as_ref(), &self.executor.status()));
-        self.record_turn(observation, &decision, limited_by.as_ref(), now.wall, began.elapsed()).await;
+        tell(&decision, self.mode, limited_by.as_ref(), told);
+        self.metrics.observe_turn(&report::turn_metrics(
+            &decision,
+            limited_by.as_ref(),
+            &self.executor.status(),
+        ));
+        (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told))
     }
 
-    fn publish_executor(&mut self) {
-        self.executor.publish_ended(&self.metrics);
-        self.metrics.set_operations_open(self.executor.status().open_operations);
+    /// Counts what became of calls and moves.
+    fn publish_happenings(&mut self) {
+        let happened = self.executor.take_happenings();
+        for operation in &happened.ended {
+            self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
+        }
+        for answer in happened.answers {
+            self.metrics.call_ended(match answer {
+                None => CallResult::Answered,
+                Some(Remedy::OutcomeUnknown) => CallResult::Unknown,
+                Some(_) => CallResult::Refused,
+            });
+        }
+    }
+
+    /// The journal of turns is for people; a turn that cannot be written down is still a turn.
+    async fn write_down(&self, turn: TurnRecord, plan: Option<PlanRecord>) {
+        if let Err(error) = self.journal.record_turn(turn, plan).await {
+            tracing::error!(error = %Chain(&error), "the turn is missing from the journal");
+        }
+    }
+
+    async fn prune(&self, rhythm: &mut Rhythm) {
+        if rhythm.pruned_at.is_some_and(|at| at.elapsed() < PRUNE_INTERVAL) {
+            return;
+        }
+        rhythm.pruned_at = Some(Instant::now());
+        match self.journal.prune(self.clock.read().wall).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "old rows left the journal"),
+            Err(error) => tracing::warn!(error = %Chain(&error), "old rows stay in the journal"),
+        }
+    }
+}
+
+/// The pause after so many failures in a row: doubling from the interval.
+fn back_off(poll: &PollSettings, failures_before: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(failures_before);
+    poll.interval.saturating_mul(factor).min(poll.backoff_limit.max(poll.interval))
+}
+
+/// The moves that the gates let through, in plan order, with what a call needs besides.
+fn admitted_moves(decision: &Decision) -> Vec<AdmittedMove> {
+    let snapshot = &decision.snapshot;
+    let mut admitted = Vec::new();
+    for step in decision.verdict.admitted.iter().filter_map(|position| decision.plan.steps.get(*position)) {
+        for movement in &step.moves {
+            let collection = snapshot.collection_index(movement.collection);
+            let Some(collection) = collection.map(|index| &snapshot.collections[index.at()]) else {
+                continue;
+            };
+            let source = snapshot.node_index(movement.from).map(|index| snapshot.node(index));
+            admitted.push(AdmittedMove {
+                movement: movement.clone(),
+                database: collection.database.clone(),
+                collection_name: collection.name.clone(),
+                from_address: source.map(|node| node.address.clone()).unwrap_or_default(),
+            });
+        }
+    }
+    admitted
+}
+
+/// Says in the log what is new: doubts that came or went, what holds us back, and each new plan.
+fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut Told) {
+    let doubts = &decision.snapshot.doubts;
+    for doubt in doubts.iter().filter(|doubt| !told.doubts.contains(doubt)) {
+        tracing::warn!(doubt = doubt.kind.code(), "{doubt}");
+    }
+    for gone in told.doubts.iter().filter(|doubt| !doubts.contains(doubt)) {
+        tracing::info!(doubt = gone.kind.code(), "no longer: {gone}");
+    }
+    told.doubts.clone_from(doubts);
+
+    let planned = decision.plan.moves().count();
+    if planned > 0 && planned != told.planned {
+        for proof in decision.plan.proof.dimensions.iter().filter(|proof| proof.after < proof.before) {
+            tracing::info!(
+                dimension = proof.dimension,
+                before = %proof.before,
+                after = %proof.after,
+                floor = %proof.floor,
+                moves = planned,
+                bytes = %decision.plan.proof.bytes_moved,
+                mode = mode.code(),
+                "planned to even out the nodes linked with node {}",
+                proof.component
+            );
+        }
+    }
+    if planned == 0 && told.planned > 0 {
+        tracing::info!("nothing more to move");
+    }
+    told.planned = planned;
+
+    let code = limited_by.map(Reason::code);
+    if code != told.limited_by {
+        match limited_by {
+            Some(reason) => tracing::info!(limited_by = reason.code(), "held back: {reason}"),
+            None => tracing::info!("nothing holds us back any more"),
+        }
+        told.limited_by = code;
+    }
+}
+
+fn turn_record(decision: &Decision, limited_by: Option<&Reason>, now: Moment) -> TurnRecord {
+    let overloaded =
+        decision.findings.iter().filter(|finding| finding.state == FindingState::Overloaded).count();
+    TurnRecord {
+        started_at: decision.snapshot.taken_at.min(now.wall),
+        took: Duration::ZERO,
+        result: if decision.plan.steps.is_empty() { "quiet" } else { "planned" }.to_owned(),
+        detail: limited_by.map(ToString::to_string).unwrap_or_default(),
+        limited_by: limited_by.map(|reason| reason.code().to_owned()),
+        nodes: decision.snapshot.nodes.len(),
+        collections: decision.snapshot.collections.len(),
+        copies: decision.snapshot.copies.len(),
+        overloaded,
+        moves_planned: decision.plan.moves().count(),
+        moves_admitted: decision.verdict.admitted.len(),
+    }
+}
+
+fn failed_turn(started: Moment, took: Duration, sentence: String) -> TurnRecord {
+    TurnRecord {
+        started_at: started.wall,
+        took,
+        result: "failed".to_owned(),
+        detail: sentence,
+        limited_by: None,
+        nodes: 0,
+        collections: 0,
+        copies: 0,
+        overloaded: 0,
+        moves_planned: 0,
+        moves_admitted: 0,
+    }
+}
+
+/// A plan is kept when there is one, or when somebody overloaded is left alone, and once as long as it stays the same.
+fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
+    let proof = &decision.plan.proof;
+    let says_something = !decision.plan.steps.is_empty() || !proof.left_alone.is_empty();
+    if !says_something || told.recorded.as_ref() == Some(&decision.plan) {
+        return None;
+    }
+    told.recorded = Some(decision.plan.clone());
+    Some(PlanRecord {
+        digest: None,
+        moves: decision.plan.moves().count(),
+        bytes: proof.bytes_moved,
+        proof: serde_json::to_string(&decision.plan).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_with_every_failure_up_to_its_limit() {
+        let poll = PollSettings {
+            interval: Duration::from_secs(30),
+            backoff_limit: Duration::from_secs(300),
+            ..PollSettings::default()
+        };
+        let pauses: Vec<u64> = (0..6).map(|failures| back_off(&poll, failures).as_secs()).collect();
+        assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
+        assert_eq!(back_off(&poll, u32::MAX).as_secs(), 300);
+        let slow = PollSettings { interval: Duration::from_secs(600), ..poll };
+        assert_eq!(back_off(&slow, 3).as_secs(), 600, "never sooner than in good times");
     }
 }

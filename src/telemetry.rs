@@ -1,6 +1,7 @@
 //! Logs on stderr, as text or JSON. Errors are logged through [`Chain`], because the JSON formatter keeps an
 //! error's own message and drops its causes.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -66,7 +67,7 @@ where
 }
 
 /// An error with all its causes in one line: "a: b: c". A cause whose text the line already ends with is left
-/// out, because some libraries repeat their source.
+/// out, because some libraries repeat their source. Control characters are [`shown`].
 ///
 /// ```
 /// # use milvus_rebalancer::telemetry::Chain;
@@ -87,8 +88,25 @@ impl fmt::Display for Chain<'_> {
             }
             cause = error.source();
         }
-        f.write_str(&line)
+        f.write_str(&shown(&line))
     }
+}
+
+/// Text with its control characters shown instead of obeyed: names and messages come from servers, and a
+/// terminal would take them for commands.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]

@@ -17,17 +17,17 @@ pub struct Cli {
     ///
     /// Without it, /etc/milvus-rebalancer/config.toml is read if it exists. Environment variables such as
     /// MILVUS_REBALANCER__POLL__INTERVAL=1m stand over the file, flags stand over both.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "PATH")]
     pub config: Option<PathBuf>,
 
     /// Write log lines as text for people or as JSON for log collectors.
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
     /// Log from this level on: off, error, warn, info, debug, trace, or a filter.
     ///
     /// A filter names parts of the program: info,milvus_rebalancer::plan=debug. RUST_LOG stands over this.
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "LEVEL")]
     pub log_level: Option<String>,
 
     /// What to do.
@@ -96,7 +96,7 @@ Examples:
   milvus-rebalancer run
   milvus-rebalancer run --mode act --connection production --log-format json
 
-It stops on SIGTERM and SIGINT, after calls that are running have been answered (execute.stop_timeout).")]
+It stops on SIGTERM and SIGINT, after running calls were answered (execute.stop_timeout).")]
 pub struct RunArgs {
     /// advise: plan and explain, never move. act: move, within the limits.
     #[arg(long)]
@@ -149,9 +149,10 @@ Examples:
     milvus-rebalancer load-balance --db library --collection books --src-node 7 --dst-nodes 9 \\
       --segments 449023041245184001,449023041245184002 --timeout 60s
 
-Without --segments, all sealed segments of the collection on the source node move; without --dst-nodes, they
-are spread over the other nodes of the replica. Nodes that are stopping or streaming are never used, nor are
-level-0 segments moved. Each segment is printed with the node on which it was seen afterwards.")]
+Without --segments, all sealed segments of the collection on the source node move; without
+--dst-nodes, they are spread over the other nodes of the replica. Nodes that are stopping or
+streaming are never used, nor are level-0 segments moved. Each segment is printed with the node
+on which it was seen afterwards.")]
 pub struct LoadBalanceArgs {
     /// The collection.
     #[arg(long, value_name = "NAME")]

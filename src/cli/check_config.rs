@@ -4,17 +4,14 @@ use std::io::{self, Write};
 
 use super::args::CheckConfigArgs;
 use super::exit::Exit;
-use crate::config::{self, Sources};
+use crate::config::{self, ConfigError, Sources};
 use crate::telemetry::Chain;
 
 /// Checks the configuration of these sources.
 pub(super) fn check_config(sources: &Sources, args: &CheckConfigArgs) -> Exit {
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("error: {}", Chain(&error));
-            return Exit::WrongInput;
-        }
+        Err(error) => return refuse(&error),
     };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
@@ -33,4 +30,13 @@ pub(super) fn check_config(sources: &Sources, args: &CheckConfigArgs) -> Exit {
         }
         _ => Exit::Done,
     }
+}
+
+/// Says what is wrong with the configuration; several problems are several lines.
+pub(super) fn refuse(error: &ConfigError) -> Exit {
+    match error {
+        ConfigError::Invalid { .. } => eprintln!("error: {error}"),
+        other => eprintln!("error: {}", Chain(other)),
+    }
+    Exit::WrongInput
 }

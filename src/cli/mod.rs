@@ -4,6 +4,8 @@
 mod args;
 mod check_config;
 mod exit;
+pub mod move_view;
+pub mod plan_view;
 pub mod table;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};
@@ -36,7 +38,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
     }
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
+        Err(error) => return check_config::refuse(&error),
     };
     if let Err(error) = telemetry::init(&loaded.config.log) {
         return refuse(&error);

@@ -6,6 +6,8 @@ use std::io::{IsTerminal, stdout};
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
+use crate::telemetry::shown;
+
 /// On which side a column is flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -52,10 +54,7 @@ impl Table {
 
     /// Adds a row. Control characters (names come from a server) are shown, not obeyed.
     pub fn row<T: fmt::Display>(&mut self, cells: impl IntoIterator<Item = T>) {
-        let plain = |cell: T| {
-            let text = cell.to_string();
-            if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text }
-        };
+        let plain = |cell: T| shown(&cell.to_string()).into_owned();
         self.inner.add_row(cells.into_iter().map(plain));
     }
 

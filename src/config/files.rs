@@ -7,8 +7,8 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
+use super::origins::joined;
 use super::problem::Findings;
-use super::raw::joined;
 use super::settings::Config;
 
 /// Passwords and API keys are far shorter; more is a mistaken path.

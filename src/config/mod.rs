@@ -9,6 +9,8 @@ pub mod bytes;
 mod deserializer;
 pub mod duration;
 mod files;
+mod layer;
+mod origins;
 mod problem;
 mod raw;
 mod settings;
@@ -28,7 +30,7 @@ pub struct Loaded {
     /// What is allowed and probably not meant.
     pub warnings: Vec<Problem>,
     /// Where each option came from, for showing.
-    origins: raw::Origins,
+    origins: origins::Origins,
 }
 
 impl Loaded {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::telemetry::shown;
+
 /// Where an option was set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -41,7 +43,8 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.key, self.origin, self.message)
+        // Names of variables may hold anything.
+        f.write_str(&shown(&format!("{} ({}): {}", self.key, self.origin, self.message)))
     }
 }
 

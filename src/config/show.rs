@@ -1,9 +1,9 @@
-//! The settings in force, as TOML that could be used as a file, each with where it was set. Secrets are masked
-//! by their own serialization, so this file cannot leak them.
+//! The settings in force, as TOML that could be used as a file, each with where it was set. Secrets are left
+//! out twice: by their own serialization, and here.
 
 use serde_json::Value;
 
-use super::raw::{Origins, joined};
+use super::origins::{Origins, is_secret, joined};
 use super::settings::Config;
 
 /// All options, one a line; options without a value are comments.
@@ -13,6 +13,7 @@ pub(super) fn show(config: &Config, origins: &Origins) -> String {
     leaves(&tree, "", &mut |key, value| {
         lines.push(match value {
             Value::Null => format!("# {key} is not set"),
+            _ if is_secret(key) => format!("# {key} is set, and not shown"),
             value => format!("{key} = {value}  # {}", origins.of(key)),
         });
     });

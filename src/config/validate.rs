@@ -8,13 +8,11 @@ use crate::policy::DimensionSettings;
 use crate::units::Ratio;
 
 use super::duration::display;
+use super::origins::joined;
 use super::problem::Findings;
-use super::raw::joined;
 use super::settings::Config;
 
 mod connection;
-
-pub(super) use connection::http_url;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -59,12 +57,14 @@ fn check_node_metrics(config: &Config, findings: &mut Findings) {
     at_least_one("node_metrics.concurrency", settings.concurrency, findings);
     at_least_one("node_metrics.max_body", settings.max_body.0, findings);
     let key = "node_metrics.url";
-    if let Some(pattern) = &settings.url {
+    // An empty pattern is how the environment unsets it.
+    if let Some(pattern) = settings.url.as_ref().filter(|pattern| !pattern.is_empty()) {
         if !pattern.contains("{host}") {
             let message = "there is no {host} in it, so every node would have the same address: write something like \
                            \"http://{host}:9091/metrics\", or name single nodes under node_metrics.targets";
             findings.error(key, message);
-        } else if let Err(why) = http_url(&pattern.replace("{host}", "127.0.0.1")) {
+        } else if let Err(why) = http_url(&pattern.replace("{host}", "127.0.0.1").replace("{port}", "21123"))
+        {
             findings.error(key, format!("{why}: write something like \"http://{{host}}:9091/metrics\""));
         }
     }
@@ -184,7 +184,7 @@ fn check_execute(config: &Config, findings: &mut Findings) {
 fn check_shell(config: &Config, findings: &mut Findings) {
     if config.journal.path.file_name().is_none() {
         let message =
-            "this names no file: write something like \"/var/lib/milvus-rebalancer/journal.sqlite\"";
+            "this names no file: write something like \"/var/lib/milvus-rebalancer/milvus-rebalancer.db\"";
         findings.error("journal.path", message);
     }
     positive("journal.keep", config.journal.keep, findings);
@@ -214,6 +214,29 @@ fn check_shell(config: &Config, findings: &mut Findings) {
         );
         findings.error("log.level", message);
     }
+}
+
+/// Whether a text is an address of metrics. Says why not without repeating user or password.
+fn http_url(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("the address is empty".to_owned());
+    }
+    let Ok(url) = reqwest::Url::parse(text) else {
+        // The text is not repeated: it may hold a password.
+        return Err("this is no address with scheme, host and port".to_owned());
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("the address does not begin with http:// or https://".to_owned());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("the address has no host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "the address holds a user or a password, which would be logged: leave them out".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// A wait of no time would make a loop spin.

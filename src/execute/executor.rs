@@ -26,6 +26,7 @@ use crate::milvus::Remedy;
 use crate::model::{Departure, InFlight, KnownMove};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
+use crate::plan::Move;
 use crate::reason::Reason;
 use crate::units::Bytes;
 
@@ -67,6 +68,15 @@ pub(super) struct RunningCall {
     pub(super) settled: CancellationToken,
 }
 
+/// What happened since somebody last asked; counted once, by the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Happenings {
+    /// Operations that ended.
+    pub ended: Vec<Operation>,
+    /// Calls that were answered or given up: `None` for success, else what to do about the failure.
+    pub answers: Vec<Option<Remedy>>,
+}
+
 /// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
 pub struct Executor {
     pub(super) settings: ExecuteSettings,
@@ -87,9 +97,10 @@ pub struct Executor {
     pub(super) news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     pub(super) pending: Option<PendingIntent>,
-    journal_failure: Option<String>,
+    journal_failure: Option<JournalError>,
     journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    happened: Happenings,
 }
 
 impl Executor {
@@ -124,6 +135,7 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            happened: Happenings::default(),
         }
     }
 
@@ -242,11 +254,7 @@ impl Executor {
             let due = self.next_due();
             tokio::select! {
                 Some(news) = self.news.recv() => return self.take_news(news),
-                Some(joined) = self.tasks.join_next_with_id() => {
-                    if self.take_ended_task(joined) {
-                        return;
-                    }
-                }
+                Some(joined) = self.tasks.join_next_with_id() => return self.take_ended_task(joined),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
@@ -271,6 +279,10 @@ impl Executor {
         if let Event::Failed { remedy, cause } = event {
             tracing::warn!(batch = batch.0, ?remedy, cause, "LoadBalance failed; looking what became of it");
         }
+        self.happened.answers.push(match event {
+            Event::Failed { remedy, .. } => Some(*remedy),
+            _ => None,
+        });
         for id in self.ledger.of_batch(batch) {
             self.apply(id, event, now);
         }
@@ -288,28 +300,22 @@ impl Executor {
         self.drop_settled_calls();
     }
 
-    /// A task that ended before its call was answered took the answer with it. Whether that changed anything.
-    fn take_ended_task(&mut self, joined: Result<(Id, ()), JoinError>) -> bool {
+    /// A task that broke off before its call was answered took the answer with it.
+    fn take_ended_task(&mut self, joined: Result<(Id, ()), JoinError>) {
         let task = match &joined {
             Ok((task, ())) => *task,
             Err(error) => error.id(),
         };
-        let Some((batch, is_answered)) =
-            self.calls.iter().find(|(_, call)| call.task == task).map(|(id, call)| (*id, call.is_answered))
-        else {
-            return false;
-        };
-        if joined.is_ok() && !is_answered {
-            // Its answer waits among the news.
-            return false;
-        }
-        self.calls.remove(&batch);
+        let Some((batch, call)) = self.calls.iter().find(|(_, call)| call.task == task) else { return };
+        let (batch, is_answered) = (*batch, call.is_answered);
         if is_answered {
-            return false;
+            self.calls.remove(&batch);
+        } else if joined.is_err() {
+            let cause = "the task that waited for the answer broke off".to_owned();
+            self.take_answer(batch, &Event::Failed { remedy: Remedy::OutcomeUnknown, cause }, self.now());
+            self.calls.remove(&batch);
         }
-        let cause = "the task that waited for the answer broke off".to_owned();
-        self.take_answer(batch, &Event::Failed { remedy: Remedy::OutcomeUnknown, cause }, self.now());
-        true
+        // Otherwise its answer waits among the news.
     }
 
     /// Tells the tasks whose moves have all ended that they can stop looking.
@@ -344,6 +350,7 @@ impl Executor {
             "move {state}"
         );
         self.waves.record_end(*id, state);
+        self.happened.ended.push(change.operation.clone());
         if *origin != self.origin {
             return;
         }
@@ -368,7 +375,7 @@ impl Executor {
                 self.ledger.saved(&unsaved);
                 self.note_journal_works();
             }
-            Err(error) => self.note_journal_failure(&error),
+            Err(error) => self.note_journal_failure(error),
         }
     }
 
@@ -377,13 +384,25 @@ impl Executor {
         self.journal_retry_at = None;
     }
 
-    pub(super) fn note_journal_failure(&mut self, error: &JournalError) {
-        let detail = with_causes(error);
-        if self.journal_failure.as_ref() != Some(&detail) {
+    pub(super) fn note_journal_failure(&mut self, error: JournalError) {
+        let detail = with_causes(&error);
+        if self.journal_failure.as_ref().map(|known| with_causes(known)).as_ref() != Some(&detail) {
             tracing::error!(error = detail, "nothing is sent until the journal can be written again");
         }
-        self.journal_failure = Some(detail);
+        self.journal_failure = Some(error);
         self.journal_retry_at = Some(Instant::now() + JOURNAL_RETRY);
+    }
+
+    /// Why the journal cannot be written, for those who do not wait until it can.
+    pub(super) fn take_journal_error(&mut self) -> Option<JournalError> {
+        self.journal_failure.take()
+    }
+
+    /// Whether nothing more can happen: nothing waits, and nobody looks for what is open.
+    pub(super) fn is_done(&self) -> bool {
+        let nobody_looks = self.tasks.is_empty() && self.news.is_empty();
+        let is_settled = self.calls.is_empty() && self.ledger.open().next().is_none();
+        self.queue.is_empty() && self.pending.is_none() && (nobody_looks || is_settled)
     }
 
     fn journal_may_be_tried(&self) -> bool {
@@ -398,8 +417,8 @@ impl Executor {
         if self.is_stopping {
             return Some(Reason::Stopping);
         }
-        if let Some(detail) = &self.journal_failure {
-            return Some(Reason::JournalUnavailable { detail: detail.clone() });
+        if let Some(error) = &self.journal_failure {
+            return Some(Reason::JournalUnavailable { detail: with_causes(error) });
         }
         self.head_refusal()
     }
@@ -424,9 +443,14 @@ impl Executor {
         self.ledger.open()
     }
 
-    /// One operation, open or ended a short while ago.
-    pub fn operation(&self, id: OperationId) -> Option<&Operation> {
-        self.ledger.get(id)
+    /// The operation that carries out this move, open or ended a short while ago.
+    pub fn operation_of(&self, movement: &Move) -> Option<&Operation> {
+        self.ledger.newest_of(movement)
+    }
+
+    /// What happened since the last time this was asked.
+    pub fn take_happenings(&mut self) -> Happenings {
+        std::mem::take(&mut self.happened)
     }
 
     /// Numbers for metrics.
@@ -439,7 +463,7 @@ impl Executor {
             ended: self.ledger.ended().clone(),
             bytes_spent: self.budget.spent(self.now()),
             wave_size: self.waves.size(),
-            journal_failure: self.journal_failure.clone(),
+            journal_failure: self.journal_failure.as_ref().map(|error| with_causes(error)),
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
+use super::queue::{CopyKey, copy_key};
 use crate::model::{Departure, InFlight, KnownMove};
+use crate::plan::Move;
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
 /// what landed between two polls must still be known as ours at the second.
@@ -59,6 +61,11 @@ impl Ledger {
         self.operations.get(&id)
     }
 
+    /// The last operation for this move.
+    pub fn newest_of(&self, movement: &Move) -> Option<&Operation> {
+        self.operations.values().rev().find(|operation| operation.movement == *movement)
+    }
+
     /// Operations whose end is not known, by number.
     pub fn open(&self) -> impl Iterator<Item = &Operation> {
         self.operations.values().filter(|operation| !operation.state.is_ended())
@@ -69,11 +76,18 @@ impl Ledger {
         self.ids(|operation| operation.batch == batch)
     }
 
-    /// Numbers of all operations that a look may still change: open ones, and those that may land late.
+    /// Numbers of all operations that a look may still change: open ones, and those that may land late. What a
+    /// later operation for the same copy does is that one's.
     pub fn watched(&self) -> Vec<OperationId> {
+        let mut newest: BTreeMap<CopyKey, OperationId> = BTreeMap::new();
+        for operation in self.operations.values() {
+            newest.insert(copy_key(&operation.movement), operation.id);
+        }
         self.ids(|operation| {
-            !operation.state.is_ended()
-                || matches!(operation.state, OperationState::Expired | OperationState::Refused { .. })
+            let may_land_late =
+                matches!(operation.state, OperationState::Expired | OperationState::Refused { .. });
+            let is_newest = newest.get(&copy_key(&operation.movement)) == Some(&operation.id);
+            !operation.state.is_ended() || (may_land_late && is_newest)
         })
     }
 

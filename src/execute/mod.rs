@@ -5,6 +5,8 @@ pub mod executor;
 mod follow;
 mod ledger;
 pub mod limits;
+pub mod manual;
+mod manual_choice;
 pub mod operation;
 mod queue;
 mod sending;

@@ -391,3 +391,7 @@ impl fmt::Display for OperationState {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "operation_tests.rs"]
+pub(crate) mod tests;

@@ -67,13 +67,13 @@ impl Executor {
         let operations = match written {
             Ok(Ok(operations)) => operations,
             Ok(Err(error)) => {
-                self.note_journal_failure(&error);
+                self.note_journal_failure(error);
                 return false;
             }
             Err(_) => {
                 let path = self.journal.path().to_owned();
                 let doing = "record the intent";
-                self.note_journal_failure(&JournalError::Interrupted { doing, path });
+                self.note_journal_failure(JournalError::Interrupted { doing, path });
                 return false;
             }
         };

@@ -167,6 +167,7 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         assert_eq!(health.ready(), Err("the last successful turn ended 1m31s ago".to_owned()));
         health.turn_succeeded();
+        health.beat(Duration::from_secs(30));
         health.stopping();
         assert_eq!(health.ready(), Err("the process is stopping".to_owned()));
         assert!(health.alive().is_ok());

@@ -105,5 +105,6 @@ async fn a_client_that_never_finishes_does_not_keep_the_process() {
     assert_eq!(answer_of(format!("{}/healthz", running.url)).await.0, 200);
     tokio::time::pause();
     running.stop.cancel();
-    running.task.await.unwrap().unwrap();
+    let stopped = tokio::time::timeout(Duration::from_secs(60), running.task).await;
+    stopped.expect("it stops within its limit").unwrap().unwrap();
 }

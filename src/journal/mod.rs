@@ -92,3 +92,74 @@ fn read_time(column: usize, text: &str) -> rusqlite::Result<Timestamp> {
 fn as_integer(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::operation::Origin;
+    use crate::plan::Move;
+    use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
+
+    fn intent(segment: i64) -> Intent {
+        let movement = Move {
+            segment: SegmentId(segment),
+            collection: CollectionId(1),
+            replica: ReplicaId(1),
+            from: NodeId(1),
+            to: NodeId(2),
+            bytes: Bytes(u64::MAX),
+            rows: Rows(1),
+        };
+        Intent {
+            origin: Origin::Daemon,
+            at: Timestamp::UNIX_EPOCH,
+            database: "d".repeat(500),
+            collection_name: "books".into(),
+            from_address: "host:1".into(),
+            moves: vec![movement],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_leaves_nothing_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings { path: folder.path().join("full.db"), ..JournalSettings::default() };
+        let journal = Journal::open(&settings, Timestamp::UNIX_EPOCH).unwrap();
+        {
+            // SQLite answers the same when a file may not grow as when the disk is full.
+            let connection = journal.connection.lock().unwrap();
+            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            connection.pragma_update(None, "max_page_count", pages).unwrap();
+        }
+        let mut written = 0;
+        let error = loop {
+            match journal.start_intent(intent(written)).await.unwrap() {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+            assert!(written < 1_000, "it never fills up");
+        };
+        assert!(error.to_string().contains("make room on its disk"), "{error}");
+        let known = journal.open_operations().await.unwrap();
+        assert_eq!(known.len(), usize::try_from(written).unwrap());
+        assert_eq!(
+            known[0].movement.bytes,
+            Bytes(i64::MAX.unsigned_abs()),
+            "amounts are capped, not wrapped"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_promised_of_durability_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings { path: folder.path().join("it.db"), ..JournalSettings::default() };
+        let journal = Journal::open(&settings, Timestamp::UNIX_EPOCH).unwrap();
+        let connection = journal.connection.lock().unwrap();
+        let number = |pragma| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(number("PRAGMA synchronous"), 2, "FULL");
+        assert_eq!(number("PRAGMA foreign_keys"), 1);
+        assert_eq!(number("PRAGMA busy_timeout"), 5_000);
+    }
+}

@@ -50,6 +50,7 @@ pub struct ConnectionSettings {
     /// Reading calls at a time.
     pub concurrency: u32,
     /// The largest answer that is read.
+    #[serde(with = "crate::config::bytes")]
     pub max_response: Bytes,
 }
 
@@ -79,16 +80,12 @@ impl Default for ConnectionSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
     /// PEM file of the authority that signed the server's certificate, instead of the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// The name in the server's certificate, where it differs from the host in the endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
     /// PEM file of our certificate, for servers that ask for one (`tlsMode: 2`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<PathBuf>,
     /// PEM file of the key to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
 }
 

@@ -1,7 +1,7 @@
 //! The rules of connections: addresses, credentials, TLS, limits.
 
+use crate::config::origins::joined;
 use crate::config::problem::Findings;
-use crate::config::raw::joined;
 use crate::config::settings::Config;
 use crate::milvus::ConnectionSettings;
 
@@ -91,25 +91,4 @@ fn check_tls(section: &str, connection: &ConnectionSettings, findings: &mut Find
 
 fn is_https(endpoint: &str) -> bool {
     endpoint.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
-}
-
-/// Whether a text is an address that HTTP or gRPC can use. Says why not without repeating user or password.
-pub(crate) fn http_url(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
-        return Err("the address is empty".to_owned());
-    }
-    let Ok(url) = reqwest::Url::parse(text) else {
-        // The text is not repeated: it may hold a password.
-        return Err("this is no address with scheme, host and port".to_owned());
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("the address does not begin with http:// or https://".to_owned());
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("the address has no host".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("the address holds a user or a password, which have options of their own".to_owned());
-    }
-    Ok(())
 }

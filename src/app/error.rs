@@ -1,0 +1,90 @@
+//! Why a subcommand ended without having done its work, and with which exit code.
+
+use crate::cli::Exit;
+use crate::execute::manual::RequestError;
+use crate::http::HttpError;
+use crate::journal::{JournalError, LockError};
+use crate::milvus::SettingsError;
+use crate::observe::{NodeMetricsError, ObserveError};
+
+/// Why a subcommand ended without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The alias is not configured. The configuration's own check finds this first.
+    #[error("there is no connection {alias:?}: add [connections.{alias}] or use another alias")]
+    NoConnection {
+        /// The alias.
+        alias: String,
+    },
+    /// The connection cannot be used.
+    #[error("connection {alias:?} cannot be used")]
+    Connection {
+        /// Its alias.
+        alias: String,
+        /// Why.
+        #[source]
+        source: SettingsError,
+    },
+    /// The nodes' own metrics cannot be asked for.
+    #[error("node_metrics cannot be used")]
+    NodeMetrics(#[from] NodeMetricsError),
+    /// The cluster could not be looked at.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// Another daemon is at work.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Nobody could ask for metrics and health.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The metrics cannot be registered.
+    #[error("metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals cannot be received.
+    #[error("signals cannot be received, so that nobody could stop this in good order")]
+    Signals(#[source] std::io::Error),
+    /// A task broke off.
+    #[error("{task} broke off")]
+    Task {
+        /// Which.
+        task: &'static str,
+        /// How.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// A task ended that never should.
+    #[error("a task ended by itself; the process ends with it, so that it can be started anew")]
+    EndedByItself,
+    /// The server is never acted on.
+    #[error(
+        "this Milvus is {version}: servers before 2.3, or of unknown version, are read but never acted on"
+    )]
+    TooOld {
+        /// What it says of itself.
+        version: String,
+    },
+    /// What was asked for cannot be done.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The output could not be written.
+    #[error("the output cannot be written")]
+    Output(#[from] std::io::Error),
+}
+
+impl AppError {
+    /// For tasks that broke off.
+    pub(super) fn task(task: &'static str) -> impl FnOnce(tokio::task::JoinError) -> AppError {
+        move |source| AppError::Task { task, source }
+    }
+
+    /// What the process says to its caller.
+    pub fn exit(&self) -> Exit {
+        match self {
+            AppError::Observe(_) => Exit::Unreachable,
+            _ => Exit::WrongInput,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The subcommands that look once: `plan` and `load-balance`.
+
+use std::io::{Write, stdout};
+use std::sync::Arc;
+
+use super::{AppError, connect};
+use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::execute::manual::{self, ManualEnd, ManualRequest};
+use crate::journal::{DaemonLock, Journal};
+use crate::milvus::MilvusMover;
+use crate::model::{ModelState, fold};
+use crate::report::{PlanReport, limiting_reason};
+use crate::turn::{OwnMoves, Thinking};
+
+/// Looks at the cluster once and prints what would be moved and why.
+pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
+    let clock = Arc::new(Clock::system());
+    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    let observation = connected.observer.observe().await?;
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
+    let limited_by = limiting_reason(config.mode, &decision, None);
+    let report = PlanReport::new(&decision, limited_by.as_ref());
+    let text = match args.format {
+        OutputFormat::Table => plan_view::tables(&report),
+        OutputFormat::Json => plan_view::json(&report),
+    };
+    stdout().write_all(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// Moves what a person asked for and prints where each segment went, as seen.
+pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
+    let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
+        args;
+    let clock = Arc::new(Clock::system());
+    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    if let Some(process) = DaemonLock::holder(&config.journal.path) {
+        tracing::warn!(
+            process,
+            "a daemon works with this journal: it will see these moves as yours, and may plan around them"
+        );
+    }
+    let journal = Journal::open(&config.journal, clock.read().wall)?;
+
+    let observation = connected.observer.observe().await?;
+    if observation.server.is_too_old_to_act_on() {
+        return Err(AppError::TooOld { version: observation.server.to_string() });
+    }
+    let (_, snapshot) = fold(ModelState::default(), &observation, &[]);
+    let configured =
+        config.connections.get(&config.connection).and_then(|settings| settings.database.clone());
+    let database = db.or(configured).unwrap_or_default();
+    let request = ManualRequest { database, collection, src_node, dst_nodes, segments, timeout };
+    let open = journal.open_operations().await?;
+    let chosen = manual::choose_moves(&request, &snapshot, open.iter())?;
+    let staying = chosen.staying.clone();
+
+    let mover = Arc::new(MilvusMover::new(connected.client, Some(config.execute.call_timeout)));
+    let outcomes =
+        manual::execute(chosen, timeout, &config.execute, mover, connected.observer, journal, clock).await?;
+    let text = match format {
+        OutputFormat::Table => crate::cli::move_view::table(&outcomes, &staying),
+        OutputFormat::Json => crate::cli::move_view::json(&outcomes, &staying),
+    };
+    stdout().write_all(text.as_bytes())?;
+    let all_moved = outcomes.iter().all(|outcome| outcome.end == ManualEnd::Moved);
+    Ok(if all_moved { Exit::Done } else { Exit::NotEverythingMoved })
+}

@@ -1,0 +1,256 @@
+//! What `plan` prints: the nodes and how loaded they are, the steps and their reasons, how good the plan is, and
+//! everything that was left alone with its reason.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::table::{Align, Table};
+use crate::plan::{DimensionProof, Finding, FindingState, Step};
+use crate::report::PlanReport;
+use crate::units::{Bytes, NodeId, Ratio};
+
+/// Characters of a pressure bar that stand for the fair share; the bar goes on to four times that.
+const FAIR_SHARE_WIDTH: u64 = 8;
+
+/// So many steps are printed one by one; the rest are counted. Nobody reads a thousand lines, and JSON has them.
+const STEPS_SHOWN: usize = 40;
+
+/// One JSON document, with a line end.
+pub fn json(document: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+    text.push('\n');
+    text
+}
+
+/// The whole report for people.
+pub fn tables(report: &PlanReport) -> String {
+    let mut text = String::new();
+    headline(report, &mut text);
+    nodes(report, &mut text);
+    steps(report, &mut text);
+    proof(report, &mut text);
+    left_alone(report, &mut text);
+    list("Refused by the gates:", refusals(report), &mut text);
+    list("Doubts:", report.doubts.clone(), &mut text);
+    text
+}
+
+/// Writing into a `String` cannot fail.
+macro_rules! line {
+    ($text:expr) => { $text.push('\n') };
+    ($text:expr, $($format:tt)+) => { let _ = writeln!($text, $($format)+); };
+}
+
+fn headline(report: &PlanReport, text: &mut String) {
+    line!(
+        text,
+        "Milvus {}: {} query nodes, {} loaded collections, {} copies of sealed segments",
+        report.server,
+        report.nodes.len(),
+        report.collections.len(),
+        report.segments
+    );
+}
+
+fn nodes(report: &PlanReport, text: &mut String) {
+    if report.nodes.is_empty() {
+        line!(text, "\nThere are no query nodes.");
+        return;
+    }
+    let columns = [
+        ("node", Align::Right),
+        ("address", Align::Left),
+        ("memory", Align::Right),
+        ("dimension", Align::Left),
+        ("load", Align::Right),
+        ("fair share", Align::Right),
+        ("pressure", Align::Right),
+        ("", Align::Left),
+        ("state", Align::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for node in &report.nodes {
+        let memory = match (node.memory_used, node.memory_capacity) {
+            (Some(used), Some(capacity)) => format!("{used} of {capacity}"),
+            _ => "unknown".to_owned(),
+        };
+        let head = |dimension: &str| {
+            [node.id.to_string(), node.address.clone(), memory.clone(), dimension.to_owned()]
+        };
+        let findings: Vec<&Finding> =
+            report.findings.iter().filter(|finding| finding.node == node.id).collect();
+        if findings.is_empty() {
+            let state = if node.standing.is_usable() {
+                "serves nothing".to_owned()
+            } else {
+                node.standing.to_string()
+            };
+            table.row(head("-").into_iter().chain(["-", "-", "-", ""].map(str::to_owned)).chain([state]));
+        }
+        for finding in findings {
+            let figures = [
+                amount(&finding.dimension, finding.load.0),
+                amount(&finding.dimension, finding.fair.0),
+                finding.pressure.to_string(),
+                bar(finding.pressure),
+                state(finding),
+            ];
+            table.row(head(&finding.dimension).into_iter().chain(figures));
+        }
+    }
+    line!(text, "\n{table}");
+}
+
+/// Bytes as bytes; anything else as the number it is.
+fn amount(dimension: &str, load: u64) -> String {
+    if dimension == "memory" { Bytes(load).to_string() } else { load.to_string() }
+}
+
+/// A bar whose `|` is the fair share.
+fn bar(pressure: Ratio) -> String {
+    let filled = pressure.0.saturating_mul(FAIR_SHARE_WIDTH).saturating_add(500_000) / Ratio::ONE.0;
+    let longest = FAIR_SHARE_WIDTH * 4;
+    let mut bar = String::new();
+    for position in 0..filled.min(longest).max(FAIR_SHARE_WIDTH + 1) {
+        bar.push(match (position == FAIR_SHARE_WIDTH, position < filled) {
+            (true, _) => '|',
+            (false, true) => '█',
+            (false, false) => '·',
+        });
+    }
+    if filled > longest {
+        bar.push('→');
+    }
+    bar
+}
+
+fn state(finding: &Finding) -> String {
+    match &finding.state {
+        FindingState::Even => "even".to_owned(),
+        FindingState::Tolerated(reason) => format!("uneven, tolerated: {reason}"),
+        FindingState::Overloaded => {
+            let immovable = Ratio::of(finding.immovable.0, finding.load.0);
+            let note = if immovable == Ratio::ZERO {
+                String::new()
+            } else {
+                format!(" ({} of it cannot be moved)", immovable.percent())
+            };
+            format!("overloaded{note}")
+        }
+    }
+}
+
+fn steps(report: &PlanReport, text: &mut String) {
+    if report.steps.is_empty() {
+        line!(text, "Nothing to move.");
+        return;
+    }
+    let moves: usize = report.steps.iter().map(|step| step.moves.len()).sum();
+    line!(text, "Plan: {moves} moves, {}, best first:", report.proof.bytes_moved);
+    let columns = [
+        ("", Align::Right),
+        ("segment", Align::Right),
+        ("collection", Align::Left),
+        ("rows", Align::Right),
+        ("size", Align::Right),
+        ("from", Align::Right),
+        ("to", Align::Right),
+        ("why", Align::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for (position, step) in report.steps.iter().take(STEPS_SHOWN).enumerate() {
+        for movement in &step.moves {
+            let collection = report.collections.iter().find(|known| known.id == movement.collection);
+            table.row([
+                (position + 1).to_string(),
+                movement.segment.to_string(),
+                collection.map(|collection| collection.name.clone()).unwrap_or_default(),
+                movement.rows.to_string(),
+                movement.bytes.to_string(),
+                movement.from.to_string(),
+                movement.to.to_string(),
+                why(step, movement.from, movement.to),
+            ]);
+        }
+    }
+    line!(text, "{table}");
+    if report.steps.len() > STEPS_SHOWN {
+        line!(text, "… and {} more steps (--format json has them all)", report.steps.len() - STEPS_SHOWN);
+    }
+}
+
+fn why(step: &Step, from: NodeId, to: NodeId) -> String {
+    format!(
+        "{}: node {from} {} → {}, node {to} {} → {}",
+        step.dimension,
+        step.source_before,
+        step.source_after,
+        step.destination_before,
+        step.destination_after
+    )
+}
+
+fn proof(report: &PlanReport, text: &mut String) {
+    let uneven = |proof: &&DimensionProof| proof.before > Ratio::ONE;
+    for proof in report.proof.dimensions.iter().filter(uneven) {
+        line!(
+            text,
+            "{}, nodes linked with node {}: worst pressure {} now, {} after, {} at best ({})",
+            proof.dimension,
+            proof.component,
+            proof.before,
+            proof.after,
+            proof.floor,
+            proof.floor_cause
+        );
+    }
+}
+
+fn left_alone(report: &PlanReport, text: &mut String) {
+    let mut lines = Vec::new();
+    for left in &report.proof.left_alone {
+        let candidate = match &left.best_candidate {
+            Some(best) => format!(" (closest: segment {} to node {})", best.segment, best.to),
+            None => String::new(),
+        };
+        lines.push(format!(
+            "node {} stays at {} {}: {}{candidate}",
+            left.node, left.dimension, left.pressure, left.reason
+        ));
+    }
+    list("Left alone:", lines, text);
+}
+
+fn refusals(report: &PlanReport) -> Vec<String> {
+    report
+        .refusals
+        .iter()
+        .map(|refusal| format!("{}: {}", refusal.subject, refusal.reason.sentence))
+        .collect()
+}
+
+fn list(title: &str, lines: Vec<String>, text: &mut String) {
+    if lines.is_empty() {
+        return;
+    }
+    line!(text, "\n{title}");
+    for entry in lines {
+        line!(text, "  {}", crate::telemetry::shown(&entry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_marks_the_fair_share_and_does_not_run_off_the_screen() {
+        assert_eq!(bar(Ratio::ZERO), "········|");
+        assert_eq!(bar(Ratio::ONE), "████████|");
+        assert_eq!(bar(Ratio(1_500_000)), "████████|███");
+        assert!(bar(Ratio::MAX).ends_with('→'));
+        assert!(bar(Ratio::MAX).chars().count() < 40);
+    }
+}

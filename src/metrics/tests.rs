@@ -1,0 +1,108 @@
+//! The metrics as a scrape sees them.
+
+use super::*;
+
+fn metrics() -> Metrics {
+    Metrics::register(&Registry::new()).unwrap()
+}
+
+fn text(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.exposition().unwrap().0).unwrap()
+}
+
+fn pressure(node: i64, pressure: Ratio) -> NodePressure {
+    NodePressure { dimension: "memory".to_owned(), node: NodeId(node), pressure }
+}
+
+#[test]
+fn a_node_that_went_away_takes_its_series_along() {
+    let metrics = metrics();
+    let pressures = vec![pressure(7, Ratio(1_200_000)), pressure(8, Ratio::MAX)];
+    metrics.observe_turn(&TurnMetrics { nodes: 2, pressures, ..TurnMetrics::default() });
+    let before = text(&metrics);
+    assert!(
+        before.contains(r#"milvus_rebalancer_node_pressure_ratio{dimension="memory",node="7"} 1.2"#),
+        "{before}"
+    );
+    assert!(before.contains(r#"node="8"} inf"#), "{before}");
+
+    metrics.observe_turn(&TurnMetrics {
+        nodes: 1,
+        pressures: vec![pressure(7, Ratio::ONE)],
+        ..TurnMetrics::default()
+    });
+    let after = text(&metrics);
+    assert!(after.contains(r#"node="7"} 1"#) && !after.contains(r#"node="8""#), "{after}");
+    assert!(after.contains("milvus_rebalancer_nodes 1"), "{after}");
+}
+
+#[test]
+fn exactly_one_limit_is_in_force() {
+    let metrics = metrics();
+    for limited_by in [None, Some("call_rate"), Some("daily_bytes"), None] {
+        metrics.observe_turn(&TurnMetrics { limited_by, ..TurnMetrics::default() });
+        let text = text(&metrics);
+        let in_force: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("milvus_rebalancer_limited_by{")).collect();
+        let expected =
+            format!("milvus_rebalancer_limited_by{{reason=\"{}\"}} 1", limited_by.unwrap_or("nothing"));
+        assert_eq!(in_force, [expected]);
+    }
+}
+
+#[test]
+fn refusals_are_counted_over_turns_and_shown_for_the_current_one() {
+    let metrics = metrics();
+    let refusing = TurnMetrics { refusals: BTreeMap::from([("pinned", 2)]), ..TurnMetrics::default() };
+    metrics.observe_turn(&refusing);
+    metrics.observe_turn(&refusing);
+    assert!(text(&metrics).contains(r#"milvus_rebalancer_refusals{reason="pinned"} 2"#));
+    metrics.observe_turn(&TurnMetrics::default());
+    let text = text(&metrics);
+    assert!(text.contains(r#"milvus_rebalancer_refusals_total{reason="pinned"} 4"#), "{text}");
+    assert!(!text.contains(r#"milvus_rebalancer_refusals{reason="pinned"}"#), "{text}");
+}
+
+#[test]
+fn only_landed_moves_count_as_moved_bytes() {
+    let metrics = metrics();
+    metrics.move_ended(&OperationState::Landed, Origin::Daemon, Bytes(100));
+    metrics.move_ended(&OperationState::Expired, Origin::Manual, Bytes(40));
+    let text = text(&metrics);
+    assert!(text.contains("milvus_rebalancer_moved_bytes_total 100"), "{text}");
+    assert!(text.contains(r#"milvus_rebalancer_moves_total{origin="manual",result="expired"} 1"#), "{text}");
+}
+
+#[test]
+fn turns_modes_and_calls_have_their_labels() {
+    let metrics = metrics();
+    metrics.set_mode(Mode::Act);
+    metrics.turn_succeeded(Duration::from_millis(20), Timestamp::from_second(1_700_000_000).unwrap());
+    metrics.turn_failed(Duration::from_secs(3));
+    metrics.observation_took(Duration::from_millis(5));
+    metrics.call_ended(CallResult::Unknown);
+    let text = text(&metrics);
+    for line in [
+        r#"milvus_rebalancer_mode{mode="act"} 1"#,
+        r#"milvus_rebalancer_mode{mode="advise"} 0"#,
+        r#"milvus_rebalancer_turns_total{result="ok"} 1"#,
+        r#"milvus_rebalancer_turns_total{result="failed"} 1"#,
+        "milvus_rebalancer_turn_duration_seconds_count 2",
+        "milvus_rebalancer_observation_duration_seconds_count 1",
+        "milvus_rebalancer_last_successful_turn_timestamp_seconds 1700000000",
+        r#"milvus_rebalancer_load_balance_calls_total{result="unknown"} 1"#,
+        concat!("milvus_rebalancer_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}
+
+#[test]
+fn a_registry_takes_them_once() {
+    let registry = Registry::new();
+    assert!(Metrics::register(&registry).is_ok());
+    assert!(Metrics::register(&registry).is_err());
+}

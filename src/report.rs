@@ -1,0 +1,238 @@
+//! What a turn came to, in the forms that people and programs read: one document for `plan --format json` and the
+//! journal, numbers for the metrics, and the one reason that holds us back. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::config::Mode;
+use crate::execute::executor::ExecutorStatus;
+use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
+use crate::model::{BytesSource, Doubt, Standing};
+use crate::observe::observation::ServerVersion;
+use crate::plan::{Finding, FindingState, Proof, Step};
+use crate::reason::Reason;
+use crate::turn::Decision;
+use crate::units::{Bytes, CollectionId, NodeId, Ratio};
+
+/// The version of [`PlanReport`] as JSON; it changes when a reader of the old form would misread the new one.
+pub const PLAN_REPORT_VERSION: u32 = 1;
+
+/// A plan and everything that is needed to judge it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanReport {
+    /// [`PLAN_REPORT_VERSION`].
+    pub version: u32,
+    /// When the cluster was looked at.
+    pub taken_at: jiff::Timestamp,
+    /// Which Milvus it is.
+    pub server: ServerVersion,
+    /// Its query nodes.
+    pub nodes: Vec<NodeSummary>,
+    /// Its loaded collections.
+    pub collections: Vec<CollectionSummary>,
+    /// Copies of sealed segments.
+    pub segments: usize,
+    /// Every node in every dimension.
+    pub findings: Vec<Finding>,
+    /// What would be moved, in order.
+    pub steps: Vec<Step>,
+    /// Positions of the steps that the gates let through.
+    pub admitted: Vec<usize>,
+    /// What the gates refuse, and why, in words too.
+    pub refusals: Vec<RefusalSummary>,
+    /// How good the plan is.
+    pub proof: Proof,
+    /// What is uncertain, in words.
+    pub doubts: Vec<String>,
+    /// What holds us back, if anything does.
+    pub limited_by: Option<ReasonSummary>,
+}
+
+/// A query node.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeSummary {
+    /// Its id.
+    pub id: NodeId,
+    /// `host:port`.
+    pub address: String,
+    /// What it may do.
+    pub standing: Standing,
+    /// Memory it has.
+    pub memory_capacity: Option<Bytes>,
+    /// Memory in use.
+    pub memory_used: Option<Bytes>,
+}
+
+/// A loaded collection.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollectionSummary {
+    /// Its id.
+    pub id: CollectionId,
+    /// Database and name.
+    pub name: String,
+    /// Where the bytes of its segments come from.
+    pub bytes_source: BytesSource,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusalSummary {
+    /// What is refused, in words.
+    pub subject: String,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: ReasonSummary,
+}
+
+/// A reason, by its stable name and in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReasonSummary {
+    /// Its stable name.
+    pub code: &'static str,
+    /// One sentence.
+    pub sentence: String,
+}
+
+impl From<&Reason> for ReasonSummary {
+    fn from(reason: &Reason) -> ReasonSummary {
+        ReasonSummary { code: reason.code(), sentence: reason.to_string() }
+    }
+}
+
+impl PlanReport {
+    /// Of this decision.
+    pub fn new(decision: &Decision, limited_by: Option<&Reason>) -> PlanReport {
+        let snapshot = &decision.snapshot;
+        let node = |node: &crate::model::Node| NodeSummary {
+            id: node.id,
+            address: node.address.clone(),
+            standing: node.standing,
+            memory_capacity: node.memory_capacity,
+            memory_used: node.memory_used,
+        };
+        let collection = |collection: &crate::model::Collection| CollectionSummary {
+            id: collection.id,
+            name: collection.full_name(),
+            bytes_source: collection.bytes_source,
+        };
+        let refusal = |refusal: &crate::gate::Refusal| RefusalSummary {
+            subject: refusal.subject.to_string(),
+            reason: ReasonSummary::from(&refusal.reason),
+        };
+        PlanReport {
+            version: PLAN_REPORT_VERSION,
+            taken_at: snapshot.taken_at,
+            server: snapshot.server.clone(),
+            nodes: snapshot.nodes.iter().map(node).collect(),
+            collections: snapshot.collections.iter().map(collection).collect(),
+            segments: snapshot.copies.len(),
+            findings: decision.findings.clone(),
+            steps: decision.plan.steps.clone(),
+            admitted: decision.verdict.admitted.clone(),
+            refusals: decision.verdict.refusals.iter().map(refusal).collect(),
+            proof: decision.plan.proof.clone(),
+            doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
+            limited_by: limited_by.map(ReasonSummary::from),
+        }
+    }
+}
+
+/// The one reason that holds us back right now; `None` when nothing does, which includes having nothing to do.
+///
+/// `executor` is what holds back the first of the moves that were let through.
+pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>) -> Option<Reason> {
+    if decision.plan.steps.is_empty() {
+        return why_no_plan(decision);
+    }
+    if decision.verdict.admitted.is_empty() {
+        let refusals = &decision.verdict.refusals;
+        return decision
+            .restrictions
+            .cluster
+            .clone()
+            .or_else(|| refusals.last().map(|last| last.reason.clone()));
+    }
+    if mode == Mode::Advise {
+        return Some(Reason::AdviseOnly);
+    }
+    executor
+}
+
+/// Why nothing is planned although somebody is, or seems, overloaded.
+fn why_no_plan(decision: &Decision) -> Option<Reason> {
+    let overloaded = decision.findings.iter().any(|finding| finding.state == FindingState::Overloaded);
+    if overloaded && decision.restrictions.cluster.is_some() {
+        return decision.restrictions.cluster.clone();
+    }
+    if let Some(left) = decision.plan.proof.left_alone.first() {
+        return Some(left.reason.clone());
+    }
+    decision.findings.iter().find_map(|finding| match &finding.state {
+        FindingState::Tolerated(reason @ Reason::NotLongEnough { .. }) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+/// The numbers of a turn for the metrics.
+pub fn turn_metrics(
+    decision: &Decision,
+    limited_by: Option<&Reason>,
+    executor: &ExecutorStatus,
+) -> TurnMetrics {
+    let snapshot = &decision.snapshot;
+    let mut doubts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for doubt in &snapshot.doubts {
+        *doubts.entry(doubt.kind.code()).or_default() += 1;
+    }
+    let mut refusals: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let refused = decision.verdict.refusals.iter().map(|refusal| &refusal.reason);
+    let left_alone = decision.plan.proof.left_alone.iter().map(|left| &left.reason);
+    let tolerated = decision.findings.iter().filter_map(|finding| match &finding.state {
+        FindingState::Tolerated(reason) => Some(reason),
+        _ => None,
+    });
+    for reason in refused.chain(left_alone).chain(tolerated) {
+        *refusals.entry(reason.code()).or_default() += 1;
+    }
+    TurnMetrics {
+        nodes: snapshot.nodes.len(),
+        collections: snapshot.collections.len(),
+        segments: snapshot.copies.len(),
+        doubts,
+        pressures: pressures(&decision.findings),
+        dimensions: dimensions(&decision.plan.proof),
+        plan_moves: decision.plan.moves().count(),
+        plan_bytes: decision.plan.proof.bytes_moved,
+        refusals,
+        limited_by: limited_by.map(Reason::code),
+        operations_open: executor.open_operations,
+        foreign_moves: decision.foreign_moves,
+    }
+}
+
+fn pressures(findings: &[Finding]) -> Vec<NodePressure> {
+    let pressure = |finding: &Finding| NodePressure {
+        dimension: finding.dimension.clone(),
+        node: finding.node,
+        pressure: finding.pressure,
+    };
+    findings.iter().map(pressure).collect()
+}
+
+/// The worst component of each dimension, and the floor of that very component.
+fn dimensions(proof: &Proof) -> Vec<DimensionPressure> {
+    let mut worst: BTreeMap<&str, (Ratio, Ratio)> = BTreeMap::new();
+    for entry in &proof.dimensions {
+        let known = worst.entry(&entry.dimension).or_insert((entry.before, entry.floor));
+        if entry.before > known.0 {
+            *known = (entry.before, entry.floor);
+        }
+    }
+    let pressure = |(dimension, (worst, floor)): (&str, (Ratio, Ratio))| DimensionPressure {
+        dimension: dimension.to_owned(),
+        worst,
+        floor,
+    };
+    worst.into_iter().map(pressure).collect()
+}

@@ -1,0 +1,92 @@
+//! Ranges, and options that depend on each other.
+
+use super::*;
+
+#[test]
+fn every_broken_rule_names_its_key() {
+    for (text, key) in [
+        ("connection = 'other'", "connection"),
+        ("[connections.default]\nendpoint = ''", "connections.default.endpoint"),
+        ("[connections.default]\nendpoint = 'milvus:port'", "connections.default.endpoint"),
+        ("[connections.default]\nendpoint = 'ftp://milvus'", "connections.default.endpoint"),
+        ("[connections.default]\nendpoint = 'http://'", "connections.default.endpoint"),
+        ("[connections.default]\nendpoint = 'http://milvus:99999'", "connections.default.endpoint"),
+        ("[connections.default]\npassword = 'x'", "connections.default.user"),
+        ("[connections.default]\nuser = 'x'", "connections.default.password"),
+        ("[connections.default]\nuser = 'x:y'\npassword = 'z'", "connections.default.user"),
+        ("[connections.default]\nuser = 'x'\npassword = 'y'\ntoken = 'z'", "connections.default.token"),
+        ("[connections.default]\nconcurrency = 0", "connections.default.concurrency"),
+        ("[connections.default]\nrequest_timeout = '0s'", "connections.default.request_timeout"),
+        ("[connections.default]\ntoken_file = '/nonexistent/x'", "connections.default.token_file"),
+        ("[connections.default.tls]\nca_file = '/nonexistent/x'", "connections.default.tls.ca_file"),
+        ("[poll]\ninterval = '0s'", "poll.interval"),
+        ("[poll]\nduty = 0", "poll.duty"),
+        ("[poll]\nduty = 1.01", "poll.duty"),
+        ("[poll]\nduty = nan", "poll.duty"),
+        ("[poll]\nbackoff_limit = '1s'", "poll.backoff_limit"),
+        ("[node_metrics]\nurl = 'http://node:9091/metrics'", "node_metrics.url"),
+        ("[node_metrics]\nurl = '{host}:9091'", "node_metrics.url"),
+        ("[node_metrics.targets]\n'n:1' = 'nonsense'", "node_metrics.targets.\"n:1\""),
+        ("[policies.memory]\nenabled = false", "policies"),
+        ("[policies.memory]\nenter = 1.0\nleave = 1.0", "policies.memory.enter"),
+        ("[policies.memory]\nleave = 1.2", "policies.memory.leave"),
+        ("[policies.rows]\nleave = 0.9", "policies.rows.leave"),
+        ("[policies.memory]\nturns = 0", "policies.memory.turns"),
+        ("[policies.memory]\nmatters_above = 30", "policies.memory.matters_above"),
+        ("[policies.memory]\nweight = 0", "policies.memory.weight"),
+        ("[plan]\neffort = 0", "plan.effort"),
+        ("[gate]\nmax_age = '0s'", "gate.max_age"),
+        ("[gate]\ndestination_memory = 80", "gate.destination_memory"),
+        ("[gate]\ncool_down = '48h'", "gate.cool_down_limit"),
+        ("[gate.foreign]\nmoves = 0", "gate.foreign.moves"),
+        ("[execute]\nverify_interval = '0s'", "execute.verify_interval"),
+        ("[execute]\nsettle_timeout = '1s'", "execute.settle_timeout"),
+        ("[execute.waves]\nfirst = 0", "execute.waves.first"),
+        ("[execute.waves]\nfirst = 9\nlargest = 8", "execute.waves.largest"),
+        ("[journal]\npath = ''", "journal.path"),
+        ("[journal]\nkeep = '0s'", "journal.keep"),
+        ("[http]\nlisten = '9095'", "http.listen"),
+        ("[log]\nlevel = 'inof'", "log.level"),
+        ("[log]\nlevel = 'a=b=c'", "log.level"),
+        ("[log]\nlevel = ''", "log.level"),
+    ] {
+        let found = problems(text, &[]);
+        assert!(keys(&found).contains(&key), "{text}: {found:?}");
+        assert!(found.iter().all(|problem| matches!(problem.origin, Origin::File(_) | Origin::Default)));
+    }
+}
+
+#[test]
+fn all_broken_rules_come_at_once() {
+    let text = "[poll]\nduty = 0\n[policies.memory]\nturns = 0\n[http]\nlisten = 'x'\n[log]\nlevel = 'x'\n";
+    assert_eq!(
+        keys(&problems(text, &[])),
+        ["http.listen", "log.level", "policies.memory.turns", "poll.duty"]
+    );
+}
+
+#[test]
+fn warnings_do_not_stop_anything() {
+    for (text, key) in [
+        ("[execute]\ncall_timeout = '120s'", "execute.call_timeout"),
+        ("[gate]\ndestination_memory = 0.95", "gate.destination_memory"),
+        ("[gate]\nmax_age = '5s'", "gate.max_age"),
+        ("[journal]\nkeep = '1h'", "journal.keep"),
+        ("[connections.default]\ntoken = 'x'", "connections.default.endpoint"),
+        ("[connections.default.tls]\nserver_name = 'x'", "connections.default.tls"),
+    ] {
+        let loaded = loaded(text, &[]).unwrap();
+        assert_eq!(keys(&loaded.warnings), [key], "{text}");
+    }
+}
+
+#[test]
+fn limits_can_be_lifted() {
+    let text = "mode = 'act'\n[poll]\ninterval = '1s'\nduty = 1\n[policies.memory]\nenabled = false\n\
+                [policies.rows]\nenabled = true\nturns = 1\nmatters_above = 0\n[gate]\ncool_down = '0s'\n\
+                [execute]\ncalls_per_minute = 0\ncalls_in_flight = 0\ncalls_in_flight_per_node = 0\n\
+                bytes_per_day = 0\nsegments_per_call = 0\nbytes_per_call = 0\n[execute.waves]\nenabled = false\n";
+    let loaded = loaded(text, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.gate.cool_down, Duration::ZERO);
+}

@@ -1,0 +1,143 @@
+//! The main job on a real cluster: it is levelled with few moves, nobody who searches notices, and then there is
+//! quiet.
+
+use std::collections::BTreeMap;
+
+use crate::daemon::{LIMITS_LIFTED, Site, count, says};
+use crate::lab::{CollectionSpec, Lab, LabOptions, lab_is_off};
+
+#[test]
+fn twelve_segments_on_one_of_three_nodes_are_levelled_and_then_there_is_quiet() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(3));
+    lab.create_collection(&CollectionSpec::new("books", 12, 2000));
+    let nodes = [lab.id(0), lab.id(1), lab.id(2)];
+    lab.push_all_to("books", nodes[2]);
+    assert_eq!(lab.segment_counts("books", &nodes), [0, 0, 12]);
+    let (rows, digest) = (lab.count("books"), lab.search_digest("books"));
+    lab.start_load(&["books"], 2);
+
+    let site = Site::of(&lab, LIMITS_LIFTED);
+    let mut daemon = site.start(&["--mode", "act"]);
+    let mut events = daemon.turns(1);
+    while count(&events, "move landed") < 8 {
+        events.push(daemon.next_event());
+        assert!(count(&events, "turn ended") <= 3, "not level after three polls: {events:#?}");
+    }
+    assert_eq!(lab.segment_counts("books", &nodes), [4, 4, 4]);
+    assert_eq!(count(&events, "move "), 8, "{events:#?}");
+    assert!(count(&events, "sending LoadBalance") <= 4, "{events:#?}");
+
+    let quiet = daemon.turns(11);
+    assert_eq!(count(&quiet, "sending LoadBalance"), 0, "{quiet:#?}");
+    daemon.terminate();
+    let (status, _) = daemon.wait();
+    assert!(status.success(), "{status}");
+
+    let searches = lab.stop_load();
+    assert!(searches.searches > 0);
+    assert_eq!(searches.failures, 0, "{:?}", searches.errors);
+    assert_eq!((lab.count("books"), lab.search_digest("books")), (rows, digest));
+    assert_eq!(site.ask_journal("SELECT count(*) FROM operations WHERE state = 'landed'"), 8);
+    assert_eq!(site.ask_journal("SELECT count(*) FROM operations WHERE state <> 'landed'"), 0);
+}
+
+#[test]
+fn each_replica_is_levelled_in_itself() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(4));
+    lab.create_collection(&CollectionSpec {
+        replicas: 2,
+        shards: 2,
+        ..CollectionSpec::new("books", 8, 2000)
+    });
+    let replicas = lab.replicas("books");
+    assert_eq!(replicas.len(), 2);
+    for replica in &replicas {
+        assert_eq!(replica.nodes.len(), 2, "{replicas:?}");
+        lab.push_all_to("books", replica.nodes[0]);
+    }
+    let homes: BTreeMap<i64, i64> =
+        replicas.iter().flat_map(|replica| replica.nodes.iter().map(|node| (*node, replica.id))).collect();
+    let digest = lab.search_digest("books");
+
+    let site = Site::of(&lab, LIMITS_LIFTED);
+    let mut daemon = site.start(&["--mode", "act"]);
+    let mut events = daemon.turns(1);
+    while count(&events, "nothing more to move") == 0 {
+        events.push(daemon.next_event());
+    }
+    let planned = events.iter().filter(|event| says(event, "sending LoadBalance"));
+    for call in planned {
+        let node = |key: &str| call[key].as_i64().expect("node ids are in the event");
+        assert_eq!(homes[&node("from")], homes[&node("to")], "across replicas: {call}");
+    }
+    let quiet = daemon.turns(5);
+    assert_eq!(count(&quiet, "sending LoadBalance"), 0, "{quiet:#?}");
+    for replica in &replicas {
+        let counts = lab.segment_counts("books", &replica.nodes);
+        assert!(counts[0].abs_diff(counts[1]) <= 1, "replica {} has {counts:?}", replica.id);
+    }
+    assert_eq!(lab.search_digest("books"), digest);
+}
+
+#[test]
+fn limits_are_kept() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(3));
+    lab.create_collection(&CollectionSpec::new("books", 12, 2000));
+    lab.push_all_to("books", lab.id(2));
+    let mut site = Site::of(&lab, LIMITS_LIFTED);
+    site.set("EXECUTE__CALLS_PER_MINUTE", "3");
+    site.set("EXECUTE__SEGMENTS_PER_CALL", "1");
+    site.set("EXECUTE__CALLS_IN_FLIGHT", "1");
+    let mut daemon = site.start(&["--mode", "act"]);
+    // All twelve could be level in three polls; twelve polls are far less than two minutes.
+    let events = daemon.turns(12);
+    assert_eq!(count(&events, "sending LoadBalance"), 3, "{events:#?}");
+    assert!(events.iter().any(|event| event["limited_by"] == "call_rate"), "{events:#?}");
+    let mut in_flight = 0;
+    for event in &events {
+        in_flight += i32::from(says(event, "sending LoadBalance")) - i32::from(says(event, "move "));
+        assert!(in_flight <= 1, "more than one call in flight: {events:#?}");
+    }
+    daemon.terminate();
+    assert!(daemon.wait().0.success());
+    assert_eq!(site.ask_journal("SELECT count(*) FROM batches"), 3);
+}
+
+#[test]
+fn advice_moves_nothing() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(2));
+    lab.create_collection(&CollectionSpec::new("books", 4, 2000));
+    let (here, there) = (lab.id(0), lab.id(1));
+    lab.push_all_to("books", there);
+    let site = Site::of(&lab, LIMITS_LIFTED);
+
+    let mut daemon = site.start(&[]);
+    let events = daemon.turns(3);
+    assert!(events.iter().any(|event| event["limited_by"] == "advise_only"), "{events:#?}");
+    drop(daemon);
+    let plan = site.run(&["plan"]);
+    assert!(plan.status.success(), "{}", plan.stderr);
+    for part in ["Plan: 2 moves", "default.books", "rows: node", "worst pressure 2.00 now, 1.00 after"] {
+        assert!(plan.stdout.contains(part), "{part:?} is missing from:\n{}", plan.stdout);
+    }
+    let json = site.run(&["plan", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(2));
+    assert!(report["steps"][0]["moves"][0]["segment"].is_string(), "ids are strings");
+    assert_eq!(report["limited_by"]["code"], "advise_only");
+
+    assert_eq!(lab.segment_counts("books", &[here, there]), [0, 4]);
+    assert_eq!(site.ask_journal("SELECT count(*) FROM batches"), 0);
+}

@@ -1,0 +1,11 @@
+//! The tests on a real Milvus: they install it themselves, start it with several query nodes, and run the program
+//! against it as its users do. `MILVUS_LAB=off` skips them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
+
+mod by_hand;
+mod daemon;
+mod lab;
+mod levelling;
+mod stopping;
+mod trouble;
