@@ -119,6 +119,9 @@ pub struct CallRecord {
     pub disconnected: bool,
 }
 
+/// How long an answer is under way (measured: 1 to 2 ms for those that need no move).
+const ANSWER_DELAY: Duration = Duration::from_millis(2);
+
 impl World {
     /// Takes a call. Ask [`World::answer`] for what comes back.
     pub fn load_balance(&mut self, request: BalanceRequest) -> CallId {
@@ -198,7 +201,9 @@ impl World {
         let collection = self.resolve(&request.database, &request.collection)?;
         let loaded = &self.collections[&collection];
         if !loaded.loaded || loaded.load_percentage < 100 {
-            return Err(Refusal::new(103, format!("collection not fully loaded[collection={collection}]")));
+            let attempt = if self.profile.unloaded_retry.is_zero() { "" } else { "attempt #9: " };
+            let text = format!("{attempt}collection not fully loaded[collection={collection}]");
+            return Err(Refusal::new(103, text));
         }
         let replica = self.check_source(collection, request.from)?;
         let destinations = self.destinations(collection, replica, request)?;
@@ -230,7 +235,12 @@ impl World {
     }
 
     fn check_source(&self, collection: CollectionId, from: NodeId) -> Result<usize, Refusal> {
-        let unknown = || Refusal::new(901, format!("source node not found in any replica[node={from}]"));
+        let unknown = || {
+            let text = format!(
+                "source node not found in any replica of collection {collection}: node not found[node={from}]"
+            );
+            Refusal::new(901, text)
+        };
         let replica = self.replica_with(collection, from).ok_or_else(unknown)?;
         let is_read_write = self.collections[&collection].replicas[replica].read_write.contains(&from);
         if self.profile.source_must_be_read_write && !is_read_write {
@@ -258,7 +268,8 @@ impl World {
         }
         for to in &request.to {
             if !members.has(*to) {
-                let text = format!("destination node not found in the same replica[node={to}]");
+                let text =
+                    format!("destination node not found in the same replica: node not found[node={to}]");
                 return Err(Refusal::new(901, text));
             }
             match self.nodes.get(to).map(|node| node.state) {
@@ -302,7 +313,10 @@ impl World {
         for id in request.segments.iter().copied() {
             let missing = !holds(id) || (!in_target(id) && !self.profile.skips_silently);
             if missing {
-                let text = format!("segment {id} not found in source node {}", request.from);
+                let text = format!(
+                    "failed to balance segments: segment {id} not found in source node {}",
+                    request.from
+                );
                 return Err(Refusal::new(self.profile.not_on_source_code, text));
             }
             if in_target(id) && !chosen.contains(&id) {
@@ -382,13 +396,16 @@ impl World {
     }
 
     fn deliver(&mut self, call: CallId, answer: CallAnswer) {
-        let now = self.now;
+        let (now, retry) = (self.now, self.profile.unloaded_retry);
         let Some(pending) = self.calls.get_mut(&call) else { return };
         pending.answer = Some(answer.clone());
         pending.delivered_at = match pending.fault {
             Some(AnswerFault::Lose) => None,
             Some(AnswerFault::Delay(by)) => Some(now + by),
-            _ => Some(now + Duration::from_millis(2)),
+            _ if matches!(&answer, CallAnswer::Refused(refusal) if refusal.code == 103) => {
+                Some(now + ANSWER_DELAY + retry)
+            }
+            _ => Some(now + ANSWER_DELAY),
         };
         let record = pending.record;
         self.note(format_args!("call {} answered: {answer:?}", call.0));

@@ -109,6 +109,9 @@ pub struct Profile {
     pub disconnect_cancels: bool,
     /// `GetReplicas` of a collection that is not loaded fails with 400.
     pub unloaded_replicas_fail: bool,
+    /// How long the proxy itself retries a `LoadBalance` on a collection that is not loaded before it passes the
+    /// refusal on, then as one not worth retrying (measured on 2.3.5; not known of others).
+    pub unloaded_retry: Duration,
     /// Every `GetQuerySegmentInfo` scans all segments of the cluster, not those of the collection.
     pub scans_everything: bool,
     /// How long `LoadBalance` waits before it says "success".
@@ -163,6 +166,7 @@ impl Profile {
             cancels_read_only_destination: since(Line::V2_6),
             disconnect_cancels: until(Line::V2_3),
             unloaded_replicas_fail: until(Line::V2_3),
+            unloaded_retry: Duration::from_secs(if line == Line::V2_3 { 52 } else { 0 }),
             scans_everything: until(Line::V2_3),
             wait_limit: Duration::from_secs(120),
             task_cap: if since(Line::V2_6) { 360 } else { 256 },

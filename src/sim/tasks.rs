@@ -78,6 +78,16 @@ const DEAD_NODE_TIMEOUT: Duration = Duration::from_secs(13);
 /// How soon a node says that it has no room (measured on 2.3.5).
 const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 
+/// A floating-point number as Go prints it: 82927620 is 8.292762e+07.
+#[allow(clippy::cast_precision_loss)] // as Milvus does
+fn as_go_prints(amount: u64) -> String {
+    let text = format!("{:e}", amount as f64);
+    match text.split_once('e') {
+        Some((digits, exponent)) => format!("{digits}e+{exponent:0>2}"),
+        None => text,
+    }
+}
+
 impl World {
     /// Queues a task. Only one can exist for a (segment, replica); a manual one takes the place of the
     /// balancer's.
@@ -146,9 +156,8 @@ impl World {
         let predicted = node.memory_used() + if already_there { 0 } else { memory };
         let limit = node.memory / 100 * self.settings.load_guard_percent;
         if predicted > limit {
-            let text = format!(
-                "failed to balance segments: memory limit exceeded[predict={predicted}][limit={limit}]"
-            );
+            let (predicted, limit) = (as_go_prints(predicted), as_go_prints(limit));
+            let text = format!("memory limit exceeded[predict={predicted}][limit={limit}]");
             return Err((REFUSAL_DELAY, Refusal::new(self.profile.out_of_memory_code, text)));
         }
         Ok(())

@@ -14,4 +14,5 @@ mod journal;
 mod milvus_client;
 mod milvus_observer;
 mod planning;
+mod sim_golden;
 mod sim_server;

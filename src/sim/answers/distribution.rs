@@ -34,7 +34,9 @@ impl World {
 
     fn replicas_of(&self, collection: &SimCollection) -> Result<Vec<rpc::ReplicaInfo>, Refusal> {
         if !collection.loaded {
-            let refusal = Refusal::new(400, "replica not found");
+            let text =
+                format!("failed to get replicas by collection: replica not found[replica={}]", collection.id);
+            let refusal = Refusal::new(400, text);
             return if self.profile.unloaded_replicas_fail { Err(refusal) } else { Ok(Vec::new()) };
         }
         let mut replicas = Vec::new();
@@ -201,7 +203,8 @@ impl World {
             status: World::success(),
             resource_group: Some(rpc::ResourceGroup {
                 name,
-                capacity: count,
+                // The default group takes whoever comes.
+                capacity: if self.profile.lists_group_nodes { count } else { 1_000_000 },
                 num_available_node: count,
                 nodes: if self.profile.lists_group_nodes { members } else { Vec::new() },
             }),

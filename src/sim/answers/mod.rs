@@ -57,6 +57,7 @@ impl World {
     fn status_of(&self, refusal: &Refusal) -> common::Status {
         use common::ErrorCode;
         let old = match refusal.code {
+            100 => ErrorCode::CollectionNotExists,
             600 => ErrorCode::SegmentNotFound,
             1 => ErrorCode::NotReadyServe,
             1100..=1199 => ErrorCode::IllegalArgument,
@@ -75,7 +76,8 @@ impl World {
             error_code: old.into(),
             reason: refusal.reason.clone(),
             code: refusal.code,
-            retriable: matches!(refusal.code, 1 | 2 | 4 | 8 | 12 | 103 | 106),
+            retriable: matches!(refusal.code, 1 | 2 | 4 | 8 | 12 | 106)
+                || (refusal.code == 103 && self.profile.unloaded_retry.is_zero()),
         }
     }
 
@@ -98,7 +100,9 @@ impl World {
             .values()
             .find(|collection| in_database(&collection.database) && collection.name == name)
             .map(|collection| collection.id)
-            .ok_or_else(|| Refusal::new(100, format!("collection not found[collection={name}]")))
+            .ok_or_else(|| {
+                Refusal::new(100, format!("collection not found[database={database}][collection={name}]"))
+            })
     }
 
     /// What stands before every read: nobody there, a coordinator that restarts, or a read that fails by chance.

@@ -69,12 +69,7 @@ impl World {
             return cached.text.clone();
         }
         self.counts.metrics_misses += 1;
-        let mut nodes = vec![
-            self.coordinator_info("rootcoord", 1001),
-            self.coordinator_info("datacoord", 1002),
-            self.coordinator_info("querycoord", 1003),
-            self.coordinator_info("proxy", 1004),
-        ];
+        let mut nodes = Vec::new();
         let ids: Vec<_> = self.nodes.keys().copied().collect();
         for id in ids {
             let Some(node) = self.nodes.get(&id).filter(|node| node.is_running()).cloned() else { continue };
@@ -83,6 +78,9 @@ impl World {
             } else {
                 self.node_info(&node)
             });
+        }
+        for (role, id) in [("querycoord", 1003), ("datacoord", 1002), ("rootcoord", 1001), ("proxy", 1004)] {
+            nodes.push(self.coordinator_info(role, id));
         }
         let text = json!({ "nodes_info": nodes }).to_string();
         self.metrics_cache = Some(CachedMetrics { made_at: self.now, text: text.clone() });
@@ -245,7 +243,16 @@ impl World {
         let mut quota = Map::new();
         let mut put = |key: &str, value: Value| quota.insert(key.to_owned(), value);
         put("Hms", Value::Object(self.hardware(node)));
-        put("Rms", json!([{ "Label": "InsertConsumeThroughput", "Rate": 0.0 }]));
+        let mut rates = vec![
+            json!({ "Label": "InsertConsumeThroughput", "Rate": 0 }),
+            json!({ "Label": "DeleteConsumeThroughput", "Rate": 0 }),
+        ];
+        if self.profile.reports_queues {
+            // Counted on the delegator alone: workers show 0.
+            rates.insert(0, json!({ "Label": "SearchThroughput", "Rate": 0 }));
+            rates.insert(0, json!({ "Label": "NQPerSecond", "Rate": 0 }));
+        }
+        put("Rms", json!(rates));
         let fgm = json!({
             "MinFlowGraphChannel": "",
             "MinFlowGraphTt": through_proxy(455_000_000_000_000_123),

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::sim::cluster::SimNode;
+use crate::sim::cluster::{SimCollection, SimNode};
 use crate::sim::profile::Line;
 use crate::sim::world::World;
+use crate::units::CollectionId;
 
 /// Writes samples; writing to a string cannot fail.
 struct Page(String);
@@ -86,12 +87,12 @@ fn data(page: &mut Page, world: &World, node: &SimNode, id: &str) {
     let profile = world.profile();
     page.family("milvus_querynode_segment_num", "gauge");
     for (collection, share) in world.shares_of(node.id) {
-        let name = collection.to_string();
+        let (name, partition) = (collection.to_string(), partition_of(world, collection));
         let mut labels = vec![("node_id", id), ("collection_id", &name), ("segment_state", "Sealed")];
         if profile.line >= Line::V2_4 {
             labels.push(("segment_level", "L1"));
         } else {
-            labels.extend([("partition_id", "0"), ("indexed_field_count", "1")]);
+            labels.extend([("partition_id", partition.as_str()), ("indexed_field_count", "1")]);
         }
         page.sample("milvus_querynode_segment_num", &labels, share.segments as f64);
     }
@@ -107,54 +108,89 @@ fn data(page: &mut Page, world: &World, node: &SimNode, id: &str) {
             page.sample("milvus_querynode_entity_size", &labels("Growing"), growing as f64);
         }
     }
-    if profile.line < Line::V2_4 {
-        return;
-    }
     page.family("milvus_querynode_entity_num", "gauge");
     for (collection, share) in world.shares_of(node.id) {
-        let name = collection.to_string();
+        let (name, partition) = (collection.to_string(), partition_of(world, collection));
         let Some(known) = world.collections().get(&collection) else { continue };
-        let labels = [
-            ("node_id", id),
-            ("db_name", known.database.as_str()),
-            ("collection_name", known.name.as_str()),
-            ("collection_id", name.as_str()),
-            ("segment_state", "Sealed"),
-        ];
+        let mut labels = vec![("node_id", id), ("collection_id", name.as_str()), ("segment_state", "Sealed")];
+        if profile.line >= Line::V2_4 {
+            labels.extend([("db_name", known.database.as_str()), ("collection_name", known.name.as_str())]);
+        } else {
+            labels.extend([("partition_id", partition.as_str()), ("indexed_field_count", "1")]);
+        }
         page.sample("milvus_querynode_entity_num", &labels, share.rows as f64);
     }
 }
 
-/// What was asked of the node. Before 2.4 not by collection, before 2.3 not by scope.
+fn partition_of(world: &World, collection: CollectionId) -> String {
+    world.collections().get(&collection).map(|known| known.partition.to_string()).unwrap_or_default()
+}
+
+/// Requests that a node has seen in one scope, by collection.
+struct Scope {
+    name: &'static str,
+    counts: Vec<(CollectionId, f64, f64)>,
+}
+
+/// What was asked of the node: as a worker, and as the delegator of whole collections.
+fn scopes(world: &World, node: &SimNode) -> Vec<Scope> {
+    let as_worker =
+        world.shares_of(node.id).map(|(id, share)| (id, share.requests, share.request_ms)).collect();
+    let leads = |collection: &&SimCollection| {
+        collection.replicas.iter().any(|replica| replica.leaders.contains(&Some(node.id)))
+    };
+    let as_leader = world
+        .collections()
+        .values()
+        .filter(leads)
+        .map(|collection| {
+            let replicas = collection.replicas.len().max(1) as f64;
+            (collection.id, collection.searches_done / replicas, collection.search_ms / replicas)
+        })
+        .collect();
+    vec![Scope { name: "FromLeader", counts: as_worker }, Scope { name: "OnLeader", counts: as_leader }]
+}
+
+/// Requests: before 2.4 not by collection, before 2.3 not by scope.
 fn requests(page: &mut Page, world: &World, node: &SimNode, id: &str, line: Line) {
+    let mut scopes = scopes(world, node);
+    if line < Line::V2_3 {
+        scopes.truncate(1);
+    }
     page.family("milvus_querynode_sq_req_count", "counter");
-    let (mut all, mut all_ms) = (0.0, 0.0);
-    for (collection, share) in world.shares_of(node.id) {
-        all += share.requests;
-        all_ms += share.request_ms;
+    for scope in &scopes {
+        let mut labels = vec![("node_id", id), ("query_type", "search")];
+        if line >= Line::V2_3 {
+            labels.push(("scope", scope.name));
+        }
+        let mut count = |labels: &[(&str, &str)], requests: f64| {
+            for status in ["success", "total"] {
+                let mut labels = labels.to_vec();
+                labels.push(("status", status));
+                page.sample("milvus_querynode_sq_req_count", &labels, requests.floor());
+            }
+        };
         if world.profile().counts_requests_by_collection {
-            let name = collection.to_string();
-            let labels = [
-                ("collection_id", name.as_str()),
-                ("node_id", id),
-                ("query_type", "search"),
-                ("scope", "FromLeader"),
-                ("status", "success"),
-            ];
-            page.sample("milvus_querynode_sq_req_count", &labels, share.requests.floor());
+            for (collection, requests, _) in &scope.counts {
+                let name = collection.to_string();
+                let mut labels = labels.clone();
+                labels.push(("collection_id", name.as_str()));
+                count(&labels, *requests);
+            }
+        } else {
+            count(&labels, scope.counts.iter().map(|(_, requests, _)| requests).sum());
         }
     }
-    let mut labels = vec![("node_id", id), ("query_type", "search")];
-    if line >= Line::V2_3 {
-        labels.push(("scope", "FromLeader"));
-    }
-    if !world.profile().counts_requests_by_collection {
-        let mut labels = labels.clone();
-        labels.push(("status", "success"));
-        page.sample("milvus_querynode_sq_req_count", &labels, all.floor());
-    }
     page.family("milvus_querynode_sq_req_latency", "histogram");
-    page.histogram("milvus_querynode_sq_req_latency", &labels, all_ms, all);
+    for scope in &scopes {
+        let mut labels = vec![("node_id", id), ("query_type", "search")];
+        if line >= Line::V2_3 {
+            labels.push(("scope", scope.name));
+        }
+        let requests = scope.counts.iter().map(|(_, requests, _)| requests).sum();
+        let took = scope.counts.iter().map(|(_, _, took)| took).sum();
+        page.histogram("milvus_querynode_sq_req_latency", &labels, took, requests);
+    }
 }
 
 /// The proxy's page: demand, and what users feel.
@@ -163,8 +199,10 @@ pub(super) fn of_proxy(world: &World) -> String {
     let proxy = ("node_id", "1004");
     page.family("milvus_proxy_req_count", "counter");
     let all: f64 = world.collections().values().map(|collection| collection.searches_done).sum();
-    let labels = [("function_name", "Search"), proxy, ("status", "success")];
-    page.sample("milvus_proxy_req_count", &labels, all.floor());
+    for status in ["success", "total"] {
+        let labels = [("function_name", "Search"), proxy, ("status", status)];
+        page.sample("milvus_proxy_req_count", &labels, all.floor());
+    }
     page.family("milvus_proxy_received_nq", "counter");
     for collection in world.collections().values() {
         let mut labels = vec![("collection_name", collection.name.as_str()), proxy, ("query_type", "search")];

@@ -146,6 +146,28 @@ fn search_latency_follows_load_and_relief_can_be_seen() {
 }
 
 #[test]
+fn the_fuller_a_node_the_slower_it_answers() {
+    let mut world = small(Line::V2_5);
+    let id = first_collection(&world);
+    let mut latencies = Vec::new();
+    for factor in [1.0, 2.0, 2.0, 2.0] {
+        for collection in world.collections.values_mut() {
+            collection.demand.searches_per_second *= factor;
+        }
+        run(&mut world, 2.0);
+        latencies.push(world.collections()[&id].latency_ms);
+    }
+    assert!(latencies.is_sorted_by(|one, next| next > &(one * 1.2)), "{latencies:?}");
+    let overloaded = world.nodes().values().filter(|node| node.demand > 1.0).count();
+    assert!(overloaded > 0);
+    let before = world.collections()[&id].searches_done;
+    run(&mut world, 10.0);
+    let done = (world.collections()[&id].searches_done - before) / 10.0;
+    let wanted = world.collections()[&id].demand.at(world.now());
+    assert!(done < wanted * 0.9, "{done} of {wanted} a second: what is too much is not answered");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_world_whatever_steps_it_is_played_in() {
     let play = |seed: u64, steps: u32| {
         let mut plan = small_plan(Profile::of(Line::V2_6));
