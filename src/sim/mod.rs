@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod faults;
 pub mod invariants;
 mod lifecycle;
+pub mod operator;
 mod own_balancer;
 mod poll;
 pub mod profile;

@@ -120,7 +120,7 @@ impl World {
             if !channels.is_empty() && !self.profile.has_streaming_nodes {
                 for moved in channels {
                     self.note(format_args!("channel {} of {id} to {}", moved.channel, moved.to));
-                    self.collections_leader(id, replica, moved.channel, moved.to);
+                    self.change_leader(id, replica, moved.channel, moved.to);
                     planned += 1;
                 }
                 continue;
@@ -143,7 +143,8 @@ impl World {
         planned
     }
 
-    fn collections_leader(&mut self, id: CollectionId, replica: usize, shard: usize, to: NodeId) {
+    /// Makes a node the delegator of a shard.
+    pub(super) fn change_leader(&mut self, id: CollectionId, replica: usize, shard: usize, to: NodeId) {
         let leader = self
             .collections
             .get_mut(&id)

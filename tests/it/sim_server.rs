@@ -192,6 +192,12 @@ async fn management_and_web_ui_answer() {
         ("/management/querycoord/node/suspend?node_id=77", 500),
         ("/management/querycoord/distribution/check?source_node_id=1&target_node_id=2", 500),
         ("/management/querycoord/distribution/get?node_id=1", 200),
+        ("/management/querycoord/node/resume?node_id=1", 200),
+        ("/management/querycoord/transfer/segment?source_node_id=1&target_node_id=99", 500),
+        ("/management/querycoord/transfer/segment?source_node_id=1&segment_id=x", 400),
+        ("/management/querycoord/transfer/channel?source_node_id=1&target_node_id=", 400),
+        ("/api/v1/_qc/dist", 200),
+        ("/api/v1/_qc/tasks", 200),
     ] {
         assert_eq!(at(path).await.0, expected, "{path}");
     }

@@ -9,11 +9,13 @@ use axum::routing::any;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::sim::calls::Refusal;
 use crate::sim::cluster::{NodeState, SimNode};
+use crate::sim::operator::Transfer;
 use crate::sim::profile::Line;
 use crate::sim::seams::SharedWorld;
 use crate::sim::world::World;
-use crate::units::NodeId;
+use crate::units::{NodeId, SegmentId};
 
 type Parameters = Query<BTreeMap<String, String>>;
 
@@ -24,6 +26,9 @@ pub(super) fn routes() -> Router<SharedWorld> {
         .route("/management/querycoord/balance/status", any(balance_status))
         .route("/management/querycoord/node/list", any(list_nodes))
         .route("/management/querycoord/node/suspend", any(suspend_node))
+        .route("/management/querycoord/node/resume", any(resume_node))
+        .route("/management/querycoord/transfer/segment", any(transfer_segment))
+        .route("/management/querycoord/transfer/channel", any(transfer_channel))
         .route("/management/querycoord/distribution/get", any(distribution))
         .route("/management/querycoord/distribution/check", any(check_distribution))
 }
@@ -84,6 +89,69 @@ async fn suspend_node(State(shared): State<SharedWorld>, parameters: Parameters)
         Ok(node) => {
             shared.lock().suspend(node);
             ok()
+        }
+    }
+}
+
+async fn resume_node(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
+    match node_in(&parameters, "node_id") {
+        Err(response) => *response,
+        Ok(node) if !shared.lock().nodes().contains_key(&node) => {
+            failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("node not found[node={node}]"))
+        }
+        Ok(node) => {
+            shared.lock().resume(node);
+            ok()
+        }
+    }
+}
+
+fn answered(outcome: Result<(), Refusal>) -> Response {
+    match outcome {
+        Ok(()) => ok(),
+        Err(refusal) => failed(StatusCode::INTERNAL_SERVER_ERROR, &refusal.reason),
+    }
+}
+
+/// A parameter that may be left out, or be empty.
+fn optional<'a>(parameters: &'a Parameters, key: &str) -> Option<&'a str> {
+    parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+fn transfer_in(parameters: &Parameters) -> Result<Transfer, Box<Response>> {
+    let to = match optional(parameters, "target_node_id") {
+        Some(_) => Some(node_in(parameters, "target_node_id")?),
+        None => None,
+    };
+    let segment = match optional(parameters, "segment_id").map(str::parse::<SegmentId>) {
+        None => None,
+        Some(Ok(segment)) => Some(segment),
+        Some(Err(_)) => return Err(Box::new(failed(StatusCode::BAD_REQUEST, "invalid segment_id"))),
+    };
+    Ok(Transfer {
+        from: node_in(parameters, "source_node_id")?,
+        to,
+        segment,
+        // The trap of this call: without the parameter it copies.
+        copy: optional(parameters, "copy_mode") != Some("false"),
+    })
+}
+
+async fn transfer_segment(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
+    match transfer_in(&parameters) {
+        Err(response) => *response,
+        Ok(transfer) => answered(shared.lock().transfer_segments(&transfer)),
+    }
+}
+
+async fn transfer_channel(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
+    let nodes = node_in(&parameters, "source_node_id")
+        .and_then(|from| Ok((from, node_in(&parameters, "target_node_id")?)));
+    match nodes {
+        Err(response) => *response,
+        Ok((from, to)) => {
+            let channel = optional(&parameters, "channel_name");
+            answered(shared.lock().transfer_channels(from, to, channel))
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn routes() -> Router<SharedWorld> {
     Router::new()
         .route("/api/v1/_qc/segments", get(coordinator_segments))
         .route("/api/v1/_qn/segments", get(node_segments))
+        .route("/api/v1/_qc/dist", get(distribution))
         .route("/api/v1/_qc/replica", get(replicas))
         .route("/api/v1/_qc/resource_group", get(resource_groups))
         .route("/api/v1/_qc/tasks", get(tasks))
@@ -77,6 +78,27 @@ async fn coordinator_segments(State(shared): State<SharedWorld>, parameters: Par
 
 async fn node_segments(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
     Json(segments(&shared.lock(), &parameters, true)).into_response()
+}
+
+/// Segments with their channels, and the delegators with their growing rows.
+async fn distribution(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
+    let world = shared.lock();
+    let mut leaders = Vec::new();
+    for collection in world.collections().values().filter(|collection| collection.loaded) {
+        for replica in &collection.replicas {
+            let shards = replica.leaders.iter().zip(&collection.channels).zip(&collection.growing_rows);
+            for ((leader, channel), growing) in shards {
+                let Some(leader) = leader else { continue };
+                leaders.push(json!({
+                    "leader_id": leader.0,
+                    "collection_id": collection.id,
+                    "channel": channel,
+                    "num_of_growing_rows": growing.floor().to_string(),
+                }));
+            }
+        }
+    }
+    Json(json!({ "segments": segments(&world, &parameters, false), "leader_views": leaders })).into_response()
 }
 
 /// `rw_nodes` is filled from all nodes, read-only and streaming ones included; `ro_nodes` is right.

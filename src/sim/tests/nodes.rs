@@ -3,6 +3,7 @@
 use super::*;
 use crate::sim::cluster::TargetState;
 use crate::sim::faults::{Fault, FaultSettings, random_faults};
+use crate::sim::operator::Transfer;
 
 fn served(world: &World) -> usize {
     world
@@ -281,4 +282,58 @@ fn groups_keep_to_themselves() {
     let segment = segment_on(&world, NodeId(1));
     let (_, answered) = ask(&mut world, 1, &[2], &[segment]);
     assert_eq!(code(&answered), 901, "node 2 is in the other group");
+}
+
+#[test]
+fn a_suspended_node_is_drained_and_can_be_resumed() {
+    let mut world = small(Line::V2_5);
+    world.suspend(NodeId(2));
+    run(&mut world, 60.0);
+    assert_eq!(world.nodes()[&NodeId(2)].sealed_memory, 0, "drained, but alive");
+    world.resume(NodeId(2));
+    run(&mut world, 5.0);
+    let replica = &world.collections()[&first_collection(&world)].replicas[0];
+    assert!(replica.read_write.contains(&NodeId(2)) && replica.read_only.is_empty());
+    let segment = segment_on(&world, NodeId(1));
+    let (_, answered) = ask(&mut world, 1, &[2], &[segment]);
+    assert_eq!(answered, CallAnswer::Success);
+}
+
+#[test]
+fn transfers_copy_by_default_and_fail_with_several_collections() {
+    let mut world = small(Line::V2_5);
+    let segment = segment_on(&world, NodeId(1));
+    let transfer = Transfer { from: NodeId(1), to: Some(NodeId(2)), segment: Some(segment), copy: true };
+    let refused = world.transfer_segments(&transfer).unwrap_err();
+    assert_eq!(refused.code, 600, "the second collection on the node does not hold it");
+    let mut world = build(&WorldPlan { collections: 1, ..small_plan(Profile::of(Line::V2_5)) });
+    let segment = segment_on(&world, NodeId(1));
+    let transfer = Transfer { segment: Some(segment), ..transfer };
+    world.transfer_segments(&transfer).unwrap();
+    let mut seen_twice = false;
+    for _ in 0..100 {
+        run(&mut world, 0.1);
+        seen_twice |= listed(&world, segment) == [1, 2];
+    }
+    assert!(seen_twice, "copied, not moved");
+    let nowhere = Transfer { to: Some(NodeId(99)), ..transfer };
+    assert_eq!(world.transfer_segments(&nowhere).unwrap_err().code, 901);
+}
+
+#[test]
+fn a_transferred_channel_takes_its_growing_rows_and_level_0_along() {
+    let plan = WorldPlan { ingest_rows_per_second: 1_000.0, ..small_plan(Profile::of(Line::V2_5)) };
+    let mut world = build(&plan);
+    run(&mut world, 10.0);
+    let id = first_collection(&world);
+    let leader = world.collections()[&id].replicas[0].leaders[0].unwrap();
+    let to = NodeId(leader.0 % 4 + 1);
+    world.transfer_channels(leader, to, Some(&world.collections()[&id].channels[0].clone())).unwrap();
+    assert_eq!(world.growing_rows_on(leader, id), 0);
+    assert!(world.growing_rows_on(to, id) > 0);
+    let level0 =
+        world.segments().values().find(|segment| segment.level0 && segment.collection == id).unwrap();
+    assert_eq!(level0.copies[0].node, to);
+    assert_eq!(world.transfer_channels(leader, to, Some("none")).unwrap_err().code, 500);
+    assert_sums(&world);
 }
