@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{News, with_causes};
-use super::ledger::{Change, DEPARTURES_KEPT, ENDED_KEPT, Ledger};
+use super::ledger::{Change, Ledger};
 use super::limits::{CallRate, CallsInFlight, DailyBudget, Waves};
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
 use super::queue::{Queue, Route};
@@ -77,6 +77,12 @@ pub struct Happenings {
     pub answers: Vec<Option<Remedy>>,
 }
 
+/// Outcomes that are being written.
+struct PendingSave {
+    operations: Vec<Operation>,
+    written: JoinHandle<Result<(), JournalError>>,
+}
+
 /// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
 pub struct Executor {
     pub(super) settings: ExecuteSettings,
@@ -97,6 +103,7 @@ pub struct Executor {
     pub(super) news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     pub(super) pending: Option<PendingIntent>,
+    saving: Option<PendingSave>,
     journal_failure: Option<JournalError>,
     journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -132,88 +139,11 @@ impl Executor {
             news_sender,
             news,
             pending: None,
+            saving: None,
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
             happened: Happenings::default(),
-        }
-    }
-
-    /// At start: takes over what the journal says is open, and restores limits and departures. The next
-    /// observation must be settled before anything is planned.
-    pub async fn recover(&mut self) -> Result<(), JournalError> {
-        let now = self.now();
-        let remembered = self.journal.operations_since(earlier(now, DEPARTURES_KEPT)).await?;
-        self.restore_limits(&remembered, now);
-        for operation in remembered {
-            let (id, origin) = (operation.id, operation.origin);
-            self.ledger.insert(operation, now);
-            if origin == self.origin {
-                self.apply(id, &Event::Recovered, now);
-            }
-        }
-        self.take_over_orphans(now);
-        self.save().await;
-        Ok(())
-    }
-
-    fn restore_limits(&mut self, remembered: &[Operation], now: Timestamp) {
-        let mut sent: Vec<(Timestamp, &Operation)> = remembered
-            .iter()
-            .filter(|operation| operation.origin == self.origin)
-            .map(|operation| (operation.sent_at.unwrap_or(operation.changed_at), operation))
-            .collect();
-        sent.sort_by_key(|(at, operation)| (*at, operation.id));
-        let mut last_batch = None;
-        for (at, operation) in sent {
-            if last_batch != Some(operation.batch) {
-                last_batch = Some(operation.batch);
-                // A clock that was set back must not make an old call look as if it were still to come.
-                let ago = Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO);
-                self.rate.record_earlier(Instant::now(), ago);
-            }
-            if !matches!(operation.state, OperationState::Refused { .. }) {
-                self.budget.record(at, operation.id, operation.movement.bytes);
-            }
-        }
-        self.budget.forget_before(now);
-    }
-
-    /// Takes over what `load-balance` wrote to the journal meanwhile. Called each turn, before `settle`.
-    pub async fn refresh_from_journal(&mut self) -> Result<(), JournalError> {
-        if self.origin == Origin::Manual {
-            return Ok(());
-        }
-        let now = self.now();
-        let manual = self.journal.manual_operations_since(earlier(now, ENDED_KEPT)).await?;
-        for row in manual {
-            match self.ledger.get(row.id) {
-                Some(known) if known.state == row.state => {}
-                // We saw its end first; the other process does not know yet.
-                Some(known) if known.state.is_ended() && !row.state.is_ended() => {
-                    self.ledger.save_again(row.id);
-                }
-                _ => self.ledger.insert(row, now),
-            }
-        }
-        self.take_over_orphans(now);
-        self.save().await;
-        Ok(())
-    }
-
-    /// Manual operations whose process would have been done long ago, and is not, are looked after by us.
-    fn take_over_orphans(&mut self, now: Timestamp) {
-        let patience = as_signed(self.settings.settle_timeout);
-        let orphans: Vec<OperationId> = self
-            .ledger
-            .open()
-            .filter(|operation| {
-                operation.origin != self.origin && now.duration_since(operation.changed_at) > patience
-            })
-            .map(|operation| operation.id)
-            .collect();
-        for id in orphans {
-            self.apply(id, &Event::Recovered, now);
         }
     }
 
@@ -253,10 +183,14 @@ impl Executor {
             }
             let due = self.next_due();
             tokio::select! {
-                Some(news) = self.news.recv() => return self.take_news(news),
-                Some(joined) = self.tasks.join_next_with_id() => return self.take_ended_task(joined),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                Some(news) = self.news.recv() => self.take_news(news),
+                Some(joined) = self.tasks.join_next_with_id() => self.take_ended_task(joined),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
             }
+            if self.journal_may_be_tried() {
+                self.save().await;
+            }
+            return;
         }
     }
 
@@ -363,20 +297,36 @@ impl Executor {
         }
     }
 
-    /// Brings the journal up to date. Cancelled or failed, it is done again.
+    /// Brings the journal up to date, unless that fails. Whoever cancels it finds the write that was begun at
+    /// the next call, so that a slow disk and an impatient caller still get on.
     pub(super) async fn save(&mut self) {
-        let unsaved = self.ledger.unsaved();
-        if unsaved.is_empty() && self.journal_failure.is_none() {
-            return;
-        }
-        // After a failure even an empty write is made: it shows whether the journal works again.
-        match self.journal.save(unsaved.clone()).await {
-            Ok(()) => {
-                self.ledger.saved(&unsaved);
-                self.note_journal_works();
+        loop {
+            if self.saving.is_none() && !self.begin_saving() {
+                return;
             }
-            Err(error) => self.note_journal_failure(error),
+            let Some(saving) = &mut self.saving else { return };
+            let written = self.journal.finished((&mut saving.written).await);
+            let Some(PendingSave { operations, .. }) = self.saving.take() else { return };
+            match written {
+                Ok(()) => {
+                    self.ledger.saved(&operations);
+                    self.note_journal_works();
+                }
+                Err(error) => return self.note_journal_failure(error),
+            }
         }
+    }
+
+    /// Whether there is something to write. After a failure even an empty write is made: it shows whether the
+    /// journal works again.
+    fn begin_saving(&mut self) -> bool {
+        let operations = self.ledger.unsaved();
+        if operations.is_empty() && self.journal_failure.is_none() {
+            return false;
+        }
+        let written = self.journal.start_save(operations.clone());
+        self.saving = Some(PendingSave { operations, written });
+        true
     }
 
     pub(super) fn note_journal_works(&mut self) {
@@ -490,12 +440,4 @@ impl Executor {
     pub(super) fn now(&self) -> Timestamp {
         self.clock.read().wall
     }
-}
-
-fn earlier(now: Timestamp, age: SignedDuration) -> Timestamp {
-    now.checked_sub(age).unwrap_or(Timestamp::MIN)
-}
-
-fn as_signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }

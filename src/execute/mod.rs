@@ -9,6 +9,7 @@ pub mod manual;
 mod manual_choice;
 pub mod operation;
 mod queue;
+mod recovery;
 mod sending;
 pub mod shared_rereads;
 pub mod sight;

@@ -62,18 +62,12 @@ impl Executor {
     /// Waits for the intent that is being written, if there is one, and sends its call. Whether it was sent.
     pub(super) async fn finish_pending(&mut self) -> bool {
         let Some(pending) = &mut self.pending else { return false };
-        let written = (&mut pending.written).await;
+        let written = self.journal.finished((&mut pending.written).await);
         let Some(PendingIntent { call, moves, .. }) = self.pending.take() else { return false };
         let operations = match written {
-            Ok(Ok(operations)) => operations,
-            Ok(Err(error)) => {
+            Ok(operations) => operations,
+            Err(error) => {
                 self.note_journal_failure(error);
-                return false;
-            }
-            Err(_) => {
-                let path = self.journal.path().to_owned();
-                let doing = "record the intent";
-                self.note_journal_failure(JournalError::Interrupted { doing, path });
                 return false;
             }
         };

@@ -98,10 +98,8 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// The process is shutting down, or the thread that did the work panicked.
-    #[error("could not {doing} in the journal {}: the work was interrupted", .path.display())]
+    #[error("work on the journal {} was interrupted: restart", .path.display())]
     Interrupted {
-        /// What was being done.
-        doing: &'static str,
         /// The journal.
         path: PathBuf,
     },

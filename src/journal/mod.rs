@@ -63,16 +63,15 @@ impl Journal {
         doing: &'static str,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, JournalError> {
-        Journal::finish(doing, &self.path, self.start(doing, work).await)
+        self.finished(self.start(doing, work).await)
     }
 
-    /// Unpacks what a started piece of work came to.
-    fn finish<T>(
-        doing: &'static str,
-        path: &Path,
+    /// Unpacks what work that was started came to.
+    pub(crate) fn finished<T>(
+        &self,
         joined: Result<Result<T, JournalError>, tokio::task::JoinError>,
     ) -> Result<T, JournalError> {
-        joined.unwrap_or_else(|_| Err(JournalError::Interrupted { doing, path: path.to_owned() }))
+        joined.unwrap_or_else(|_| Err(JournalError::Interrupted { path: self.path.to_path_buf() }))
     }
 }
 

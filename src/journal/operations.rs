@@ -41,7 +41,12 @@ impl Journal {
     /// Records where these operations stand now. A landing is never taken back: another process may have seen
     /// it first. Without operations it still writes, to show whether that is possible.
     pub async fn save(&self, operations: Vec<Operation>) -> Result<(), JournalError> {
-        self.run("record the outcome", move |connection| {
+        self.finished(self.start_save(operations).await)
+    }
+
+    /// The same; the work goes on even when nobody waits for it.
+    pub fn start_save(&self, operations: Vec<Operation>) -> JoinHandle<Result<(), JournalError>> {
+        self.start("record the outcome", move |connection| {
             let transaction = connection.transaction()?;
             if operations.is_empty() {
                 touch(&transaction)?;
@@ -51,7 +56,6 @@ impl Journal {
             }
             transaction.commit()
         })
-        .await
     }
 
     /// Operations whose end is not known.

@@ -44,6 +44,11 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether there are versions of Milvus that do not have it.
+    fn came_later(self) -> bool {
+        matches!(self, Call::ListDatabases | Call::ListResourceGroups | Call::DescribeResourceGroup)
+    }
+
     /// Whether it changes the cluster: then a lost answer does not mean that nothing happened.
     pub fn writes(self) -> bool {
         self == Call::LoadBalance
@@ -150,9 +155,9 @@ impl MilvusError {
             Failure::Tls { .. }
             | Failure::NotMilvus { .. }
             | Failure::Unauthenticated { .. }
-            | Failure::PermissionDenied { .. } => Remedy::FixAccess,
+            | Failure::PermissionDenied { .. }
+            | Failure::MissingCall => Remedy::FixAccess,
             Failure::Deadline { .. } | Failure::Lost { .. } | Failure::Rpc { .. } => unanswered,
-            Failure::MissingCall => Remedy::OurBug,
             Failure::TooLarge { .. } | Failure::Malformed { .. } if self.call.writes() => {
                 Remedy::OutcomeUnknown
             }
@@ -225,8 +230,11 @@ impl MilvusError {
                 "not allowed ({reason}): grant the user of connection {connection:?} the privilege {}",
                 self.call
             ),
+            Failure::MissingCall if self.call.came_later() => {
+                "this Milvus is too old to have the call".into()
+            }
             Failure::MissingCall => {
-                "this server does not have the call; it is probably an old version".into()
+                "what answers there does not have the call: is it the port of Milvus' proxy (19530)?".into()
             }
             Failure::TooLarge { limit, reason } => format!(
                 "the answer is too large ({reason}): raise max_response of connection {connection:?} (now \

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
+use super::distribution::Distribution;
 use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
@@ -16,7 +17,7 @@ use super::row_estimates::{RowEstimate, RowEstimates};
 use super::{NodeMetricsSettings, ObserveError, Observer, SeamFuture, row_size, system_info, translate};
 use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
-use crate::milvus::wire::milvus::{QuerySegmentInfo, ReplicaInfo, ResourceGroup};
+use crate::milvus::wire::milvus::ResourceGroup;
 use crate::milvus::{Failure, LoadedCollection, MilvusClient, MilvusError};
 use crate::units::CollectionId;
 
@@ -40,12 +41,6 @@ pub struct MilvusObserver {
 struct Listed {
     database: String,
     collection: LoadedCollection,
-}
-
-/// What the two calls about one collection said.
-struct Distribution {
-    replicas: Result<Vec<ReplicaInfo>, MilvusError>,
-    segments: Result<Vec<QuerySegmentInfo>, MilvusError>,
 }
 
 impl MilvusObserver {
@@ -202,7 +197,7 @@ impl MilvusObserver {
     ) -> Option<(CollectionReport, Vec<Gap>)> {
         let Listed { database, collection: LoadedCollection { id, name, load_percentage } } = listed;
         let read_at = self.clock.read().wall;
-        let distribution = self.distribution(&database, &name, id).await;
+        let distribution = Distribution::read(&self.client, &database, &name, id).await;
         if distribution.is_gone(id) {
             return None;
         }
@@ -232,12 +227,6 @@ impl MilvusObserver {
             estimated_row_bytes: estimate.and_then(|estimate| estimate.bytes),
         };
         Some((report, gaps))
-    }
-
-    async fn distribution(&self, database: &str, name: &str, id: CollectionId) -> Distribution {
-        let (replicas, segments) =
-            futures::join!(self.client.replicas(id), self.client.query_segments(database, name));
-        Distribution { replicas, segments }
     }
 
     /// The load of a collection whose listing does not say it. Older servers always say it, and would ask for a
@@ -358,7 +347,7 @@ impl Observer for MilvusObserver {
     ) -> SeamFuture<'a, Result<CollectionReport, ObserveError>> {
         Box::pin(async move {
             let read_at = self.clock.read().wall;
-            let distribution = self.distribution(database, collection, id).await;
+            let distribution = Distribution::read(&self.client, database, collection, id).await;
             if distribution.is_gone(id) {
                 let (database, collection) = (database.to_owned(), collection.to_owned());
                 return Err(ObserveError::CollectionGone { database, collection });
@@ -380,29 +369,6 @@ impl Observer for MilvusObserver {
                 estimated_row_bytes: self.row_estimates.get(id).and_then(|estimate| estimate.bytes),
             })
         })
-    }
-}
-
-impl Distribution {
-    /// Whether the collection of this id is not loaded any more: the server says so, or says nothing about it
-    /// in either answer, or speaks of another collection of the same name.
-    fn is_gone(&self, id: CollectionId) -> bool {
-        if let Err(error) = &self.segments {
-            return error.collection_is_gone();
-        }
-        if let Ok(segments) = &self.segments
-            && segments.iter().any(|segment| segment.collection_id != id.0)
-        {
-            return true;
-        }
-        let without_segments = self.segments.as_ref().is_ok_and(Vec::is_empty);
-        match &self.replicas {
-            Ok(replicas) => without_segments && replicas.is_empty(),
-            Err(MilvusError { failure: Failure::Refused(refusal), .. }) => {
-                refusal.collection_is_gone() || (without_segments && refusal.replica_is_missing())
-            }
-            Err(_) => false,
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
+mod distribution;
 mod metrics_text;
 mod milvus_observer;
 mod node_metrics;

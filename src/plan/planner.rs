@@ -56,7 +56,7 @@ fn overloaded_in(snapshot: &Snapshot, findings: &[Finding], component: Component
 /// Takes load off the worst source until no source has a move that pays.
 fn relieve(
     search: &mut Search<'_>,
-    sources: &mut [Source],
+    sources: &mut Vec<Source>,
     steps: &mut Vec<Step>,
     left_alone: &mut Vec<LeftAlone>,
 ) {
@@ -80,6 +80,12 @@ fn relieve(
                 // The destinations look different now: what was stuck may not be.
                 for source in sources.iter_mut() {
                     source.stuck = None;
+                }
+                // A large segment can overload the node that takes it. What small ones can do about that belongs
+                // into this plan, not into the next.
+                let is_known = sources.iter().any(|source| source.node == candidate.to);
+                if !is_known && search.is_above_enter(candidate.to) {
+                    sources.push(Source { node: candidate.to, stuck: None });
                 }
             }
             stuck => sources[position].stuck = Some(stuck),

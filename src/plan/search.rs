@@ -314,6 +314,15 @@ impl<'a> Search<'a> {
         (0..self.views.len()).max_by_key(|at| (relief(*at), std::cmp::Reverse(*at))).unwrap_or(0)
     }
 
+    /// Whether a node counts as overloaded in any dimension after the moves chosen so far.
+    pub fn is_above_enter(&self, node: NodeIndex) -> bool {
+        self.views.iter().enumerate().any(|(at, view)| {
+            let load = self.loads[at][node.at()];
+            let pressure = view.loads.pressure_with(node, load).unwrap_or(Ratio::ZERO);
+            pressure > view.dimension.settings.enter && view.too_little_to_matter(node, load).is_none()
+        })
+    }
+
     /// The dimension that makes most of a node's potential, and its pressure there; `None` inside all bands.
     pub fn worst_dimension(&self, node: NodeIndex) -> Option<(String, Ratio)> {
         let potential = |at: usize| self.potential_with(at, node, self.loads[at][node.at()]);

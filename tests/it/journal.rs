@@ -192,7 +192,13 @@ fn an_empty_file_is_no_memory_and_said_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.db");
     std::fs::write(&path, "").unwrap();
+    // What SQLite had not merged belongs to the old file and would poison the new one.
+    std::fs::write(folder.path().join("it.db-wal"), "left over").unwrap();
     let error = open(&path).unwrap_err();
+    assert_eq!(
+        files(folder.path()),
+        ["it.db.corrupt-20231114T221320Z", "it.db.corrupt-20231114T221320Z-wal"]
+    );
     assert!(matches!(&error, JournalError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("it is empty"), "{error}");
     assert!(open(&path).unwrap().fresh_after_corruption().is_some());

@@ -226,6 +226,11 @@ async fn calls_of_later_versions_are_missing_not_broken() {
     let error = client(server.endpoint()).list_databases().await.unwrap_err();
     assert!(error.is_missing_call(), "{error:?}");
     assert_eq!(error.call, Call::ListDatabases);
+    assert_says(&error, &server, "too old");
+    // What every version has is missing elsewhere only: etcd speaks gRPC too.
+    let error = client(server.endpoint()).loaded_collections("").await.unwrap_err();
+    assert_says(&error, &server, "is it the port of Milvus' proxy");
+    assert_eq!(error.remedy(), Remedy::FixAccess);
 }
 
 #[tokio::test]

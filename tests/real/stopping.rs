@@ -80,7 +80,9 @@ fn a_killed_daemon_is_followed_by_one_that_knows_what_was_sent() {
     lab.create_collection(&CollectionSpec::new("books", 12, 2000));
     let nodes = [lab.id(0), lab.id(1), lab.id(2)];
     lab.push_all_to("books", nodes[2]);
-    let site = Site::of(&lab, LIMITS_LIFTED);
+    let mut site = Site::of(&lab, LIMITS_LIFTED);
+    // 2.3 cancels a move whose caller is gone: it will not happen any more, and that shows only by waiting.
+    site.set("EXECUTE__SETTLE_TIMEOUT", "10s");
     let mut daemon = site.start(&["--mode", "act"]);
     daemon.wait_for("sending LoadBalance");
     daemon.kill();
