@@ -1,6 +1,6 @@
 //! Nodes die, stop, come back under other ids; the coordinator notices late and puts things right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::cluster::{CopyState, NodeState, SimNode, SimRole, SimSegment, SimTime, TargetState};
@@ -110,8 +110,10 @@ impl World {
         }
     }
 
-    /// Gives shards without a fit leader a new one: the node of the replica that leads least.
+    /// Gives shards without a fit leader a new one: the node of the replica that leads least, channels of the
+    /// collection itself first, then all.
     pub(super) fn elect_leaders(&mut self, id: CollectionId) {
+        let leads = self.leads();
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let nodes = &self.nodes;
         let is_up = |node: &NodeId| nodes.get(node).is_some_and(SimNode::is_believed_up);
@@ -124,8 +126,9 @@ impl World {
                 if current.is_some_and(|leader| homes.contains(&leader)) {
                     continue;
                 }
-                let led = |node: &NodeId| replica.leaders.iter().filter(|led| **led == Some(*node)).count();
-                let chosen = homes.iter().min_by_key(|node| (led(node), **node)).copied();
+                let own = |node: &NodeId| replica.leaders.iter().filter(|led| **led == Some(*node)).count();
+                let all = |node: &NodeId| leads.get(node).copied().unwrap_or(0);
+                let chosen = homes.iter().min_by_key(|node| (own(node), all(node), **node)).copied();
                 // A leader that is merely being drained stays until there is another.
                 replica.leaders[shard] = chosen.or(current);
             }
@@ -133,6 +136,16 @@ impl World {
         self.note(format_args!("leaders of {id} elected"));
         self.measure_led_memory();
         self.mark_dirty(id);
+    }
+
+    /// Channels that each node leads.
+    fn leads(&self) -> BTreeMap<NodeId, usize> {
+        let mut leads = BTreeMap::new();
+        let replicas = self.collections.values().flat_map(|collection| &collection.replicas);
+        for leader in replicas.flat_map(|replica| &replica.leaders).flatten() {
+            *leads.entry(*leader).or_default() += 1;
+        }
+        leads
     }
 
     /// Starts a node: a new session, whatever it was before. It joins a replica of every collection of its

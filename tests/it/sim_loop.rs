@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a world is played.
 const PLAYED: Duration = Duration::from_secs(90 * 60);
+/// The end of it, in which nothing should be left to do: the last fault is over for longer than a cool-down.
+const QUIET: Duration = Duration::from_secs(8 * 60);
 /// When the last fault begins.
 const FAULTS_UNTIL: Duration = Duration::from_secs(40 * 60);
 
@@ -106,8 +108,23 @@ fn fullest(world: &World) -> u64 {
     nodes.map(|node| node.memory_used() * 100 / node.memory).max().unwrap()
 }
 
-/// Plays one seed; what was wrong with it.
-async fn play(seed: u64, with_faults: bool) -> (Vec<String>, u64, u64, usize) {
+/// How many seeds to play: `SIM_SEEDS` for long runs.
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("SIM_SEEDS").ok().and_then(|text| text.parse().ok());
+    0..count.unwrap_or(20)
+}
+
+/// What became of a seed.
+struct Played {
+    problems: Vec<String>,
+    fullest_before: u64,
+    fullest_after: u64,
+    calls: usize,
+    late_calls: usize,
+}
+
+/// Plays one seed.
+async fn play(seed: u64, with_faults: bool) -> Played {
     let world = build(&plan(seed));
     let before = fullest(&world);
     let shared = SharedWorld::new(world);
@@ -139,24 +156,34 @@ async fn play(seed: u64, with_faults: bool) -> (Vec<String>, u64, u64, usize) {
     stop.cancel();
     daemon.await.unwrap();
     let world = shared.lock();
-    (problems, before, fullest(&world), world.calls().len())
+    let late = world.calls().iter().filter(|call| call.at + QUIET > PLAYED);
+    Played {
+        problems,
+        fullest_before: before,
+        fullest_after: fullest(&world),
+        calls: world.calls().len(),
+        late_calls: late.count(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_that_must_never_happen_happens_whatever_fails() {
-    for seed in 0..20 {
-        let (problems, before, after, calls) = play(seed, true).await;
-        println!("seed {seed}: {before} % to {after} %, {calls} calls");
-        assert!(problems.is_empty(), "seed {seed}: {problems:#?}");
+    for seed in seeds() {
+        let played = play(seed, true).await;
+        assert!(played.problems.is_empty(), "seed {seed}: {:#?}", played.problems);
+        if plan(seed).ingest_rows_per_second == 0.0 {
+            assert_eq!(played.late_calls, 0, "seed {seed}: it should have come to rest");
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crowded_cluster_is_relieved() {
     for seed in 0..10 {
-        let (problems, before, after, calls) = play(seed, false).await;
-        println!("seed {seed}: {before} % to {after} %, {calls} calls");
-        assert!(problems.is_empty(), "seed {seed}: {problems:#?}");
-        assert!(calls > 0 && after < before, "seed {seed}: {before} % to {after} %, {calls} calls");
+        let played = play(seed, false).await;
+        assert!(played.problems.is_empty(), "seed {seed}: {:#?}", played.problems);
+        let (before, after) = (played.fullest_before, played.fullest_after);
+        // Two fifths are full on average; what ingestion brings and a delegator holds comes on top.
+        assert!(played.calls > 0 && after <= 60, "seed {seed}: {before} % to {after} %");
     }
 }
