@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::calls::CallRecord;
 use super::cluster::SimTime;
-use super::tasks::TaskSource;
+use super::tasks::{LeftByCall, TaskSource};
 use super::world::World;
 use crate::units::{Bytes, NodeId, SegmentId};
 
@@ -139,6 +139,7 @@ pub struct InvariantChecker {
     settings: InvariantSettings,
     calls: usize,
     losses: usize,
+    left: usize,
     departures: BTreeMap<(SegmentId, String), SimTime>,
 }
 
@@ -148,7 +149,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl InvariantChecker {
     /// A checker of these limits.
     pub fn new(settings: InvariantSettings) -> InvariantChecker {
-        InvariantChecker { settings, calls: 0, losses: 0, departures: BTreeMap::new() }
+        InvariantChecker { settings, calls: 0, losses: 0, left: 0, departures: BTreeMap::new() }
     }
 
     /// What went wrong since it was last asked.
@@ -158,7 +159,7 @@ impl InvariantChecker {
             check_shape(call, &world.calls()[call], &mut violations);
             self.check_memory(call, &world.calls()[call], &mut violations);
             self.check_limits(call, world.calls(), &mut violations);
-            self.check_returns(call, &world.calls()[call], &mut violations);
+            self.check_returns(call, &world.calls()[call], world.left_by_calls(), &mut violations);
         }
         self.calls = world.calls().len();
         for loss in &world.losses()[self.losses..] {
@@ -213,7 +214,18 @@ impl InvariantChecker {
         }
     }
 
-    fn check_returns(&mut self, call: usize, record: &CallRecord, violations: &mut Vec<Violation>) {
+    /// Only what really left counts: a call that was refused has moved nothing.
+    fn check_returns(
+        &mut self,
+        call: usize,
+        record: &CallRecord,
+        left: &[LeftByCall],
+        violations: &mut Vec<Violation>,
+    ) {
+        while let Some(departure) = left.get(self.left).filter(|departure| departure.at <= record.at) {
+            self.departures.insert((departure.segment, departure.hostname.clone()), departure.at);
+            self.left += 1;
+        }
         for segment in record.segments.iter().filter(|segment| segment.on_source) {
             for to in &record.destinations {
                 let key = (segment.segment, to.hostname.clone());
@@ -228,7 +240,6 @@ impl InvariantChecker {
                     });
                 }
             }
-            self.departures.insert((segment.segment, record.from_hostname.clone()), record.at);
         }
     }
 }

@@ -60,6 +60,17 @@ pub struct Loss {
     pub released_by: Option<TaskSource>,
 }
 
+/// A segment left a node because a call had asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftByCall {
+    /// When.
+    pub at: SimTime,
+    /// What.
+    pub segment: SegmentId,
+    /// The machine that it left.
+    pub hostname: String,
+}
+
 /// All tasks.
 #[derive(Default)]
 pub struct Tasks {
@@ -249,6 +260,12 @@ impl World {
         let pull = self.settings.distribution_pull.mul_f64(self.task_chance.between(0.2, 1.0));
         self.after(pull, Event::Unlist(segment, replica, node));
         self.note(format_args!("release {segment} on {node} ({by:?})"));
+        if by == Some(TaskSource::Manual)
+            && let Some(left) = self.nodes.get(&node)
+        {
+            let hostname = left.hostname.clone();
+            self.left.push(LeftByCall { at: self.now, segment, hostname });
+        }
         self.check_loss(segment, replica, node, by);
     }
 

@@ -15,7 +15,7 @@ use super::faults::{Fault, FaultState};
 use super::own_balancer::OwnBalancer;
 use super::profile::Profile;
 use super::random::{Purpose, Stream};
-use super::tasks::{Loss, TaskId, Tasks};
+use super::tasks::{LeftByCall, Loss, TaskId, Tasks};
 use crate::units::{CollectionId, NodeId, SegmentId};
 
 /// Lines of the trace that are kept for a report of a failure; older ones live on in the digest alone.
@@ -104,6 +104,7 @@ pub struct World {
     pub(super) calls: BTreeMap<CallId, PendingCall>,
     pub(super) log: Vec<CallRecord>,
     pub(super) losses: Vec<Loss>,
+    pub(super) left: Vec<LeftByCall>,
     pub(super) faults: FaultState,
     pub(super) own_balancer: OwnBalancer,
     pub(super) dirty: BTreeSet<CollectionId>,
@@ -144,6 +145,7 @@ impl World {
             calls: BTreeMap::new(),
             log: Vec::new(),
             losses: Vec::new(),
+            left: Vec::new(),
             faults: FaultState::default(),
             own_balancer,
             dirty: BTreeSet::new(),
@@ -240,6 +242,11 @@ impl World {
     /// Every segment that was left without a copy in a replica.
     pub fn losses(&self) -> &[Loss] {
         &self.losses
+    }
+
+    /// Every segment that left a node because a call had asked for it.
+    pub fn left_by_calls(&self) -> &[LeftByCall] {
+        &self.left
     }
 
     /// What was asked of the coordinator.

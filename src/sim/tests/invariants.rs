@@ -100,6 +100,18 @@ fn returning_within_the_cool_down_is_seen_across_restarts() {
 }
 
 #[test]
+fn a_refused_call_is_no_departure() {
+    let mut world = small(Line::V2_5);
+    let segment = segment_on(&world, NodeId(2));
+    world.strike(crate::sim::faults::Fault::RefuseCalls { calls: 1 });
+    ask(&mut world, 2, &[1], &[segment]);
+    assert!(world.move_by_someone_else(segment, NodeId(2), NodeId(3)));
+    run(&mut world, 10.0);
+    ask(&mut world, 3, &[2], &[segment]);
+    assert_eq!(violations(&world, strict()), []);
+}
+
+#[test]
 fn limits_are_counted_in_any_window() {
     let mut world = small(Line::V2_5);
     let segments: Vec<SegmentId> = world
