@@ -29,6 +29,7 @@ pub mod plan;
 pub mod policy;
 pub mod reason;
 pub mod report;
+pub mod sim;
 pub mod telemetry;
 pub mod turn;
 pub mod units;

@@ -8,6 +8,7 @@ pub mod fold;
 mod foreign;
 pub mod history;
 pub mod input;
+pub mod milvus_score;
 pub mod snapshot;
 mod standing;
 mod unexplained;

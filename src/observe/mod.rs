@@ -5,11 +5,11 @@ mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
 pub mod observation;
-mod row_estimates;
-mod row_size;
+pub(crate) mod row_estimates;
+pub(crate) mod row_size;
 mod settings;
-mod system_info;
-mod translate;
+pub(crate) mod system_info;
+pub(crate) mod translate;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,0 +1,232 @@
+//! The simulated Milvus over loopback, read and moved by the real client.
+
+#![allow(clippy::unwrap_used)] // a test that cannot set its scene should fail loudly
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milvus_rebalancer::execute::{MoveCall, Mover};
+use milvus_rebalancer::milvus::{ConnectionSettings, Failure, MilvusClient, MilvusMover};
+use milvus_rebalancer::observe::observation::Observation;
+use milvus_rebalancer::observe::{MilvusObserver, NodeMetricsSettings, Observer};
+use milvus_rebalancer::sim::cluster::CopyState;
+use milvus_rebalancer::sim::profile::ALL_LINES;
+use milvus_rebalancer::sim::{
+    Line, Profile, SharedWorld, SimMover, SimObserver, SimServer, World, WorldPlan, build,
+};
+use milvus_rebalancer::units::{NodeId, SegmentId};
+use serde_json::Value;
+
+/// So fast that a move takes a few milliseconds of the test's time.
+const SPEED: u32 = 200;
+
+fn plan(line: Line) -> WorldPlan {
+    WorldPlan { nodes: 4, collections: 6, segments: 60, replicas: 2, ..WorldPlan::new(Profile::of(line), 3) }
+}
+
+fn client(server: &SimServer) -> MilvusClient {
+    let settings = ConnectionSettings { endpoint: server.endpoint(), ..ConnectionSettings::default() };
+    MilvusClient::new("simulated", &settings).unwrap()
+}
+
+fn observer(server: &SimServer, shared: &SharedWorld) -> MilvusObserver {
+    let pages =
+        NodeMetricsSettings { targets: server.node_pages().clone(), ..NodeMetricsSettings::default() };
+    MilvusObserver::new(client(server), Arc::new(shared.clock()), &pages).unwrap()
+}
+
+/// What does not depend on when it was asked.
+fn timeless(mut seen: Observation) -> Observation {
+    seen.took = Duration::ZERO;
+    let started_at = jiff::Timestamp::UNIX_EPOCH;
+    for collection in &mut seen.collections {
+        collection.read_at = started_at;
+    }
+    Observation { started_at, ..seen }
+}
+
+/// A segment of the first collection on a node, as a call to another node of the same replica.
+fn a_move(world: &World) -> (SegmentId, MoveCall) {
+    let collection = world.collections().values().next().unwrap();
+    let nodes: Vec<NodeId> = collection.replicas[0].read_write.iter().copied().collect();
+    let segment = collection
+        .segments
+        .iter()
+        .filter_map(|id| world.segments().get(id))
+        .filter(|segment| segment.rows > 0)
+        .find(|segment| {
+            segment.copies.iter().any(|copy| copy.node == nodes[0] && copy.state == CopyState::Serving)
+        })
+        .unwrap();
+    let call = MoveCall::new(&collection.database, &collection.name, nodes[0], nodes[1], vec![segment.id]);
+    (segment.id, call.unwrap())
+}
+
+#[tokio::test]
+async fn the_network_and_the_direct_seams_tell_the_same() {
+    for line in ALL_LINES {
+        let shared = SharedWorld::new(build(&plan(line)));
+        let server = SimServer::start(shared.clone()).await.unwrap();
+        let over_network = observer(&server, &shared).observe().await.unwrap();
+        let direct = SimObserver::new(shared.clone(), true).observe().await.unwrap();
+        assert_eq!(over_network.gaps, [], "{line}");
+        assert_eq!(over_network.collections.len(), 6, "{line}");
+        let (over_network, direct) = (timeless(over_network), timeless(direct));
+        for (one, other) in over_network.nodes.iter().zip(&direct.nodes) {
+            assert_eq!(one, other, "{line}");
+        }
+        assert!(over_network == direct, "{line}: the nodes agree, the rest does not");
+    }
+}
+
+#[tokio::test]
+async fn moves_land_over_the_network() {
+    for line in ALL_LINES {
+        let shared = SharedWorld::with_speed(build(&plan(line)), SPEED);
+        let server = SimServer::start(shared.clone()).await.unwrap();
+        let mover = MilvusMover::new(client(&server), Some(Duration::from_secs(20)));
+        let (segment, call) = a_move(&shared.lock());
+        mover.load_balance(&call).await.unwrap();
+        let wrong = MoveCall::new(call.database(), call.collection(), call.from(), NodeId(99), vec![segment]);
+        let error = mover.load_balance(&wrong.unwrap()).await.unwrap_err();
+        let Failure::Refused(refusal) = &error.failure else { panic!("{line}: {error}") };
+        assert_eq!(refusal.code, if line == Line::V2_2 { 0 } else { 901 }, "{line}");
+        let world = shared.lock();
+        let copies = &world.segments()[&segment].copies;
+        let serves = |node| copies.iter().any(|copy| copy.node == node && copy.state == CopyState::Serving);
+        assert!(serves(call.to()) && !serves(call.from()), "{line}: {copies:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_direct_mover_and_the_network_refuse_alike() {
+    for line in ALL_LINES {
+        let shared = SharedWorld::new(build(&plan(line)));
+        let server = SimServer::start(shared.clone()).await.unwrap();
+        let over_network = MilvusMover::new(client(&server), Some(Duration::from_secs(20)));
+        let direct = SimMover::new(shared.clone(), Duration::from_secs(20));
+        let (_, call) = a_move(&shared.lock());
+        let unknown =
+            MoveCall::new(call.database(), call.collection(), call.from(), call.to(), vec![SegmentId(1)])
+                .unwrap();
+        let nobody = MoveCall::new(call.database(), "nobody", call.from(), call.to(), vec![SegmentId(1)]);
+        for call in [unknown, nobody.unwrap()] {
+            let one = over_network.load_balance(&call).await.unwrap_err();
+            let other = direct.load_balance(&call).await.unwrap_err();
+            assert_eq!(one.failure, other.failure, "{line}");
+            assert_eq!(one.remedy(), other.remedy(), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_is_noticed() {
+    let shared = SharedWorld::new(build(&plan(Line::V2_3)));
+    let server = SimServer::start(shared.clone()).await.unwrap();
+    let mover = MilvusMover::new(client(&server), Some(Duration::from_millis(60)));
+    let (_, call) = a_move(&shared.lock());
+    mover.load_balance(&call).await.unwrap_err();
+    for _ in 0..500 {
+        if shared.lock().calls()[0].disconnected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody noticed");
+}
+
+async fn get(url: String) -> (u16, String) {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+    }
+    let response = reqwest::get(url).await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn pages_have_the_names_and_labels_of_each_version() {
+    for line in ALL_LINES {
+        let mut world = build(&plan(line));
+        world.advance(Duration::from_secs(60));
+        let shared = SharedWorld::new(world);
+        let server = SimServer::start(shared.clone()).await.unwrap();
+        let (status, page) = get(server.node_pages().values().next().unwrap().clone()).await;
+        assert_eq!(status, 200);
+        assert!(page.contains("\nprocess_cpu_seconds_total "), "{line}: {page}");
+        assert_eq!(page.contains("milvus_querynode_entity_size{"), line >= Line::V2_3, "{line}");
+        assert_eq!(page.contains("scope=\"FromLeader\""), line >= Line::V2_3, "{line}");
+        let by_collection = page
+            .lines()
+            .any(|row| row.starts_with("milvus_querynode_sq_req_count{") && row.contains("collection_id"));
+        assert_eq!(by_collection, line >= Line::V2_4, "{line}");
+        let (_, proxy) = get(format!("http://{}/metrics", server.http_address())).await;
+        assert!(proxy.contains("milvus_proxy_req_count{"), "{line}: {proxy}");
+        let at = |path: &str| get(format!("http://{}{path}", server.http_address()));
+        let (status, _) = at("/management/querycoord/balance/status").await;
+        assert_eq!(status, if line >= Line::V2_4 { 200 } else { 404 }, "{line}");
+        let (status, _) = at("/api/v1/_qc/replica").await;
+        assert_eq!(status, if line >= Line::V2_5 { 200 } else { 404 }, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn management_and_web_ui_answer() {
+    let shared = SharedWorld::new(build(&plan(Line::V2_6)));
+    let server = SimServer::start(shared.clone()).await.unwrap();
+    let at = |path: &str| get(format!("http://{}{path}", server.http_address()));
+    let json = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    at("/management/querycoord/balance/suspend").await;
+    let (_, status) = at("/management/querycoord/balance/status").await;
+    assert_eq!(json(status)["status"], "suspended");
+    let (_, nodes) = at("/management/querycoord/node/list").await;
+    let nodes = json(nodes);
+    let states: Vec<&str> =
+        nodes["nodeInfos"].as_array().unwrap().iter().map(|node| node["state"].as_str().unwrap()).collect();
+    assert_eq!(
+        states.iter().filter(|state| **state == "suspended").count(),
+        2,
+        "streaming nodes: {states:?}"
+    );
+    for (path, expected) in [
+        ("/management/querycoord/distribution/get?node_id=x", 400),
+        ("/management/querycoord/node/suspend?node_id=77", 500),
+        ("/management/querycoord/distribution/check?source_node_id=1&target_node_id=2", 500),
+        ("/management/querycoord/distribution/get?node_id=1", 200),
+        ("/management/querycoord/node/resume?node_id=1", 200),
+        ("/management/querycoord/transfer/segment?source_node_id=1&target_node_id=99", 500),
+        ("/management/querycoord/transfer/segment?source_node_id=1&segment_id=x", 400),
+        ("/management/querycoord/transfer/channel?source_node_id=1&target_node_id=", 400),
+        ("/api/v1/_qc/dist", 200),
+        ("/api/v1/_qc/tasks", 200),
+    ] {
+        assert_eq!(at(path).await.0, expected, "{path}");
+    }
+    let (_, segments) = at("/api/v1/_qn/segments").await;
+    let segments = json(segments);
+    let first = &segments.as_array().unwrap()[0];
+    assert!(first["mem_size"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    assert!(first["segment_id"].is_string() && first["node_id"].is_i64());
+    let (_, configs) = at("/api/v1/_cluster/configs").await;
+    assert_eq!(json(configs)["querycoord.channelexclusivenodefactor"], "3");
+}
+
+/// Not a benchmark: it must work at all, and within the client's own deadlines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_nodes_and_a_hundred_thousand_segments_can_be_polled() {
+    let big = WorldPlan {
+        nodes: 1000,
+        collections: 200,
+        segments: 100_000,
+        replicas: 1,
+        nodes_per_replica: 20,
+        ..WorldPlan::new(Profile::of(Line::V2_5), 1)
+    };
+    let shared = SharedWorld::new(build(&big));
+    let server = SimServer::start(shared.clone()).await.unwrap();
+    let seen = observer(&server, &shared).observe().await.unwrap();
+    assert_eq!(seen.gaps, []);
+    let segments: usize =
+        seen.collections.iter().filter_map(|collection| collection.segments.as_ref()).map(Vec::len).sum();
+    assert!(segments >= 100_000, "{segments}");
+    assert_eq!(seen.nodes.iter().filter(|node| node.sealed_bytes.is_some()).count(), 1000);
+}
