@@ -14,6 +14,7 @@ mod journal;
 mod milvus_client;
 mod milvus_observer;
 mod planning;
+mod scale;
 mod sim_golden;
 mod sim_loop;
 mod sim_model;
