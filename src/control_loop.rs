@@ -123,6 +123,8 @@ impl ControlLoop {
             Err(error) => {
                 rhythm.pause = back_off(&self.poll, rhythm.failures_in_a_row);
                 rhythm.failures_in_a_row = rhythm.failures_in_a_row.saturating_add(1);
+                // What was planned from an older look must not be sent on.
+                self.executor.offer(Vec::new(), Bytes::ZERO);
                 let sentence = Chain(&error).to_string();
                 let next_try = crate::config::duration::display(rhythm.pause);
                 tracing::error!(error = sentence, %next_try, "the cluster could not be observed");

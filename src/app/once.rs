@@ -8,6 +8,7 @@ use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::execute::manual::{self, ManualEnd, ManualRequest};
+use crate::execute::operation::Operation;
 use crate::journal::{DaemonLock, Journal};
 use crate::milvus::MilvusMover;
 use crate::model::{ModelState, fold};
@@ -54,7 +55,12 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         config.connections.get(&config.connection).and_then(|settings| settings.database.clone());
     let database = db.or(configured).unwrap_or_default();
     let request = ManualRequest { database, collection, src_node, dst_nodes, segments, timeout };
-    let open = journal.open_operations().await?;
+    // What was left open by a process that is gone, and that nobody settles, does not lock its segment for good.
+    let settle_timeout = config.execute.settle_timeout;
+    let is_recent = |operation: &Operation| {
+        observation.started_at.duration_since(operation.changed_at).unsigned_abs() <= settle_timeout
+    };
+    let open: Vec<Operation> = journal.open_operations().await?.into_iter().filter(is_recent).collect();
     let chosen = manual::choose_moves(&request, &snapshot, open.iter())?;
     let staying = chosen.staying.clone();
 

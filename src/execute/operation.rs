@@ -304,8 +304,11 @@ impl Evidence {
 /// errors leave it open.
 fn proves_nothing_started(remedy: Remedy) -> bool {
     match remedy {
-        Remedy::Replan | Remedy::SkipCollection | Remedy::OurBug | Remedy::FixAccess => true,
-        Remedy::RetryLater | Remedy::OutcomeUnknown => false,
+        // "Later" is said by a server that did not begin, or by a connection that never came about.
+        Remedy::Replan | Remedy::SkipCollection | Remedy::OurBug | Remedy::FixAccess | Remedy::RetryLater => {
+            true
+        }
+        Remedy::OutcomeUnknown => false,
     }
 }
 

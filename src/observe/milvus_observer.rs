@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
 use super::row_estimates::{RowEstimate, RowEstimates};
+use super::system_info::SystemInfo;
 use super::{NodeMetricsSettings, ObserveError, Observer, SeamFuture, row_size, system_info, translate};
 use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
@@ -33,9 +35,16 @@ pub struct MilvusObserver {
     clock: Arc<Clock>,
     node_metrics: Option<NodeMetrics>,
     row_estimates: RowEstimates,
+    /// When `GetMetrics` was last asked, and its answer.
+    system_info: Mutex<Option<(Instant, SystemInfo)>>,
     /// As of the last poll; a reread does not ask for them.
     load_percentages: Mutex<BTreeMap<CollectionId, u8>>,
 }
+
+/// The shortest time between two `GetMetrics`. The proxy answers from a cache that lives for 5 s *after the last
+/// reader*: asked more often it never looks again, and hides nodes that came or went (measured on 2.3.5: the same
+/// answer for 34 s when asked every 4 s, a fresh one when asked every 7 s).
+const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
 
 /// A collection as its database lists it.
 struct Listed {
@@ -55,6 +64,7 @@ impl MilvusObserver {
             clock,
             node_metrics: NodeMetrics::new(node_metrics)?,
             row_estimates: RowEstimates::default(),
+            system_info: Mutex::default(),
             load_percentages: Mutex::default(),
         })
     }
@@ -263,16 +273,28 @@ impl MilvusObserver {
 
     /// All nodes, with their own figures where those are to be read, and the version that they report.
     async fn nodes(&self) -> (Vec<NodeReport>, Option<String>, Vec<Gap>) {
-        let json = match self.client.system_info().await {
-            Ok(json) => json,
-            Err(error) => return (Vec::new(), None, vec![gap(GapSubject::SystemInfo, &error)]),
-        };
-        let mut info = match system_info::read(&json) {
-            Ok(info) => info,
-            Err(error) => return (Vec::new(), None, vec![gap(GapSubject::SystemInfo, &error)]),
-        };
-        let gaps = self.read_sealed_bytes(&mut info.nodes).await;
-        (info.nodes, info.build_version, gaps)
+        match self.system_info().await {
+            Ok(mut info) => {
+                let gaps = self.read_sealed_bytes(&mut info.nodes).await;
+                (info.nodes, info.build_version, gaps)
+            }
+            Err(gap) => (Vec::new(), None, vec![gap]),
+        }
+    }
+
+    /// `GetMetrics`, or what it said a moment ago.
+    async fn system_info(&self) -> Result<SystemInfo, Gap> {
+        let remembered = self.system_info.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((asked_at, info)) = remembered
+            && asked_at.elapsed() < SYSTEM_INFO_PAUSE
+        {
+            return Ok(info);
+        }
+        let asked_at = Instant::now();
+        let json = self.client.system_info().await.map_err(|error| gap(GapSubject::SystemInfo, &error))?;
+        let info = system_info::read(&json).map_err(|error| gap(GapSubject::SystemInfo, &error))?;
+        *self.system_info.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked_at, info.clone()));
+        Ok(info)
     }
 
     /// After `GetMetrics`, which makes the nodes refresh their figures.

@@ -42,6 +42,8 @@ fn a_call_that_hangs_is_left_open_and_settled_by_the_next_daemon() {
     let mut site = Site::of(&lab, LIMITS_LIFTED);
     site.set("EXECUTE__STOP_TIMEOUT", "1s");
     // 2.3 cancels a move whose caller hangs up: it will not happen any more, and that shows only by waiting.
+    site.set("EXECUTE__CALL_TIMEOUT", "5s");
+    site.set("EXECUTE__VERIFY_TIMEOUT", "5s");
     site.set("EXECUTE__SETTLE_TIMEOUT", "10s");
     let digest = lab.search_digest("books");
 
@@ -82,6 +84,8 @@ fn a_killed_daemon_is_followed_by_one_that_knows_what_was_sent() {
     lab.push_all_to("books", nodes[2]);
     let mut site = Site::of(&lab, LIMITS_LIFTED);
     // 2.3 cancels a move whose caller is gone: it will not happen any more, and that shows only by waiting.
+    site.set("EXECUTE__CALL_TIMEOUT", "5s");
+    site.set("EXECUTE__VERIFY_TIMEOUT", "5s");
     site.set("EXECUTE__SETTLE_TIMEOUT", "10s");
     let mut daemon = site.start(&["--mode", "act"]);
     daemon.wait_for("sending LoadBalance");

@@ -100,12 +100,9 @@ fn nothing_listens_there_and_then_something_does() {
     daemon.turns(2);
     lab.restart_standalone();
     lab.wait_searchable("books");
-    daemon.terminate();
-    let mut daemon = site.start(&[]);
-    let mut events = daemon.turns(1);
-    while events.last().is_none_or(|event| event["failures_in_a_row"] != json!(0)) {
-        events = daemon.turns(1);
-    }
+    let failed = daemon.wait_for("the cluster could not be observed");
+    assert!(failed["error"].as_str().unwrap().contains(&lab.proxy), "{failed}");
+    while daemon.wait_for("turn ended")["failures_in_a_row"] != json!(0) {}
 }
 
 #[test]

@@ -70,7 +70,6 @@ async fn an_error_beside_a_move_that_happens_is_a_landing() {
 async fn lost_answers_lock_the_segment_until_it_is_seen_or_expires() {
     let lost = [
         Answer::Error(Remedy::OutcomeUnknown),
-        Answer::Error(Remedy::RetryLater),
         Answer::Never,
         Answer::Panics,
     ];
