@@ -52,7 +52,7 @@ fn plan(seed: u64) -> WorldPlan {
     };
     // Looking at traffic every few seconds is enough, and a fraction of the work.
     plan.settings.traffic_tick = Duration::from_secs(10);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         plan.settings.compaction = Some(Duration::from_secs(120));
         plan.ingest_rows_per_second = 200.0;
     }
