@@ -25,6 +25,7 @@ use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimMover, SimObserver, 
 use milvus_rebalancer::turn::Thinking;
 use milvus_rebalancer::units::{Bytes, Ratio};
 use prometheus::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a world is played.
@@ -101,6 +102,7 @@ fn start(
         journal,
         metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         health: Arc::new(Health::new()),
+        state: watch::Sender::default(),
         stop: stop.clone(),
     };
     tokio::spawn(async move { control_loop.run().await.unwrap() })
