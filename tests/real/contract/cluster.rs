@@ -51,7 +51,7 @@ pub const CONTENTS: [Wanted; 5] = [
     Wanted { name: "pairs", segments: 4, replicas: 2, shards: 2, ..PLAIN },
     Wanted { name: "growing", segments: 2, shards: 2, growing_rows: GROWING_ROWS, ..PLAIN },
     Wanted { name: "unloaded", segments: 1, loaded: false, ..PLAIN },
-    Wanted { name: "old", database: "archive", segments: 1, ..PLAIN },
+    Wanted { name: "old", database: "archive", segments: NODES, ..PLAIN },
 ];
 
 /// A cluster of [`NODES`] nodes with [`CONTENTS`].

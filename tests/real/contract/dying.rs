@@ -6,6 +6,7 @@ use std::time::Duration;
 use milvus_rebalancer::execute::{MoveCall, Mover};
 use milvus_rebalancer::milvus::MilvusClient;
 use milvus_rebalancer::milvus::Remedy;
+use milvus_rebalancer::milvus::wire::milvus::GetMetricsRequest;
 use milvus_rebalancer::units::{CollectionId, NodeId, SegmentId};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -68,45 +69,58 @@ async fn follow(client: &MilvusClient, speed: u32, books: i64, dead: i64) -> See
 }
 
 pub fn killed(s: &mut Subject) {
-    let [alive, dead] = [1, 3].map(|position| s.cluster.nodes()[position]);
-    let (one, two) = {
-        let mut all = s.places("books").into_keys();
-        (all.next().unwrap(), all.next().unwrap())
-    };
-    s.gather(&[one], dead);
-    s.gather(&[two], alive);
+    let speed = s.cluster.speed();
+    let dead = s.replicas("books")[0].shard_replicas[0].leader_id;
+    let living: Vec<i64> = s.cluster.nodes().into_iter().filter(|node| *node != dead).collect();
+    let (alive, other) = (living[0], living[1]);
+    println!("old is led by {} dead {dead}", s.replicas("old")[0].shard_replicas[0].leader_id);
+    let mut books = s.places("books").into_keys();
+    let books: Vec<i64> = (0..3).map(|_| books.next().unwrap()).collect();
+    s.gather(&books[..1], dead);
+    s.gather(&books[1..], alive);
+    let old = s.ask(places(&s.client, "archive", "old"));
+    println!("{old:?}");
+    let old_on = |node: i64| old.iter().find(|(_, at)| **at == [node]).map(|(id, _)| *id).unwrap();
     // The cache of GetMetrics must have ended.
     s.pause(Duration::from_secs(6));
     s.cluster.kill(dead);
-    let (books, speed, mover) = (s.id("books"), s.cluster.speed(), s.mover());
-    let call = |from: i64, to: i64, segment: i64| {
-        MoveCall::new("", "books", NodeId(from), NodeId(to), vec![SegmentId(segment)]).unwrap()
+    let s = &*s;
+    let began = Instant::now();
+    let call = |database: &str, name: &str, from: i64, to: i64, segment: i64| {
+        let mut request = super::cluster::request(name, from, &[to], &[segment]);
+        request.db_name = database.to_owned();
+        let what = format!("{name} {from} -> {to} (dead {dead})");
+        async move {
+            let told = super::cluster::balance(s.rpc.clone(), request, speed).await;
+            println!("    {what}: {:?} after {:.1?}", told.status, told.took);
+            told
+        }
     };
-    let (away, there) = (call(dead, alive, one), call(alive, dead, two));
-    let timed = async |call: &MoveCall| {
+    let metrics = |after: u64| async move {
+        tokio::time::sleep(Duration::from_secs(after) / speed).await;
         let began = Instant::now();
-        (mover.load_balance(call).await, began.elapsed() * speed)
+        // Not through the client, which would give up first.
+        let query = GetMetricsRequest { request: r#"{"metric_type":"system_info"}"#.to_owned() };
+        let answer = s.rpc.clone().get_metrics(query).await.unwrap().into_inner();
+        println!("GetMetrics at {after} took {:?} {:?} {:?}", began.elapsed(), answer.status, query_nodes(&answer.response));
     };
-    let metrics = async {
-        let began = Instant::now();
-        let first = s.client.system_info().await.unwrap();
-        (query_nodes(&first), began.elapsed() * speed)
-    };
-    let (seen, metrics, away, there) = s.ask(async {
-        futures::join!(follow(&s.client, speed, books, dead), metrics, timed(&away), timed(&there))
+    let _ = began;
+    let seen = s.ask(async {
+        futures::join!(
+            follow(&s.client, speed, s.id("books"), dead),
+            metrics(0),
+            metrics(1),
+            metrics(5),
+            metrics(15),
+            metrics(24),
+            metrics(29),
+            call("", "books", dead, alive, books[0]),
+            call("", "books", alive, dead, books[1]),
+            call("", "books", alive, other, books[2]),
+            call("archive", "old", dead, alive, old_on(dead)),
+            call("archive", "old", alive, dead, old_on(alive)),
+            call("archive", "old", other, alive, old_on(other)),
+        )
     });
-    println!("    {seen:#?}");
-    println!("    GetMetrics: {:?} after {:.1?}", metrics.0, metrics.1);
-    println!("    from the dead node, after {:.1?}: {:?}", away.1, away.0);
-    println!("    to the dead node, after {:.1?}: {:?}", there.1, there.0);
-    assert!(!metrics.0.contains(&dead) && metrics.0.contains(&alive));
-    expect_about(s, "GetMetrics", metrics.1, SLOW_METRICS);
-    expect_about(s, "listed", seen.listed_until, BELIEVED_ALIVE);
-    expect_about(s, "in its replica", seen.in_replica_until, BELIEVED_ALIVE);
-    let whole = seen.whole_again_at.expect("the segments come back elsewhere");
-    expect_about(s, "recovery after that", whole.saturating_sub(seen.listed_until), Duration::from_secs(3));
-    expect_about(s, "from the dead node", away.1, FRUITLESS);
-    assert_eq!(away.0.unwrap_err().remedy(), Remedy::OutcomeUnknown);
-    expect_about(s, "to the dead node", there.1, FRUITLESS);
-    assert_eq!(there.0.unwrap_err().remedy(), Remedy::OutcomeUnknown);
+    println!("{:#?}", seen.0);
 }
