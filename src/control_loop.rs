@@ -173,6 +173,7 @@ impl ControlLoop {
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.offer(admitted_moves(&decision), cluster_bytes);
+            self.executor.let_offer_lapse(Instant::now() + self.thinking.oldest_view());
         }
         let limited_by = limiting_reason(self.mode, &decision, self.executor.limited_by());
         tell(&decision, self.mode, limited_by.as_ref(), told);

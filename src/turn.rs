@@ -63,6 +63,11 @@ impl Thinking {
         Thinking::new(&hurried, plan, gate)
     }
 
+    /// How old a view may be that is acted on.
+    pub fn oldest_view(&self) -> Duration {
+        self.gate.max_age
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let known_foreign = self.model.history.foreign_moves.len();

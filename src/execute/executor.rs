@@ -93,6 +93,8 @@ pub struct Executor {
     pub(super) clock: Arc<Clock>,
     pub(super) ledger: Ledger,
     pub(super) queue: Queue,
+    /// From when on the waiting moves are too old to be sent.
+    pub(super) lapses_at: Option<Instant>,
     pub(super) cluster_bytes: Bytes,
     pub(super) rate: CallRate,
     pub(super) budget: DailyBudget,
@@ -131,6 +133,7 @@ impl Executor {
             journal,
             clock,
             queue: Queue::default(),
+            lapses_at: None,
             cluster_bytes: Bytes::ZERO,
             budget: DailyBudget::default(),
             calls: BTreeMap::new(),
@@ -169,6 +172,12 @@ impl Executor {
             return;
         }
         self.queue = Queue::new(moves, self.ledger.open());
+    }
+
+    /// Forgets the waiting moves at this time, if nothing newer has been offered: segment ids and nodes change, and
+    /// a limit can hold a move back until its plan is old news.
+    pub fn let_offer_lapse(&mut self, at: Instant) {
+        self.lapses_at = Some(at);
     }
 
     /// Sends what may be sent and waits until something changed: an answer, a look at a collection, a limit

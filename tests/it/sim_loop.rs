@@ -18,6 +18,7 @@ use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::plan::PlanSettings;
 use milvus_rebalancer::policy::PolicySettings;
 use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::sim::calls::{CallAnswer, CallRecord};
 use milvus_rebalancer::sim::faults::{FaultSettings, random_faults};
 use milvus_rebalancer::sim::invariants::{InvariantChecker, InvariantSettings};
 use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimMover, SimObserver, World, WorldPlan, build};
@@ -30,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 const PLAYED: Duration = Duration::from_secs(90 * 60);
 /// The end of it, in which nothing should be left to do: the last fault is over for longer than a cool-down.
 const QUIET: Duration = Duration::from_secs(8 * 60);
+/// How long the daemon needs to get over a call that was refused or whose answer was lost: such faults wait for
+/// the next call, however late that comes.
+const PATIENCE: Duration = Duration::from_secs(45 * 60);
 /// When the last fault begins.
 const FAULTS_UNTIL: Duration = Duration::from_secs(40 * 60);
 
@@ -48,7 +52,7 @@ fn plan(seed: u64) -> WorldPlan {
     };
     // Looking at traffic every few seconds is enough, and a fraction of the work.
     plan.settings.traffic_tick = Duration::from_secs(10);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         plan.settings.compaction = Some(Duration::from_secs(120));
         plan.ingest_rows_per_second = 200.0;
     }
@@ -121,6 +125,7 @@ struct Played {
     fullest_after: u64,
     calls: usize,
     late_calls: usize,
+    spoiled_late: bool,
 }
 
 /// Plays one seed.
@@ -157,7 +162,12 @@ async fn play(seed: u64, with_faults: bool) -> Played {
     daemon.await.unwrap();
     let world = shared.lock();
     let late = world.calls().iter().filter(|call| call.at + QUIET > PLAYED);
+    let is_spoiled = |call: &CallRecord| {
+        let refused = matches!(&call.answered, Some((_, CallAnswer::Refused(refusal))) if refusal.code == 2);
+        (refused || call.disconnected) && call.at + PATIENCE > PLAYED
+    };
     Played {
+        spoiled_late: world.calls().iter().any(is_spoiled),
         problems,
         fullest_before: before,
         fullest_after: fullest(&world),
@@ -171,7 +181,7 @@ async fn nothing_that_must_never_happen_happens_whatever_fails() {
     for seed in seeds() {
         let played = play(seed, true).await;
         assert!(played.problems.is_empty(), "seed {seed}: {:#?}", played.problems);
-        if plan(seed).ingest_rows_per_second == 0.0 {
+        if plan(seed).ingest_rows_per_second == 0.0 && !played.spoiled_late {
             assert_eq!(played.late_calls, 0, "seed {seed}: it should have come to rest");
         }
     }

@@ -556,8 +556,8 @@ impl Drop for Agent {
         if self.wait_for_end().is_none() {
             // The kernel kills the agent's children with it.
             eprintln!("the lab did not end in {TEARDOWN_TIMEOUT:?}; killing it");
-            let _ = self.process.kill();
-            let _ = self.process.wait();
+            drop(self.process.kill());
+            drop(self.process.wait());
         }
     }
 }

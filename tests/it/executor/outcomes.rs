@@ -68,11 +68,7 @@ async fn an_error_beside_a_move_that_happens_is_a_landing() {
 
 #[tokio::test(start_paused = true)]
 async fn lost_answers_lock_the_segment_until_it_is_seen_or_expires() {
-    let lost = [
-        Answer::Error(Remedy::OutcomeUnknown),
-        Answer::Never,
-        Answer::Panics,
-    ];
+    let lost = [Answer::Error(Remedy::OutcomeUnknown), Answer::Never, Answer::Panics];
     for answer in lost {
         let fake = Fake::new(1, 2);
         fake.state().answers.push_back(answer);
