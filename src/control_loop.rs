@@ -1,9 +1,14 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod state;
+
+pub use state::{LastTurn, LoopState};
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +55,8 @@ pub struct ControlLoop {
     pub metrics: Arc<Metrics>,
     /// Whether we are alive and useful.
     pub health: Arc<Health>,
+    /// What is shown to whoever subscribes; nothing is kept for nobody.
+    pub state: watch::Sender<LoopState>,
     /// Ends the loop.
     pub stop: CancellationToken,
 }
@@ -130,6 +137,10 @@ impl ControlLoop {
                 tracing::error!(error = sentence, %next_try, "the cluster could not be observed");
                 self.metrics.turn_failed(began.elapsed());
                 self.health.turn_failed(sentence.clone());
+                self.state.send_modify(|state| {
+                    state.turns += 1;
+                    state.failure = Some(sentence.clone());
+                });
                 self.write_down(failed_turn(started, began.elapsed(), sentence), None).await;
             }
         }
@@ -182,12 +193,29 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
-        (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told))
+        let records = (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told));
+        self.show_turn(decision, limited_by);
+        records
     }
 
-    /// Counts what became of calls and moves.
+    /// Shows a turn to whoever looks; a decision is large, so it is not kept for nobody.
+    fn show_turn(&self, decision: Decision, limited_by: Option<Reason>) {
+        let is_watched = !self.state.is_closed();
+        self.state.send_modify(|state| {
+            state.turns += 1;
+            state.failure = None;
+            state.last = is_watched.then(|| Arc::new(LastTurn { decision, limited_by }));
+        });
+    }
+
+    /// Counts and shows what became of calls and moves.
     fn publish_happenings(&mut self) {
         let happened = self.executor.take_happenings();
+        self.state.send_modify(|state| {
+            state.record_ends(&happened.ended);
+            state.executor = self.executor.status();
+            state.open = self.executor.open_operations().cloned().collect();
+        });
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
         }

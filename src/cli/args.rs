@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::demo_args::DemoArgs;
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
 
@@ -42,7 +43,7 @@ impl Cli {
             Command::Run(args) => (args.mode, args.connection.clone()),
             Command::Plan(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
-            Command::CheckConfig(_) => (None, None),
+            Command::CheckConfig(_) | Command::Demo(_) => (None, None),
         };
         Overrides { mode, connection, log_format: self.log_format, log_level: self.log_level.clone() }
     }
@@ -60,6 +61,8 @@ Exit codes:
 /// Shown under the long help.
 const LONG_HELP: &str = "\
 Examples:
+  See it at work on a simulated cluster, with nothing installed or configured:
+    milvus-rebalancer demo
   See what it would do, without doing anything:
     milvus-rebalancer plan
   Watch a cluster and explain, without doing anything:
@@ -85,6 +88,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check the configuration: names all problems at once. Asks Milvus nothing.
     CheckConfig(CheckConfigArgs),
+    /// Watch the daemon even out a simulated cluster. Needs no Milvus and no configuration.
+    Demo(DemoArgs),
     /// Move segments of one collection by hand, and wait until they are seen to have moved.
     LoadBalance(LoadBalanceArgs),
 }
@@ -198,7 +203,7 @@ pub enum OutputFormat {
 }
 
 /// A time to wait, which is not nothing.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     match crate::config::duration::parse(text) {
         Some(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("write a number above zero with its unit, such as 60s or 5m".to_owned()),

@@ -192,6 +192,8 @@ impl Executor {
             }
             let due = self.next_due();
             tokio::select! {
+                // In this order, so that a simulated run can be repeated.
+                biased;
                 Some(news) = self.news.recv() => self.take_news(news),
                 Some(joined) = self.tasks.join_next_with_id() => self.take_ended_task(joined),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,

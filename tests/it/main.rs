@@ -16,6 +16,5 @@ mod milvus_observer;
 mod planning;
 mod scale;
 mod sim_golden;
-mod sim_loop;
 mod sim_model;
 mod sim_server;

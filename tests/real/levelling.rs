@@ -141,3 +141,45 @@ fn advice_moves_nothing() {
     assert_eq!(lab.segment_counts("books", &[here, there]), [0, 4]);
     assert_eq!(site.ask_journal("SELECT count(*) FROM batches"), 0);
 }
+
+#[test]
+fn bytes_are_those_that_the_nodes_report_and_the_daemon_shows_what_it_does() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(2));
+    // The text makes a row ten times as large as its vector; a count of rows would not see that.
+    lab.create_collection(&CollectionSpec { payload_bytes: 1200, ..CollectionSpec::new("long", 2, 1000) });
+    lab.create_collection(&CollectionSpec::new("short", 2, 1000));
+    let targets: Vec<String> = lab
+        .nodes
+        .iter()
+        .map(|node| format!("\"{}\" = \"http://{}/metrics\"", node.address, node.metrics))
+        .collect();
+    let options = format!("{LIMITS_LIFTED}\n[node_metrics.targets]\n{}\n", targets.join("\n"));
+    let site = Site::of(&lab, &options);
+
+    let plan = site.run(&["plan", "--format", "json"]);
+    let report: serde_json::Value =
+        serde_json::from_str(&plan.stdout).unwrap_or_else(|_| panic!("{}", plan.stderr));
+    for collection in report["collections"].as_array().unwrap() {
+        assert_eq!(collection["bytes_source"], "reported", "{report}");
+    }
+    assert_eq!(report["doubts"], serde_json::json!([]));
+
+    let mut daemon = site.start(&[]);
+    daemon.turns(2);
+    assert_eq!(daemon.get("/healthz").0, "HTTP/1.1 200 OK");
+    assert_eq!(daemon.get("/readyz").0, "HTTP/1.1 200 OK");
+    let (_, metrics) = daemon.get("/metrics");
+    for line in [
+        "milvus_rebalancer_nodes 2",
+        "milvus_rebalancer_collections 2",
+        "milvus_rebalancer_segments 4",
+        "milvus_rebalancer_mode{mode=\"advise\"} 1",
+        "milvus_rebalancer_turns_total{result=\"ok\"}",
+        "milvus_rebalancer_node_pressure_ratio{dimension=\"rows\"",
+    ] {
+        assert!(metrics.contains(line), "{line:?} is missing from:\n{metrics}");
+    }
+}

@@ -1,0 +1,215 @@
+//! What a demo came to: one document for programs, and the summary for people that is written from it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::figures::Figures;
+use super::paint::Paint;
+use crate::control_loop::LastTurn;
+use crate::plan::DimensionProof;
+use crate::report::ReasonSummary;
+use crate::units::{Bytes, Ratio};
+
+/// Below what the worst pressure cannot get, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Floor {
+    /// The pressure.
+    pub pressure: Ratio,
+    /// What makes it.
+    pub cause: String,
+}
+
+impl Floor {
+    /// The highest of a turn.
+    pub(super) fn of(turn: &LastTurn) -> Option<Floor> {
+        let proofs = &turn.decision.plan.proof.dimensions;
+        let highest: Option<&DimensionProof> = proofs.iter().max_by_key(|proof| proof.floor);
+        highest.map(|proof| Floor { pressure: proof.floor, cause: proof.floor_cause.to_string() })
+    }
+}
+
+/// What became of the moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MoveCounts {
+    /// Moves that went out.
+    pub sent: u64,
+    /// Those that were seen to have arrived.
+    pub landed: u64,
+    /// Those that ended otherwise: refused, overtaken, expired.
+    pub failed: u64,
+    /// Those whose end is not known yet.
+    pub open: u64,
+    /// Bytes of those that landed, as the daemon estimates them.
+    pub bytes: Bytes,
+    /// `LoadBalance` calls that carried them.
+    pub calls: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every node is inside its band, or as close as it can get.
+    Balanced,
+    /// Time is up, or nothing more can be done.
+    NotBalanced,
+    /// Somebody else moves segments, so the daemon does not.
+    SomebodyElseMoves,
+    /// It was interrupted.
+    Interrupted,
+}
+
+/// The cluster that was played.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorldSummary {
+    /// Which Milvus it plays.
+    pub milvus: String,
+    /// Everything that chance decided.
+    pub seed: u64,
+    /// Query nodes.
+    pub nodes: usize,
+    /// Collections.
+    pub collections: usize,
+    /// Sealed segments.
+    pub segments: usize,
+    /// Their bytes, copies included.
+    pub bytes: Bytes,
+}
+
+/// The version of [`DemoReport`] as JSON.
+pub const DEMO_REPORT_VERSION: u32 = 1;
+
+/// What a demo came to: the document of `--format json`, and what the summary for people is written from.
+#[derive(Clone, Debug, Serialize)]
+pub struct DemoReport {
+    /// [`DEMO_REPORT_VERSION`].
+    pub version: u32,
+    /// The cluster.
+    pub world: WorldSummary,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What held the daemon back at the end, if anything did.
+    pub limited_by: Option<ReasonSummary>,
+    /// Seconds until the first plan.
+    pub first_plan_seconds: Option<f64>,
+    /// Seconds until the cluster was balanced for the first time.
+    pub balanced_seconds: Option<f64>,
+    /// Seconds until the end.
+    pub seconds: f64,
+    /// At the start.
+    pub before: Figures,
+    /// At the end.
+    pub after: Figures,
+    /// Below what the worst pressure could not get, at the end.
+    pub floor: Option<Floor>,
+    /// What was moved.
+    pub moves: MoveCounts,
+    /// Moves by Milvus' own balancer.
+    pub moves_by_milvus: u64,
+}
+
+impl DemoReport {
+    /// The summary for people.
+    pub fn summary(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        self.headline(&mut text, paint);
+        self.comparison(&mut text, paint);
+        self.costs(&mut text);
+        text.push_str(NEXT_STEPS);
+        text
+    }
+
+    fn headline(&self, text: &mut String, paint: Paint) {
+        let reason = self.limited_by.as_ref().map(|reason| reason.sentence.as_str());
+        let seconds = self.balanced_seconds.unwrap_or(self.seconds);
+        let headline = match self.outcome {
+            Outcome::Balanced => paint.good(format!("Balanced after {seconds:.1} s.")),
+            Outcome::NotBalanced => {
+                let why = reason.unwrap_or("nothing holds it back, it needs more time (--give-up)");
+                paint.bad(format!("Not balanced after {:.1} s: {why}.", self.seconds))
+            }
+            Outcome::SomebodyElseMoves => paint.bad(format!(
+                "Stopped after {:.1} s: {}.",
+                self.seconds,
+                reason.unwrap_or("somebody else moves segments here")
+            )),
+            Outcome::Interrupted => paint.bold(format!("Interrupted after {:.1} s.", self.seconds)),
+        };
+        // Writing into a `String` cannot fail, here and below.
+        let _ = writeln!(text, "\n{headline}");
+        if self.outcome == Outcome::SomebodyElseMoves {
+            let _ = writeln!(
+                text,
+                "Milvus' own balancer has moved {} segments. Two balancers undo each other's work, so the\n\
+                 daemon does not move anything while the other one does. On a cluster of yours, either set\n\
+                 queryCoord.autoBalance=false, or let the daemon only advise (mode = \"advise\").",
+                self.moves_by_milvus
+            );
+        }
+    }
+
+    fn comparison(&self, text: &mut String, paint: Paint) {
+        let (before, after) = (&self.before, &self.after);
+        let _ = writeln!(text, "\n{}", paint.bold(format!("{:<34}{:>10}{:>10}", "", "before", "after")));
+        let mut row = |title: &str, before: String, after: String, note: String| {
+            let line = format!("{title:<34}{before:>10}{after:>10}   {note}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        };
+        let floor = match &self.floor {
+            Some(floor) => format!("at best {}: {}", floor.pressure, floor.cause),
+            None => String::new(),
+        };
+        row(
+            "worst memory pressure",
+            before.worst_pressure.to_string(),
+            after.worst_pressure.to_string(),
+            floor,
+        );
+        let spread = "of its memory".to_owned();
+        row("fullest node", before.fullest.percent(), after.fullest.percent(), spread.clone());
+        row("emptiest node", before.emptiest.percent(), after.emptiest.percent(), spread);
+        let asked = "of its CPU asked for".to_owned();
+        row("busiest node", before.busiest.percent(), after.busiest.percent(), asked);
+        let milliseconds = |latency: f64| format!("{latency:.1} ms");
+        let faster = faster(before.latency_ms, after.latency_ms);
+        row(
+            "a search takes on average",
+            milliseconds(before.latency_ms),
+            milliseconds(after.latency_ms),
+            faster,
+        );
+    }
+
+    fn costs(&self, text: &mut String) {
+        let MoveCounts { sent, landed, failed, open, bytes, calls } = self.moves;
+        let share = Ratio::of(bytes.0, self.world.bytes.0).percent();
+        let mut ends = format!("{landed} of {sent} moves landed");
+        if failed > 0 {
+            let _ = write!(ends, ", {failed} ended otherwise");
+        }
+        if open > 0 {
+            let _ = write!(ends, ", {open} are still open");
+        }
+        let _ = writeln!(text, "\n{ends}: {bytes} ({share} of the data) in {calls} LoadBalance calls.");
+        if let Some(seconds) = self.first_plan_seconds {
+            let _ = writeln!(text, "The first plan was there after {seconds:.1} s.");
+        }
+    }
+}
+
+/// How the second latency compares to the first.
+fn faster(before: f64, after: f64) -> String {
+    if before <= 0.0 || after <= 0.0 {
+        return String::new();
+    }
+    let change = (1.0 - after / before) * 100.0;
+    if change >= 0.0 { format!("{change:.0} % less") } else { format!("{:.0} % more", -change) }
+}
+
+/// How to go on from here.
+const NEXT_STEPS: &str = "
+On a cluster of your own, which moves nothing and only reads:
+  MILVUS_REBALANCER__CONNECTIONS__DEFAULT__ENDPOINT=http://milvus:19530 milvus-rebalancer plan
+Then let it watch and explain (run), and when you trust it, act (run --mode act).
+";
