@@ -7,6 +7,15 @@
 //!                                                in small replicas and once in replicas of all nodes
 //! ```
 //!
+//! 2026-11-22, 2 cores of an Intel Xeon at 2.6 GHz that had other work as well, optimised but without link-time
+//! optimisation, default settings (the plan ends with its budget of 20,000,000 candidates):
+//!
+//! | nodes × copies    | replicas         | first poll | next poll | fold   | plan   | gates    | peak memory |
+//! | ----------------- | ---------------- | ---------- | --------- | ------ | ------ | -------- | ----------- |
+//! | 1,000 × 200,800   | 2 of 12 nodes    | 0.78 s     | 0.47 s    | 0.05 s | 0.61 s | < 0.01 s | 56 MiB      |
+//! | 1,000 × 1,000,000 | 2 of 10 nodes    | –          | –         | 0.17 s | 0.70 s | < 0.01 s | 187 MiB     |
+//! | 1,000 × 1,000,000 | 1 of 1,000 nodes | –          | –         | 0.70 s | 1.3 s  | < 0.01 s | 278 MiB     |
+//!
 //! The simulated Milvus of `poll` runs in a process of its own (`scale serve`), so that the memory printed is that
 //! of the daemon's half alone. Nothing is judged here: machines differ.
 
