@@ -374,3 +374,23 @@ fn fit_demand(world: &mut World, plan: &WorldPlan) {
         collection.demand.searches_per_second *= factor;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grown_cluster_has_a_full_node_and_empty_ones() {
+        let copies = |members: usize| {
+            let mut copies = vec![0; members];
+            for turn in 0..1100 {
+                copies[grown_position(turn, members).unwrap()] += 1;
+            }
+            copies
+        };
+        assert_eq!(copies(8), [254, 170, 169, 169, 169, 169, 0, 0]);
+        assert_eq!(copies(3), [660, 440, 0]);
+        assert_eq!(copies(1), [1100]);
+        assert_eq!(grown_position(0, 0), None);
+    }
+}
