@@ -57,11 +57,12 @@ impl Ending {
             return None;
         }
         let verdict = |outcome| Some(Verdict { outcome, since: self.at_rest_since });
-        if is_balanced(turn, enter) {
-            return verdict(Outcome::Balanced);
-        }
+        // Whatever came of it is not the daemon's doing then.
         if is_anothers(turn) {
             return verdict(Outcome::SomebodyElseMoves);
+        }
+        if is_balanced(turn, enter) {
+            return verdict(Outcome::Balanced);
         }
         if self.turns_at_rest >= TURNS_STUCK && !may_change {
             return verdict(Outcome::NotBalanced);
@@ -76,7 +77,7 @@ fn is_at_rest(state: &LoopState, turn: &LastTurn) -> bool {
 }
 
 /// Whether every node is inside its band, or as close to it as the floor lets it come.
-pub(super) fn is_balanced(turn: &LastTurn, enter: Ratio) -> bool {
+fn is_balanced(turn: &LastTurn, enter: Ratio) -> bool {
     let findings = &turn.decision.findings;
     !findings.is_empty()
         && findings.iter().all(|finding| finding.pressure <= enter.max(floor_of(turn, finding)))
@@ -98,7 +99,7 @@ fn component_of(turn: &LastTurn, node: NodeId) -> Option<NodeId> {
 }
 
 /// Whether the daemon holds still because somebody else moves segments.
-pub(super) fn is_anothers(turn: &LastTurn) -> bool {
+fn is_anothers(turn: &LastTurn) -> bool {
     let by_another = |reason: &Reason| matches!(reason, Reason::ForeignMover { .. });
     turn.decision.restrictions.components.values().any(by_another)
 }

@@ -56,8 +56,8 @@ pub enum Outcome {
     NotBalanced,
     /// Somebody else moves segments, so the daemon does not.
     SomebodyElseMoves,
-    /// It was interrupted.
-    Interrupted,
+    /// It was told to stop.
+    Stopped,
 }
 
 /// The cluster that was played.
@@ -101,6 +101,8 @@ pub struct DemoReport {
     pub before: Figures,
     /// At the end.
     pub after: Figures,
+    /// The pressure above which a node counts as overloaded.
+    pub enter: Ratio,
     /// Below what the worst pressure could not get, at the end.
     pub floor: Option<Floor>,
     /// What was moved.
@@ -130,11 +132,11 @@ impl DemoReport {
                 paint.bad(format!("Not balanced after {:.1} s: {why}.", self.seconds))
             }
             Outcome::SomebodyElseMoves => paint.bad(format!(
-                "Stopped after {:.1} s: {}.",
+                "Gave way after {:.1} s: {}.",
                 self.seconds,
                 reason.unwrap_or("somebody else moves segments here")
             )),
-            Outcome::Interrupted => paint.bold(format!("Interrupted after {:.1} s.", self.seconds)),
+            Outcome::Stopped => paint.bold(format!("Stopped after {:.1} s.", self.seconds)),
         };
         // Writing into a `String` cannot fail, here and below.
         let _ = writeln!(text, "\n{headline}");
@@ -157,8 +159,10 @@ impl DemoReport {
             let _ = writeln!(text, "{}", line.trim_end());
         };
         let floor = match &self.floor {
-            Some(floor) => format!("at best {}: {}", floor.pressure, floor.cause),
-            None => String::new(),
+            Some(floor) => {
+                format!("up to {} is fine, at best {}: {}", self.enter, floor.pressure, floor.cause)
+            }
+            None => format!("up to {} is fine", self.enter),
         };
         row(
             "worst memory pressure",
