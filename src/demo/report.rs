@@ -160,9 +160,9 @@ impl DemoReport {
         };
         let floor = match &self.floor {
             Some(floor) => {
-                format!("up to {} is fine, at best {}: {}", self.enter, floor.pressure, floor.cause)
+                format!("{} is fine; at best {}: {}", self.enter, floor.pressure, floor.cause)
             }
-            None => format!("up to {} is fine", self.enter),
+            None => format!("{} is fine", self.enter),
         };
         row(
             "worst memory pressure",
@@ -217,3 +217,78 @@ On a cluster of your own, which moves nothing and only reads:
   MILVUS_REBALANCER__CONNECTIONS__DEFAULT__ENDPOINT=http://milvus:19530 milvus-rebalancer plan
 Then let it watch and explain (run), and when you trust it, act (run --mode act).
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(worst: u64, latency_ms: f64) -> Figures {
+        Figures {
+            worst_pressure: Ratio(worst),
+            fullest: Ratio(720_000),
+            emptiest: Ratio::ZERO,
+            busiest: Ratio(1_080_000),
+            latency_ms,
+            nodes: Vec::new(),
+        }
+    }
+
+    fn report(outcome: Outcome) -> DemoReport {
+        DemoReport {
+            version: DEMO_REPORT_VERSION,
+            world: WorldSummary {
+                milvus: "2.6.20".to_owned(),
+                seed: 1,
+                nodes: 8,
+                collections: 40,
+                segments: 400,
+                bytes: Bytes(100 << 30),
+            },
+            outcome,
+            limited_by: Some(ReasonSummary { code: "held", sentence: "because of that".to_owned() }),
+            first_plan_seconds: Some(1.1),
+            balanced_seconds: (outcome == Outcome::Balanced).then_some(25.0),
+            seconds: 28.5,
+            before: figures(2_040_000, 90.0),
+            after: figures(1_060_000, 36.0),
+            enter: Ratio(1_200_000),
+            floor: Some(Floor { pressure: Ratio::ONE, cause: "an even spread".to_owned() }),
+            moves: MoveCounts { sent: 9, landed: 6, failed: 2, open: 1, bytes: Bytes(25 << 30), calls: 7 },
+            moves_by_milvus: 20,
+        }
+    }
+
+    #[test]
+    fn the_summary_compares_and_counts() {
+        let text = report(Outcome::Balanced).summary(Paint::Plain);
+        for part in [
+            "Balanced after 25.0 s.",
+            "2.04      1.06   1.20 is fine; at best 1.00: an even spread",
+            "90.0 ms   36.0 ms   60 % less",
+            "6 of 9 moves landed, 2 ended otherwise, 1 are still open: 25.0 GiB (25 % of the data) in 7",
+            "milvus-rebalancer plan",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert!(!text.contains("because of that") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_did_not_end_well_says_why() {
+        let text = report(Outcome::NotBalanced).summary(Paint::Plain);
+        assert!(text.contains("Not balanced after 28.5 s: because of that."), "{text}");
+        let text = report(Outcome::SomebodyElseMoves).summary(Paint::Plain);
+        assert!(
+            text.contains("moved 20 segments") && text.contains("queryCoord.autoBalance=false"),
+            "{text}"
+        );
+        let hurried = DemoReport { limited_by: None, ..report(Outcome::NotBalanced) };
+        assert!(hurried.summary(Paint::Plain).contains("--give-up"));
+    }
+
+    #[test]
+    fn slower_is_said_too_and_nothing_is_compared_with_nothing() {
+        assert_eq!(faster(10.0, 15.0), "50 % more");
+        assert_eq!(faster(0.0, 15.0), "");
+    }
+}

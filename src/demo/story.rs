@@ -234,7 +234,7 @@ impl Story {
         let code = reason.map(crate::reason::Reason::code);
         if let Some(reason) = reason.filter(|_| code != self.limited_by) {
             lines.push(if turn.decision.plan.steps.is_empty() {
-                plain(format!("nothing is planned: {reason}"))
+                plain(format!("nothing more is planned: {reason}"))
             } else {
                 warning(format!("held back: {reason}"))
             });
