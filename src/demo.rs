@@ -164,7 +164,8 @@ fn limited_by(state: &LoopState) -> Option<ReasonSummary> {
     if let Some(failure) = &state.failure {
         return Some(ReasonSummary { code: "not_observed", sentence: failure.clone() });
     }
-    state.last.as_ref()?.limited_by.as_ref().map(ReasonSummary::from)
+    let turn = state.last.as_ref()?;
+    ending::somebody_else(turn).or(turn.limited_by.as_ref()).map(ReasonSummary::from)
 }
 
 /// The demo while it is played.

@@ -58,7 +58,7 @@ impl Ending {
         }
         let verdict = |outcome| Some(Verdict { outcome, since: self.at_rest_since });
         // Whatever came of it is not the daemon's doing then.
-        if is_anothers(turn) {
+        if somebody_else(turn).is_some() {
             return verdict(Outcome::SomebodyElseMoves);
         }
         if is_balanced(turn, enter) {
@@ -98,8 +98,8 @@ fn component_of(turn: &LastTurn, node: NodeId) -> Option<NodeId> {
     component_name(snapshot, node.component?)
 }
 
-/// Whether the daemon holds still because somebody else moves segments.
-fn is_anothers(turn: &LastTurn) -> bool {
-    let by_another = |reason: &Reason| matches!(reason, Reason::ForeignMover { .. });
-    turn.decision.restrictions.components.values().any(by_another)
+/// Why the daemon holds still, when that is because somebody else moves segments.
+pub(super) fn somebody_else(turn: &LastTurn) -> Option<&Reason> {
+    let by_another = |reason: &&Reason| matches!(reason, Reason::ForeignMover { .. });
+    turn.decision.restrictions.components.values().find(by_another)
 }

@@ -187,6 +187,10 @@ impl DemoReport {
 
     fn costs(&self, text: &mut String) {
         let MoveCounts { sent, landed, failed, open, bytes, calls } = self.moves;
+        if sent == 0 {
+            let _ = writeln!(text, "\nThe daemon has moved nothing.");
+            return;
+        }
         let share = Ratio::of(bytes.0, self.world.bytes.0).percent();
         let mut ends = format!("{landed} of {sent} moves landed");
         if failed > 0 {

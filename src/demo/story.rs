@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ending::somebody_else;
 use super::figures::Figures;
 use super::paint::Paint;
 use super::report::MoveCounts;
@@ -230,7 +231,8 @@ impl Story {
     }
 
     fn tell_limit(&mut self, turn: &LastTurn, lines: &mut Vec<Line>) {
-        let reason = turn.limited_by.as_ref().filter(|reason| !is_pace(reason.code()));
+        let named = turn.limited_by.as_ref().filter(|reason| !is_pace(reason.code()));
+        let reason = somebody_else(turn).or(named);
         let code = reason.map(crate::reason::Reason::code);
         if let Some(reason) = reason.filter(|_| code != self.limited_by) {
             lines.push(if turn.decision.plan.steps.is_empty() {
