@@ -1,7 +1,5 @@
 //! What a demo came to: one document for programs, and the summary for people that is written from it.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::figures::Figures;
@@ -138,25 +136,23 @@ impl DemoReport {
             )),
             Outcome::Stopped => paint.bold(format!("Stopped after {:.1} s.", self.seconds)),
         };
-        // Writing into a `String` cannot fail, here and below.
-        let _ = writeln!(text, "\n{headline}");
+        text.push_str(&format!("\n{headline}\n"));
         if self.outcome == Outcome::SomebodyElseMoves {
-            let _ = writeln!(
-                text,
+            text.push_str(&format!(
                 "Milvus' own balancer has moved {} segments. Two balancers undo each other's work, so the\n\
                  daemon does not move anything while the other one does. On a cluster of yours, either set\n\
-                 queryCoord.autoBalance=false, or let the daemon only advise (mode = \"advise\").",
+                 queryCoord.autoBalance=false, or let the daemon only advise (mode = \"advise\").\n",
                 self.moves_by_milvus
-            );
+            ));
         }
     }
 
     fn comparison(&self, text: &mut String, paint: Paint) {
         let (before, after) = (&self.before, &self.after);
-        let _ = writeln!(text, "\n{}", paint.bold(format!("{:<34}{:>10}{:>10}", "", "before", "after")));
+        text.push_str(&format!("\n{}\n", paint.bold(format!("{:<34}{:>10}{:>10}", "", "before", "after"))));
         let mut row = |title: &str, before: String, after: String, note: String| {
             let line = format!("{title:<34}{before:>10}{after:>10}   {note}");
-            let _ = writeln!(text, "{}", line.trim_end());
+            text.push_str(&format!("{}\n", line.trim_end()));
         };
         let floor = match &self.floor {
             Some(floor) => {
@@ -188,20 +184,20 @@ impl DemoReport {
     fn costs(&self, text: &mut String) {
         let MoveCounts { sent, landed, failed, open, bytes, calls } = self.moves;
         if sent == 0 {
-            let _ = writeln!(text, "\nThe daemon has moved nothing.");
+            text.push_str("\nThe daemon has moved nothing.\n");
             return;
         }
         let share = Ratio::of(bytes.0, self.world.bytes.0).percent();
         let mut ends = format!("{landed} of {sent} moves landed");
         if failed > 0 {
-            let _ = write!(ends, ", {failed} ended otherwise");
+            ends.push_str(&format!(", {failed} ended otherwise"));
         }
         if open > 0 {
-            let _ = write!(ends, ", {open} are still open");
+            ends.push_str(&format!(", {open} are still open"));
         }
-        let _ = writeln!(text, "\n{ends}: {bytes} ({share} of the data) in {calls} LoadBalance calls.");
+        text.push_str(&format!("\n{ends}: {bytes} ({share} of the data) in {calls} LoadBalance calls.\n"));
         if let Some(seconds) = self.first_plan_seconds {
-            let _ = writeln!(text, "The first plan was there after {seconds:.1} s.");
+            text.push_str(&format!("The first plan was there after {seconds:.1} s.\n"));
         }
     }
 }
