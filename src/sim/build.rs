@@ -375,9 +375,6 @@ fn fit_demand(world: &mut World, plan: &WorldPlan) {
     }
 }
 
-/// How long a world takes to come to rest after it was built: one refresh of the target and a few looks.
-pub const SETTLE: Duration = Duration::from_secs(15);
-
 #[cfg(test)]
 mod tests {
     use super::*;

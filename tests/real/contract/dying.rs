@@ -102,7 +102,12 @@ pub fn killed(s: &mut Subject) {
         // Not through the client, which would give up first.
         let query = GetMetricsRequest { request: r#"{"metric_type":"system_info"}"#.to_owned() };
         let answer = s.rpc.clone().get_metrics(query).await.unwrap().into_inner();
-        println!("GetMetrics at {after} took {:?} {:?} {:?}", began.elapsed(), answer.status, query_nodes(&answer.response));
+        println!(
+            "GetMetrics at {after} took {:?} {:?} {:?}",
+            began.elapsed(),
+            answer.status,
+            query_nodes(&answer.response)
+        );
     };
     let _ = began;
     let seen = s.ask(async {
