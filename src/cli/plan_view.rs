@@ -1,8 +1,6 @@
 //! What `plan` prints: the nodes and how loaded they are, the steps and their reasons, how good the plan is, and
 //! everything that was left alone with its reason.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::table::{Align, Table};
@@ -37,20 +35,22 @@ pub fn tables(report: &PlanReport) -> String {
     text
 }
 
-/// Writing into a `String` cannot fail.
+/// Appends a line.
 macro_rules! line {
-    ($text:expr) => { $text.push('\n') };
-    ($text:expr, $($format:tt)+) => { let _ = writeln!($text, $($format)+); };
+    ($text:expr, $($format:tt)+) => {{
+        $text.push_str(&format!($($format)+));
+        $text.push('\n');
+    }};
 }
 
 fn headline(report: &PlanReport, text: &mut String) {
     line!(
         text,
-        "Milvus {}: {} query nodes, {} loaded collections, {} copies of sealed segments",
+        "Milvus {}: {}, {}, {}",
         report.server,
-        report.nodes.len(),
-        report.collections.len(),
-        report.segments
+        counted(report.nodes.len(), "query node"),
+        counted(report.collections.len(), "loaded collection"),
+        counted(report.segments, "sealed segment")
     );
 }
 
@@ -103,6 +103,12 @@ fn nodes(report: &PlanReport, text: &mut String) {
     line!(text, "\n{table}");
 }
 
+/// "1 node", "3 nodes".
+fn counted(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Bytes as bytes; anything else as the number it is.
 fn amount(dimension: &str, load: u64) -> String {
     if dimension == "memory" { Bytes(load).to_string() } else { load.to_string() }
@@ -148,7 +154,7 @@ fn steps(report: &PlanReport, text: &mut String) {
         return;
     }
     let moves: usize = report.steps.iter().map(|step| step.moves.len()).sum();
-    line!(text, "Plan: {moves} moves, {}, best first:", report.proof.bytes_moved);
+    line!(text, "Plan: {}, {}, best first:", counted(moves, "move"), report.proof.bytes_moved);
     let columns = [
         ("", Align::Right),
         ("segment", Align::Right),

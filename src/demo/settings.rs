@@ -31,6 +31,7 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             // This coordinator has nothing else to do.
             duty: 0.5,
             backoff_limit: 4 * POLL_INTERVAL / args.speed,
+            ..PollSettings::default()
         },
         node_metrics: NodeMetricsSettings {
             targets: server.node_pages().clone(),

@@ -23,7 +23,7 @@ use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove};
+use crate::model::{Departure, InFlight, KnownMove, Rebuff};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
@@ -93,6 +93,8 @@ pub struct Executor {
     pub(super) clock: Arc<Clock>,
     pub(super) ledger: Ledger,
     pub(super) queue: Queue,
+    /// From when on the waiting moves are too old to be sent.
+    pub(super) lapses_at: Option<Instant>,
     pub(super) cluster_bytes: Bytes,
     pub(super) rate: CallRate,
     pub(super) budget: DailyBudget,
@@ -131,6 +133,7 @@ impl Executor {
             journal,
             clock,
             queue: Queue::default(),
+            lapses_at: None,
             cluster_bytes: Bytes::ZERO,
             budget: DailyBudget::default(),
             calls: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl Executor {
             let sight = Sight::in_observation(&operation.movement, &operation.database, observation);
             self.apply(id, &Event::Seen(sight), now);
         }
+        self.drop_settled_calls();
         self.ledger.forget(now);
         self.budget.forget_before(now);
         self.save().await;
@@ -171,6 +175,12 @@ impl Executor {
         self.queue = Queue::new(moves, self.ledger.open());
     }
 
+    /// Forgets the waiting moves at this time, if nothing newer has been offered: segment ids and nodes change, and
+    /// a limit can hold a move back until its plan is old news.
+    pub fn let_offer_lapse(&mut self, at: Instant) {
+        self.lapses_at = Some(at);
+    }
+
     /// Sends what may be sent and waits until something changed: an answer, a look at a collection, a limit
     /// that let go. Safe to cancel at any point.
     pub async fn next_event(&mut self) {
@@ -183,6 +193,8 @@ impl Executor {
             }
             let due = self.next_due();
             tokio::select! {
+                // In this order, so that a simulated run can be repeated.
+                biased;
                 Some(news) = self.news.recv() => self.take_news(news),
                 Some(joined) = self.tasks.join_next_with_id() => self.take_ended_task(joined),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
@@ -381,6 +393,11 @@ impl Executor {
     /// Moves of ours that are open or ended lately, so that they are not taken for somebody else's.
     pub fn known_moves(&self) -> Vec<KnownMove> {
         self.ledger.known_moves()
+    }
+
+    /// Moves that were refused or given up lately.
+    pub fn rebuffs(&self) -> Vec<Rebuff> {
+        self.ledger.rebuffs()
     }
 
     /// All departures that are remembered, oldest first.

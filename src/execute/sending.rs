@@ -39,6 +39,10 @@ impl Executor {
     }
 
     fn begin_intent(&mut self) {
+        if self.lapses_at.is_some_and(|at| at <= Instant::now()) {
+            self.queue.clear();
+            self.lapses_at = None;
+        }
         let Ok((group, count)) = self.next_batch() else { return };
         let moves: Vec<Move> = group.moves.iter().take(count).cloned().collect();
         let segments: Vec<SegmentId> = moves.iter().map(|movement| movement.segment).collect();

@@ -195,10 +195,11 @@ pub fn settle_history(
             .iter()
             .find(|view| view.dimension.name == finding.dimension)
             .map_or(Ratio::MAX, |view| view.dimension.settings.enter);
-        if finding.pressure <= enter && !relieved.contains(&finding.node) {
-            if let Some(counts) = history.turns_over.get_mut(&finding.dimension) {
-                counts.remove(&finding.node);
-            }
+        if finding.pressure <= enter
+            && !relieved.contains(&finding.node)
+            && let Some(counts) = history.turns_over.get_mut(&finding.dimension)
+        {
+            counts.remove(&finding.node);
         }
     }
 }

@@ -119,7 +119,10 @@ impl<'a> Search<'a> {
             }
             for to in self.destinations(copy, from) {
                 if self.effort_left == 0 {
-                    return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
+                    return match best {
+                        Some((_, candidate)) => Outcome::Found(candidate),
+                        None => Outcome::Stuck { reason: Reason::EffortSpent, best: None },
+                    };
                 }
                 self.effort_left -= 1;
                 let candidate = Candidate { copy, from, to };

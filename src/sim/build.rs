@@ -1,7 +1,6 @@
 //! Builds a world from a few numbers: machines, collections, segments, who is hot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::churn::scaled;
 use super::cluster::{
@@ -375,9 +374,6 @@ fn fit_demand(world: &mut World, plan: &WorldPlan) {
         collection.demand.searches_per_second *= factor;
     }
 }
-
-/// How long a world takes to come to rest after it was built: one refresh of the target and a few looks.
-pub const SETTLE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,5 @@ mod milvus_client;
 mod milvus_observer;
 mod planning;
 mod sim_golden;
-mod sim_loop;
 mod sim_model;
 mod sim_server;

@@ -1,7 +1,8 @@
 //! Runs the program as its users do, and follows what it says: its JSON log is the clock of these tests, so that
 //! they count polls and moves and never seconds.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -29,6 +30,7 @@ duty = 1.0
 [gate]
 cool_down = "0s"
 settle_time = "0s"
+rebuff_rest = "0s"
 [execute]
 calls_per_minute = 0
 calls_in_flight = 0
@@ -173,6 +175,17 @@ impl Daemon {
             events.push(event);
         }
         events
+    }
+
+    /// Asks its listener, which it announced when it started: status line and body.
+    pub fn get(&self, path: &str) -> (String, String) {
+        let started = self.said.iter().find(|event| says(event, "started")).expect("it has started");
+        let mut stream = TcpStream::connect(started["listen"].as_str().expect("an address")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 
     /// Asks it to stop, as systemd does.

@@ -91,7 +91,10 @@ fn metrics_are_five_seconds_old_and_dead_nodes_are_not_in_them() {
     let fresh = world.system_info();
     world.crash(NodeId(2));
     run(&mut world, 4.0);
-    assert_eq!(world.system_info(), fresh, "the proxy's cache");
+    for _ in 0..5 {
+        assert_eq!(world.system_info(), fresh, "the proxy's cache, which never ends while it is asked");
+        run(&mut world, 4.0);
+    }
     run(&mut world, 1.5);
     assert!(world.metrics_delay() > Duration::from_secs(2));
     let document = system_info(&mut world);

@@ -7,7 +7,7 @@ use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::units::{Bytes, Ratio};
 use tokio::time::Instant;
 
-use super::fake::{Answer, Fake, Fate, admitted, drive, finish, unlimited};
+use super::fake::{Answer, Fake, Fate, admitted, drive, finish, let_pass, unlimited};
 
 /// One move for each of so many collections, to node 2: each needs a call of its own.
 fn one_of_each(collections: i64) -> Vec<AdmittedMove> {
@@ -56,6 +56,17 @@ async fn no_minute_sees_more_calls_than_the_limit() {
         assert!(window[3] - window[0] > Duration::from_secs(60), "{window:?}");
     }
     assert!(sent[19] - sent[0] < Duration::from_secs(7 * 61), "it does not dawdle");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_holds_back_for_too_long_is_not_sent_any_more() {
+    let fake = Fake::new(20, 1);
+    let mut executor = fake.executor(ExecuteSettings { calls_per_minute: 3, ..unlimited() });
+    executor.offer(one_of_each(20), Bytes(1_000));
+    executor.let_offer_lapse(Instant::now() + Duration::from_secs(90));
+    let_pass(&mut executor, Duration::from_secs(600)).await;
+    assert_eq!(fake.calls().len(), 6, "three at once, three after a minute, and then the plan is too old");
+    assert_eq!(executor.status().queued, 0);
 }
 
 #[tokio::test(start_paused = true)]
