@@ -191,6 +191,10 @@ impl Ratio {
         if denominator == 0 {
             return if numerator == 0 { Ratio::ZERO } else { Ratio::MAX };
         }
+        // Dividing 128 bits takes many times as long, and the planner divides some hundred million times a turn.
+        if let Some(millionths) = numerator.checked_mul(ONE_IN_MILLIONTHS) {
+            return Ratio(millionths / denominator);
+        }
         let millionths = u128::from(numerator) * u128::from(ONE_IN_MILLIONTHS) / u128::from(denominator);
         Ratio(u64::try_from(millionths).unwrap_or(u64::MAX))
     }

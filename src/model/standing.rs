@@ -132,11 +132,12 @@ fn doubt_identities(observation: &Observation, doubts: &mut Vec<Doubt>) {
         .iter()
         .filter(|report| report.error.is_none() && report.role == NodeRole::QueryNode)
         .collect();
-    for (position, report) in query_nodes.iter().enumerate() {
-        let shared = query_nodes
-            .iter()
-            .enumerate()
-            .any(|(other, twin)| other != position && twin.id != report.id && twin.address == report.address);
+    let mut ids_at: BTreeMap<&str, BTreeSet<NodeId>> = BTreeMap::new();
+    for report in &query_nodes {
+        ids_at.entry(&report.address).or_default().insert(report.id);
+    }
+    for report in &query_nodes {
+        let shared = ids_at.get(report.address.as_str()).is_some_and(|ids| ids.len() > 1);
         if shared && !report.address.is_empty() {
             let kind = DoubtKind::SharedAddress { address: report.address.clone() };
             doubts.push(Doubt { subject: Subject::Node(report.id), kind });

@@ -15,6 +15,7 @@ mod journal;
 mod milvus_client;
 mod milvus_observer;
 mod planning;
+mod scale;
 mod sim_golden;
 mod sim_model;
 mod sim_server;
