@@ -93,7 +93,8 @@ impl World {
     pub(super) fn resolve(&self, database: &str, name: &str) -> Result<CollectionId, Refusal> {
         let database = if database.is_empty() { super::DEFAULT_DATABASE } else { database };
         let in_database = |own: &str| !self.profile.has_databases || own == database;
-        if !self.collections.values().any(|collection| in_database(&collection.database)) {
+        let is_known = self.collections.values().any(|collection| in_database(&collection.database));
+        if !is_known && self.profile.knows_unknown_databases {
             return Err(Refusal::new(800, format!("database not found[database={database}]")));
         }
         self.collections

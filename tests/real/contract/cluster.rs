@@ -25,7 +25,7 @@ pub const DIMENSION: usize = 32;
 pub const ROW_BYTES: u64 = DIMENSION as u64 * 4 + 8;
 /// Rows that stay growing in `growing`.
 pub const GROWING_ROWS: usize = 700;
-/// Memory of the node that `start_small_node` starts.
+/// Memory of the node that [`Cluster::start_full_node`] starts.
 pub const SMALL_MEMORY: u64 = 40_000_000;
 /// Segments of `books`.
 pub const BOOKS: usize = 12;
@@ -73,9 +73,9 @@ pub trait Cluster {
     /// Has somebody search `books` from now on, until [`Cluster::stop_searches`].
     fn start_searches(&mut self);
     fn stop_searches(&mut self);
-    /// Creates `large` with two segments, each about as large as [`SMALL_MEMORY`] minus an idle process, and starts
-    /// one more node, with that little memory. Returns its id.
-    fn start_small_node(&mut self) -> i64;
+    /// Starts one more node, with [`SMALL_MEMORY`] and more than that in it, in the replica of a new collection
+    /// `large`. Returns its id, and the id of another node with a segment of `large` that it holds.
+    fn start_full_node(&mut self) -> (i64, i64, i64);
     /// Kills a node's process.
     fn kill(&mut self, node: i64);
 }

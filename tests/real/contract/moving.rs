@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::cluster::{BOOKS, Subject, Told, balance, places, request};
 use super::{expect_about, expect_at_once};
 
-/// Measured on 2.3.5: mostly the wait for the coordinator's looks at the nodes.
-const ONE_CALL: Duration = Duration::from_millis(900);
+/// Measured on 2.3.5, where it was 0.7 to 1.5 s: mostly the wait for the coordinator's looks at the nodes.
+const ONE_CALL: Duration = Duration::from_millis(1000);
 /// How long both copies may be listed after the answer.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
@@ -132,9 +132,9 @@ pub fn conflict(s: &mut Subject) {
         futures::future::join(one, other).await
     });
     assert_done(&one);
-    println!("    {:?}", other.status);
     assert_eq!((other.status.code, other.status.error_code, other.status.retriable), (5, 1, false));
-    assert!(other.status.reason.contains("task with the same segment exists"), "{:?}", other.status);
+    let text = "failed to balance segments: service internal error: task with the same segment exists";
+    assert_eq!(other.status.reason, text);
     expect_at_once("the second call", other.took);
     settled(s, &[segment], first);
 }

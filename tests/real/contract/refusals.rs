@@ -24,7 +24,7 @@ pub fn wrong(s: &mut Subject) {
     let no_segment = format!("failed to balance segments: segment 1 not found in source node {from}");
     let not_there = format!("failed to balance segments: segment {segment} not found in source node {to}");
     let no_collection = |name: &str| format!("collection not found[database=default][collection={name}]");
-    let no_database = "database not found[database=nowhere]".to_owned();
+    let no_database = "collection not found[database=nowhere][collection=books]".to_owned();
     let cases = [
         ("source", LoadBalanceRequest { src_node_id: NO_NODE, ..good() }, (901, 1), no_source),
         ("destination", request("books", from, &[NO_NODE], &[segment]), (901, 1), no_destination.clone()),
@@ -36,7 +36,7 @@ pub fn wrong(s: &mut Subject) {
         (
             "name of a database",
             LoadBalanceRequest { db_name: "nowhere".to_owned(), ..good() },
-            (800, 1),
+            (100, 4),
             no_database,
         ),
     ];

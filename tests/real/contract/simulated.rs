@@ -60,15 +60,14 @@ fn order(wanted: &Wanted) -> CollectionOrder {
     }
 }
 
-/// A machine like the others with little memory.
-fn small(world: &World) -> SimNode {
+/// A machine like the others with too little memory.
+fn full(world: &World) -> SimNode {
     let like = world.nodes().values().next().unwrap().clone();
     SimNode {
         address: "10.0.99.1:21123".to_owned(),
-        hostname: "querynode-small".to_owned(),
+        hostname: "querynode-full".to_owned(),
         memory: SMALL_MEMORY,
-        // An idle process, as the real one's.
-        base_memory: 25_000_000,
+        base_memory: SMALL_MEMORY + 1_000_000,
         ..like
     }
 }
@@ -107,7 +106,7 @@ impl Cluster for SimulatedCluster {
 
     fn stop_searches(&mut self) {}
 
-    fn start_small_node(&mut self) -> i64 {
+    fn start_full_node(&mut self) -> (i64, i64, i64) {
         let mut world = self.shared.lock();
         let large = CollectionOrder {
             database: String::new(),
@@ -124,8 +123,12 @@ impl Cluster for SimulatedCluster {
         };
         let id = world.create_collection(&large);
         self.collections.insert("large", id.0);
-        let template = small(&world);
-        world.start_node(template).0
+        let (segment, at) = {
+            let first = world.collections()[&id].segments.first().unwrap();
+            (first.0, world.segments()[first].copies[0].node.0)
+        };
+        let template = full(&world);
+        (world.start_node(template).0, at, segment)
     }
 
     fn kill(&mut self, node: i64) {
