@@ -67,7 +67,8 @@ pub struct Profile {
     pub build_version: String,
     /// Databases exist.
     pub has_databases: bool,
-    /// A database that does not exist is told apart (800) from a collection that does not (100).
+    /// Naming a collection in a database that does not exist is told apart (800) from naming one that does not
+    /// exist (100); listing its collections always is.
     pub knows_unknown_databases: bool,
     /// `Status.code` is filled; without it every failure is `error_code` 1 and a text.
     pub has_codes: bool,

@@ -96,11 +96,13 @@ pub fn killed(s: &mut Subject) {
     s.gather(&segments[..1], dead);
     s.gather(&segments[1..], alive);
     let led_elsewhere = s.replicas("old")[0].shard_replicas[0].leader_id != dead;
-    let old = s.ask(places(&s.client, "archive", "old"));
-    let old_on = |node: i64| old.iter().find(|(_, at)| **at == [node]).map(|(segment, _)| *segment).unwrap();
-    let in_old = |from: i64, to: i64| LoadBalanceRequest {
+    let old: Vec<i64> = s.places_in("archive", "old").into_keys().collect();
+    for (segment, node) in old.iter().zip([dead, alive, other]) {
+        s.gather_in("archive", "old", &[*segment], node);
+    }
+    let in_old = |from: i64, to: i64, segment: i64| LoadBalanceRequest {
         db_name: "archive".to_owned(),
-        ..request("old", from, &[to], &[old_on(from)])
+        ..request("old", from, &[to], &[segment])
     };
     // The cache of GetMetrics must have ended.
     s.pause(Duration::from_secs(6));
@@ -114,7 +116,7 @@ pub fn killed(s: &mut Subject) {
         request("books", alive, &[dead], &segments[1..2]),
         request("books", alive, &[other], &segments[2..]),
     ];
-    let unhindered = [in_old(dead, alive), in_old(alive, dead), in_old(other, alive)];
+    let unhindered = [in_old(dead, alive, old[0]), in_old(alive, dead, old[1]), in_old(other, alive, old[2])];
     let (seen, first, later, hindered, unhindered) = s.ask(async {
         futures::join!(
             follow(&s.client, speed, s.id("books"), dead),

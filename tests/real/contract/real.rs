@@ -1,7 +1,6 @@
 //! The contracts' cluster as a real Milvus 2.3.5.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::cluster::{CONTENTS, Cluster, DIMENSION, NODES, ROWS, SMALL_MEMORY, Wanted};
 use crate::lab::{CollectionSpec, Lab, LabOptions};
@@ -83,19 +82,8 @@ impl Cluster for RealCluster {
         assert_eq!(report.failures, 0, "{:?}", report.errors);
     }
 
-    fn start_full_node(&mut self) -> (i64, i64, i64) {
-        // Two segments of 31 MB.
-        let large = CollectionSpec { dim: 256, ..CollectionSpec::new("large", 2, 30_000) };
-        let created = self.lab.create_collection(&large);
-        self.collections.insert("large", created.collection_id);
-        let small = self.lab.start_node(Some(NODES)).id;
-        while !self.lab.replicas("large").iter().any(|replica| replica.nodes.contains(&small)) {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        // An idle process takes about 25 of its 40 MB.
-        let [first, second] = &self.lab.segments("large")[..] else { panic!("two segments") };
-        self.lab.push("large", first.nodes[0], small, &[first.id]);
-        (small, second.nodes[0], second.id)
+    fn start_full_node(&mut self) -> i64 {
+        self.lab.start_node(Some(NODES)).id
     }
 
     fn kill(&mut self, node: i64) {

@@ -45,7 +45,7 @@ pub fn wrong(s: &mut Subject) {
         assert_eq!((told.status.code, told.status.error_code), codes, "{what}: {:?}", told.status);
         assert_eq!(told.status.reason, reason, "{what}");
         assert!(!told.status.retriable, "{what}");
-        expect_at_once(what, told.took);
+        expect_at_once(s, what, told.took);
     }
     assert_eq!(s.places("books")[&segment], [from], "nothing was moved");
 }
@@ -76,7 +76,7 @@ pub fn partly_wrong(s: &mut Subject) {
         let told = s.balance(request("books", from, &[to], &segments));
         assert_eq!(told.status.code, 65535);
         assert!(told.status.reason.contains("segment 1 not found in source node"), "{:?}", told.status);
-        expect_at_once("the refusal", told.took);
+        expect_at_once(s, "the refusal", told.took);
     }
     s.pause(std::time::Duration::from_secs(2));
     assert_eq!(s.places("books")[&segment], [from]);

@@ -106,29 +106,10 @@ impl Cluster for SimulatedCluster {
 
     fn stop_searches(&mut self) {}
 
-    fn start_full_node(&mut self) -> (i64, i64, i64) {
+    fn start_full_node(&mut self) -> i64 {
         let mut world = self.shared.lock();
-        let large = CollectionOrder {
-            database: String::new(),
-            name: "large".to_owned(),
-            segments: 2,
-            rows_per_segment: 30_000,
-            dimension: 256,
-            row_bytes: 1032,
-            replicas: 1,
-            shards: 1,
-            growing_rows: 0,
-            searches_per_second: 0.0,
-            loaded: true,
-        };
-        let id = world.create_collection(&large);
-        self.collections.insert("large", id.0);
-        let (segment, at) = {
-            let first = world.collections()[&id].segments.first().unwrap();
-            (first.0, world.segments()[first].copies[0].node.0)
-        };
         let template = full(&world);
-        (world.start_node(template).0, at, segment)
+        world.start_node(template).0
     }
 
     fn kill(&mut self, node: i64) {
