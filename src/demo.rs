@@ -80,8 +80,8 @@ fn exit(report: &DemoReport) -> Exit {
     match report.outcome {
         Outcome::Balanced => Exit::Done,
         // Whoever goes on after the end has seen what there was to see.
-        Outcome::Interrupted if report.balanced_seconds.is_some() => Exit::Done,
-        Outcome::NotBalanced | Outcome::SomebodyElseMoves | Outcome::Interrupted => Exit::NotEverythingMoved,
+        Outcome::Stopped if report.balanced_seconds.is_some() => Exit::Done,
+        Outcome::NotBalanced | Outcome::SomebodyElseMoves | Outcome::Stopped => Exit::NotEverythingMoved,
     }
 }
 
@@ -95,6 +95,7 @@ pub async fn play(
     let began = Instant::now();
     let world = build(&world::plan(args, Clock::system().read().wall));
     let summary = world_summary(&world, args);
+    let before = Figures::of_world(&world);
     let shared = SharedWorld::with_speed(world, args.speed);
     let server = SimServer::start(shared.clone()).await?;
     let folder = tempfile::Builder::new().prefix("milvus-rebalancer-demo").tempdir()?;
@@ -122,7 +123,8 @@ pub async fn play(
         shared,
         state,
         story: Story::new(paint, enter),
-        before: None,
+        before,
+        is_begun: false,
         first_plan: None,
         balanced: None,
         summary,
@@ -157,6 +159,15 @@ fn introduction(summary: &WorldSummary) -> String {
     )
 }
 
+/// What holds the daemon back: it cannot look at the cluster, or the reason that its last turn gives.
+fn limited_by(state: &LoopState) -> Option<ReasonSummary> {
+    if let Some(failure) = &state.failure {
+        return Some(ReasonSummary { code: "not_observed", sentence: failure.clone() });
+    }
+    let turn = state.last.as_ref()?;
+    ending::somebody_else(turn).or(turn.limited_by.as_ref()).map(ReasonSummary::from)
+}
+
 /// The demo while it is played.
 struct Show<'a> {
     args: &'a DemoArgs,
@@ -166,7 +177,8 @@ struct Show<'a> {
     shared: SharedWorld,
     state: watch::Receiver<LoopState>,
     story: Story,
-    before: Option<Figures>,
+    before: Figures,
+    is_begun: bool,
     first_plan: Option<Duration>,
     balanced: Option<Duration>,
     summary: WorldSummary,
@@ -182,7 +194,7 @@ impl Show<'_> {
         let (mut progress_at, mut table_at) = (PROGRESS_PAUSE, TABLE_PAUSE);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                () = stop.cancelled() => return Ok(Outcome::Stopped),
                 changed = self.state.changed() => {
                     if changed.is_err() {
                         return Err(AppError::EndedByItself);
@@ -191,19 +203,22 @@ impl Show<'_> {
                 }
                 _ = tick.tick() => {}
             }
-            for struck in trouble.strike(&self.shared) {
-                let line =
-                    format!("{:>6.1}s  {}", self.began.elapsed().as_secs_f64(), self.paint.warn(struck));
-                writeln!(output, "{line}")?;
-            }
             let at = self.began.elapsed();
+            for struck in trouble.strike(&self.shared) {
+                for line in self.story.struck(struck, at) {
+                    writeln!(output, "{line}")?;
+                }
+            }
             if at >= progress_at && self.balanced.is_none() {
                 progress_at = at + PROGRESS_PAUSE;
-                writeln!(output, "{}", self.story.progress(&self.figures(), &self.state.borrow(), at))?;
+                let figures = self.figures();
+                if let Some(line) = self.story.progress(&figures, &self.state.borrow(), at) {
+                    writeln!(output, "{line}")?;
+                }
             }
             if at >= table_at && self.balanced.is_some() {
                 table_at = at + TABLE_PAUSE;
-                self.table(output)?;
+                self.table(&self.figures(), output)?;
             }
             if let Some(outcome) = self.judge(&mut ending, trouble.is_any()) {
                 if !self.args.keep || outcome != Outcome::Balanced {
@@ -228,9 +243,11 @@ impl Show<'_> {
     fn tell(&mut self, output: &mut impl Write) -> Result<(), AppError> {
         let state = self.state.borrow_and_update().clone();
         let at = self.began.elapsed();
-        if self.before.is_none() && state.last.is_some() {
-            self.before = Some(self.figures());
-            self.table(output)?;
+        if let Some(turn) = state.last.as_deref().filter(|_| !self.is_begun) {
+            self.is_begun = true;
+            self.before = self.before.clone().seen_in(turn);
+            self.table(&self.before, output)?;
+            writeln!(output)?;
         }
         for line in self.story.news(&state, at) {
             writeln!(output, "{line}")?;
@@ -241,13 +258,12 @@ impl Show<'_> {
         Ok(())
     }
 
-    fn table(&self, output: &mut impl Write) -> Result<(), AppError> {
-        let figures = self.figures();
+    fn table(&self, figures: &Figures, output: &mut impl Write) -> Result<(), AppError> {
         writeln!(output)?;
-        for line in self.story.nodes(&figures) {
+        for line in self.story.nodes(figures) {
             writeln!(output, "{line}")?;
         }
-        writeln!(output, "       a search takes {:.1} ms on average\n", figures.latency_ms)?;
+        writeln!(output, "       a search takes {:.1} ms on average", figures.latency_ms)?;
         Ok(())
     }
 
@@ -259,7 +275,7 @@ impl Show<'_> {
     fn judge(&mut self, ending: &mut Ending, may_change: bool) -> Option<Outcome> {
         let at = self.began.elapsed();
         if self.balanced.is_some() {
-            return self.args.keep_for.filter(|limit| at >= *limit).map(|_| Outcome::Interrupted);
+            return self.args.keep_for.filter(|limit| at >= *limit).map(|_| Outcome::Stopped);
         }
         if let Some(verdict) = ending.look(&self.state.borrow(), at, self.enter, may_change) {
             if verdict.outcome == Outcome::Balanced {
@@ -273,8 +289,8 @@ impl Show<'_> {
     /// The last words, when the daemon has stopped.
     fn finish(mut self, outcome: Outcome, output: &mut impl Write) -> Result<DemoReport, AppError> {
         self.tell(output)?;
-        self.table(output)?;
         let after = self.figures();
+        self.table(&after, output)?;
         let state = self.state.borrow();
         let turn = state.last.as_deref();
         let seconds = |at: Duration| (at.as_secs_f64() * 10.0).round() / 10.0;
@@ -282,12 +298,13 @@ impl Show<'_> {
             version: DEMO_REPORT_VERSION,
             world: self.summary.clone(),
             outcome,
-            limited_by: turn.and_then(|turn| turn.limited_by.as_ref()).map(ReasonSummary::from),
+            limited_by: limited_by(&state),
             first_plan_seconds: self.first_plan.map(seconds),
             balanced_seconds: self.balanced.map(seconds),
             seconds: seconds(self.began.elapsed()),
-            before: self.before.clone().unwrap_or_else(|| after.clone()),
+            before: self.before.clone(),
             after,
+            enter: self.enter,
             floor: turn.and_then(Floor::of),
             moves: self.story.counts(),
             moves_by_milvus: self.shared.lock().own_balancer_moves(),

@@ -262,13 +262,6 @@ pub struct Moment {
     pub monotonic: std::time::Duration,
 }
 
-impl Moment {
-    /// How long ago `earlier` was, by the monotonic clock; zero when it lies ahead.
-    pub fn since(&self, earlier: Moment) -> std::time::Duration {
-        self.monotonic.saturating_sub(earlier.monotonic)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,6 +88,7 @@ impl AppError {
     pub fn exit(&self) -> Exit {
         match self {
             AppError::Observe(_) => Exit::Unreachable,
+            AppError::Task { .. } | AppError::EndedByItself => Exit::BrokeOff,
             _ => Exit::WrongInput,
         }
     }

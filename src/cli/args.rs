@@ -56,7 +56,8 @@ Exit codes:
   1  the configuration or the input is wrong
   2  the command line is wrong
   3  Milvus cannot be reached
-  4  not everything was moved";
+  4  not everything was moved
+  5  the daemon broke off by itself; starting it again may help";
 
 /// Shown under the long help.
 const LONG_HELP: &str = "\
@@ -77,7 +78,8 @@ Exit codes:
   1  the configuration or the input is wrong
   2  the command line is wrong
   3  Milvus cannot be reached
-  4  not everything was moved";
+  4  not everything was moved
+  5  the daemon broke off by itself; starting it again may help";
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
@@ -179,7 +181,8 @@ pub struct LoadBalanceArgs {
     #[arg(long, value_name = "ID,ID", value_delimiter = ',')]
     pub segments: Vec<SegmentId>,
 
-    /// Give up after this time, for example 60s or 5m; without it, wait as long as segments settle.
+    /// Give up after this time, for example 60s or 5m; without it, wait for the server's answer and then as long as
+    /// segments settle. Milvus 2.3 cancels a move, possibly half-way, when its caller gives up; others carry on.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,
 

@@ -16,10 +16,10 @@ Examples:
   milvus-rebalancer demo --keep --for 5m
   milvus-rebalancer demo --format json | jq '.before, .after'
 
-A simulated Milvus is served on this machine's loopback interface, and the daemon works on it in mode
-act as it would on a real one, only with a shorter pulse and wider limits. Neither a configuration file
-nor the environment is read, and nothing is left behind. It ends when the cluster is balanced (exit
-code 0), or says why it is not (exit code 4).")]
+A simulated Milvus is served on the loopback interface, and the daemon works on it in mode act
+as it would on a real one, only with a shorter pulse and wider limits. Neither a configuration
+file nor the environment is read, and nothing is left behind. It ends when the cluster is
+balanced (exit code 0), or says why it is not (exit code 4).")]
 pub struct DemoArgs {
     /// Query nodes; every third machine is twice the size of the others.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=500), value_name = "N")]
@@ -30,7 +30,7 @@ pub struct DemoArgs {
     pub collections: u32,
 
     /// Sealed segments, all collections together.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     pub segments: u32,
 
     /// Everything that chance decides: the same seed gives the same cluster.

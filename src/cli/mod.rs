@@ -16,10 +16,11 @@ pub use exit::Exit;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::app::{self, AppError};
-use crate::config::{self, LogSettings, Overrides, Sources};
+use crate::config::{self, FileChoice, LogSettings, Overrides, Sources};
 use crate::telemetry::{self, Chain};
 
 /// The daemon waits far more than it computes; one thread plans while the other answers health checks.
@@ -63,6 +64,10 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
 /// Plays the demo. It reads no configuration, and logs only when it is asked to: what the daemon would log is told
 /// by the story.
 fn demo(args: DemoArgs, sources: &Sources) -> Exit {
+    if let FileChoice::Given(path) = &sources.file {
+        let message = format!("demo reads no configuration: leave --config {} out", path.display());
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
     let Overrides { log_level, log_format, .. } = &sources.overrides;
     let log = LogSettings {
         level: log_level.clone().unwrap_or_else(|| "off".to_owned()),

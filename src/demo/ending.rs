@@ -57,11 +57,12 @@ impl Ending {
             return None;
         }
         let verdict = |outcome| Some(Verdict { outcome, since: self.at_rest_since });
+        // Whatever came of it is not the daemon's doing then.
+        if somebody_else(turn).is_some() {
+            return verdict(Outcome::SomebodyElseMoves);
+        }
         if is_balanced(turn, enter) {
             return verdict(Outcome::Balanced);
-        }
-        if is_anothers(turn) {
-            return verdict(Outcome::SomebodyElseMoves);
         }
         if self.turns_at_rest >= TURNS_STUCK && !may_change {
             return verdict(Outcome::NotBalanced);
@@ -76,7 +77,7 @@ fn is_at_rest(state: &LoopState, turn: &LastTurn) -> bool {
 }
 
 /// Whether every node is inside its band, or as close to it as the floor lets it come.
-pub(super) fn is_balanced(turn: &LastTurn, enter: Ratio) -> bool {
+fn is_balanced(turn: &LastTurn, enter: Ratio) -> bool {
     let findings = &turn.decision.findings;
     !findings.is_empty()
         && findings.iter().all(|finding| finding.pressure <= enter.max(floor_of(turn, finding)))
@@ -97,8 +98,8 @@ fn component_of(turn: &LastTurn, node: NodeId) -> Option<NodeId> {
     component_name(snapshot, node.component?)
 }
 
-/// Whether the daemon holds still because somebody else moves segments.
-pub(super) fn is_anothers(turn: &LastTurn) -> bool {
-    let by_another = |reason: &Reason| matches!(reason, Reason::ForeignMover { .. });
-    turn.decision.restrictions.components.values().any(by_another)
+/// Why the daemon holds still, when that is because somebody else moves segments.
+pub(super) fn somebody_else(turn: &LastTurn) -> Option<&Reason> {
+    let by_another = |reason: &&Reason| matches!(reason, Reason::ForeignMover { .. });
+    turn.decision.restrictions.components.values().find(by_another)
 }

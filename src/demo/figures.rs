@@ -45,7 +45,15 @@ pub struct NodeFigures {
 impl Figures {
     /// Of the world as it is, and of the daemon's last turn.
     pub(super) fn new(world: &World, turn: Option<&LastTurn>) -> Figures {
-        let findings = turn.map_or(&[][..], |turn| &turn.decision.findings);
+        let figures = Figures::of_world(world);
+        match turn {
+            Some(turn) => figures.seen_in(turn),
+            None => figures,
+        }
+    }
+
+    /// Of the world alone: nobody has looked at it yet.
+    pub(super) fn of_world(world: &World) -> Figures {
         let mut nodes = Vec::new();
         // Nodes that hold sealed segments are in a resource group.
         for node in world.nodes().values().filter(|node| node.resource_group.is_some()) {
@@ -55,18 +63,27 @@ impl Figures {
                 memory_capacity: Bytes(node.memory),
                 memory_used: Bytes(node.memory_used()),
                 cpu: Ratio::from_decimal(node.demand).unwrap_or_default(),
-                pressure: pressure_of(node.id, findings),
+                pressure: None,
             });
         }
         let used = |node: &NodeFigures| Ratio::of(node.memory_used.0, node.memory_capacity.0);
         Figures {
-            worst_pressure: nodes.iter().filter_map(|node| node.pressure).max().unwrap_or_default(),
+            worst_pressure: Ratio::ZERO,
             fullest: nodes.iter().map(used).max().unwrap_or_default(),
             emptiest: nodes.iter().map(used).min().unwrap_or_default(),
             busiest: nodes.iter().map(|node| node.cpu).max().unwrap_or_default(),
             latency_ms: world.mean_latency_ms(),
             nodes,
         }
+    }
+
+    /// The same with the pressures of a turn.
+    pub(super) fn seen_in(mut self, turn: &LastTurn) -> Figures {
+        for node in &mut self.nodes {
+            node.pressure = pressure_of(node.id, &turn.decision.findings);
+        }
+        self.worst_pressure = self.nodes.iter().filter_map(|node| node.pressure).max().unwrap_or_default();
+        self
     }
 }
 

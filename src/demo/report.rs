@@ -1,7 +1,5 @@
 //! What a demo came to: one document for programs, and the summary for people that is written from it.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::figures::Figures;
@@ -56,8 +54,8 @@ pub enum Outcome {
     NotBalanced,
     /// Somebody else moves segments, so the daemon does not.
     SomebodyElseMoves,
-    /// It was interrupted.
-    Interrupted,
+    /// It was told to stop.
+    Stopped,
 }
 
 /// The cluster that was played.
@@ -101,6 +99,8 @@ pub struct DemoReport {
     pub before: Figures,
     /// At the end.
     pub after: Figures,
+    /// The pressure above which a node counts as overloaded.
+    pub enter: Ratio,
     /// Below what the worst pressure could not get, at the end.
     pub floor: Option<Floor>,
     /// What was moved.
@@ -130,35 +130,35 @@ impl DemoReport {
                 paint.bad(format!("Not balanced after {:.1} s: {why}.", self.seconds))
             }
             Outcome::SomebodyElseMoves => paint.bad(format!(
-                "Stopped after {:.1} s: {}.",
+                "Gave way after {:.1} s: {}.",
                 self.seconds,
                 reason.unwrap_or("somebody else moves segments here")
             )),
-            Outcome::Interrupted => paint.bold(format!("Interrupted after {:.1} s.", self.seconds)),
+            Outcome::Stopped => paint.bold(format!("Stopped after {:.1} s.", self.seconds)),
         };
-        // Writing into a `String` cannot fail, here and below.
-        let _ = writeln!(text, "\n{headline}");
+        text.push_str(&format!("\n{headline}\n"));
         if self.outcome == Outcome::SomebodyElseMoves {
-            let _ = writeln!(
-                text,
+            text.push_str(&format!(
                 "Milvus' own balancer has moved {} segments. Two balancers undo each other's work, so the\n\
                  daemon does not move anything while the other one does. On a cluster of yours, either set\n\
-                 queryCoord.autoBalance=false, or let the daemon only advise (mode = \"advise\").",
+                 queryCoord.autoBalance=false, or let the daemon only advise (mode = \"advise\").\n",
                 self.moves_by_milvus
-            );
+            ));
         }
     }
 
     fn comparison(&self, text: &mut String, paint: Paint) {
         let (before, after) = (&self.before, &self.after);
-        let _ = writeln!(text, "\n{}", paint.bold(format!("{:<34}{:>10}{:>10}", "", "before", "after")));
+        text.push_str(&format!("\n{}\n", paint.bold(format!("{:<34}{:>10}{:>10}", "", "before", "after"))));
         let mut row = |title: &str, before: String, after: String, note: String| {
             let line = format!("{title:<34}{before:>10}{after:>10}   {note}");
-            let _ = writeln!(text, "{}", line.trim_end());
+            text.push_str(&format!("{}\n", line.trim_end()));
         };
         let floor = match &self.floor {
-            Some(floor) => format!("at best {}: {}", floor.pressure, floor.cause),
-            None => String::new(),
+            Some(floor) => {
+                format!("{} is fine; at best {}: {}", self.enter, floor.pressure, floor.cause)
+            }
+            None => format!("{} is fine", self.enter),
         };
         row(
             "worst memory pressure",
@@ -183,17 +183,21 @@ impl DemoReport {
 
     fn costs(&self, text: &mut String) {
         let MoveCounts { sent, landed, failed, open, bytes, calls } = self.moves;
+        if sent == 0 {
+            text.push_str("\nThe daemon has moved nothing.\n");
+            return;
+        }
         let share = Ratio::of(bytes.0, self.world.bytes.0).percent();
         let mut ends = format!("{landed} of {sent} moves landed");
         if failed > 0 {
-            let _ = write!(ends, ", {failed} ended otherwise");
+            ends.push_str(&format!(", {failed} ended otherwise"));
         }
         if open > 0 {
-            let _ = write!(ends, ", {open} are still open");
+            ends.push_str(&format!(", {open} are still open"));
         }
-        let _ = writeln!(text, "\n{ends}: {bytes} ({share} of the data) in {calls} LoadBalance calls.");
+        text.push_str(&format!("\n{ends}: {bytes} ({share} of the data) in {calls} LoadBalance calls.\n"));
         if let Some(seconds) = self.first_plan_seconds {
-            let _ = writeln!(text, "The first plan was there after {seconds:.1} s.");
+            text.push_str(&format!("The first plan was there after {seconds:.1} s.\n"));
         }
     }
 }
@@ -213,3 +217,78 @@ On a cluster of your own, which moves nothing and only reads:
   MILVUS_REBALANCER__CONNECTIONS__DEFAULT__ENDPOINT=http://milvus:19530 milvus-rebalancer plan
 Then let it watch and explain (run), and when you trust it, act (run --mode act).
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(worst: u64, latency_ms: f64) -> Figures {
+        Figures {
+            worst_pressure: Ratio(worst),
+            fullest: Ratio(720_000),
+            emptiest: Ratio::ZERO,
+            busiest: Ratio(1_080_000),
+            latency_ms,
+            nodes: Vec::new(),
+        }
+    }
+
+    fn report(outcome: Outcome) -> DemoReport {
+        DemoReport {
+            version: DEMO_REPORT_VERSION,
+            world: WorldSummary {
+                milvus: "2.6.20".to_owned(),
+                seed: 1,
+                nodes: 8,
+                collections: 40,
+                segments: 400,
+                bytes: Bytes(100 << 30),
+            },
+            outcome,
+            limited_by: Some(ReasonSummary { code: "held", sentence: "because of that".to_owned() }),
+            first_plan_seconds: Some(1.1),
+            balanced_seconds: (outcome == Outcome::Balanced).then_some(25.0),
+            seconds: 28.5,
+            before: figures(2_040_000, 90.0),
+            after: figures(1_060_000, 36.0),
+            enter: Ratio(1_200_000),
+            floor: Some(Floor { pressure: Ratio::ONE, cause: "an even spread".to_owned() }),
+            moves: MoveCounts { sent: 9, landed: 6, failed: 2, open: 1, bytes: Bytes(25 << 30), calls: 7 },
+            moves_by_milvus: 20,
+        }
+    }
+
+    #[test]
+    fn the_summary_compares_and_counts() {
+        let text = report(Outcome::Balanced).summary(Paint::Plain);
+        for part in [
+            "Balanced after 25.0 s.",
+            "2.04      1.06   1.20 is fine; at best 1.00: an even spread",
+            "90.0 ms   36.0 ms   60 % less",
+            "6 of 9 moves landed, 2 ended otherwise, 1 are still open: 25.0 GiB (25 % of the data) in 7",
+            "milvus-rebalancer plan",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert!(!text.contains("because of that") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_did_not_end_well_says_why() {
+        let text = report(Outcome::NotBalanced).summary(Paint::Plain);
+        assert!(text.contains("Not balanced after 28.5 s: because of that."), "{text}");
+        let text = report(Outcome::SomebodyElseMoves).summary(Paint::Plain);
+        assert!(
+            text.contains("moved 20 segments") && text.contains("queryCoord.autoBalance=false"),
+            "{text}"
+        );
+        let hurried = DemoReport { limited_by: None, ..report(Outcome::NotBalanced) };
+        assert!(hurried.summary(Paint::Plain).contains("--give-up"));
+    }
+
+    #[test]
+    fn slower_is_said_too_and_nothing_is_compared_with_nothing() {
+        assert_eq!(faster(10.0, 15.0), "50 % more");
+        assert_eq!(faster(0.0, 15.0), "");
+    }
+}

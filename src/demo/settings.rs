@@ -31,6 +31,7 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             // This coordinator has nothing else to do.
             duty: 0.5,
             backoff_limit: 4 * POLL_INTERVAL / args.speed,
+            ..PollSettings::default()
         },
         node_metrics: NodeMetricsSettings {
             targets: server.node_pages().clone(),
@@ -38,8 +39,8 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
         },
         policies: PolicySettings { memory: memory(), ..PolicySettings::default() },
         gate: GateSettings {
-            // Loads are weighed by segments here, and those are seen at once.
-            settle_time: Duration::from_secs(2),
+            // Without base load nothing lags behind: segments are seen where they are at once.
+            settle_time: Duration::ZERO,
             // A spectator's day is short.
             cool_down: Duration::from_secs(2 * 60),
             cool_down_limit: Duration::from_secs(10 * 60),

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ending::somebody_else;
 use super::figures::Figures;
 use super::paint::Paint;
 use super::report::MoveCounts;
 use crate::cli::plan_view::bar;
 use crate::control_loop::{LastTurn, LoopState};
 use crate::execute::operation::{Operation, OperationId, OperationState};
-use crate::model::Doubt;
+use crate::model::{Doubt, DoubtKind, Standing};
 use crate::plan::{Move, Step};
 use crate::telemetry::shown;
 use crate::units::{Bytes, NodeId, Ratio, SegmentId};
@@ -36,6 +37,7 @@ pub(super) struct Story {
     doubts: Vec<Doubt>,
     failure: Option<String>,
     calls: u64,
+    progress: String,
 }
 
 /// A move that was told of.
@@ -65,6 +67,7 @@ impl Story {
             doubts: Vec::new(),
             failure: None,
             calls: 0,
+            progress: String::new(),
         }
     }
 
@@ -79,7 +82,29 @@ impl Story {
         }
         self.tell_moves(state, &mut lines);
         self.calls = state.executor.calls_sent;
-        lines.into_iter().map(|line| stamped(at, &line)).collect()
+        lines.into_iter().flat_map(|line| self.stamped(at, &line)).collect()
+    }
+
+    /// What strikes the cluster, in lines that begin with the time.
+    pub(super) fn struck(&self, what: String, at: Duration) -> Vec<String> {
+        self.stamped(at, &Line { tone: Tone::Warning, text: what })
+    }
+
+    /// A line with the time before it, broken where it is too long.
+    fn stamped(&self, at: Duration, line: &Line) -> Vec<String> {
+        let mut stamp = format!("{:>6.1}s", at.as_secs_f64());
+        let mut lines = Vec::new();
+        for part in broken(&shown(&line.text)) {
+            let painted = match line.tone {
+                Tone::Plain => part,
+                Tone::Heading => self.paint.bold(part),
+                Tone::Aside => self.paint.dim(part),
+                Tone::Warning => self.paint.warn(part),
+            };
+            lines.push(format!("{stamp}  {painted}"));
+            stamp = " ".repeat(STAMP_WIDTH);
+        }
+        lines
     }
 
     /// What became of the moves so far.
@@ -107,8 +132,8 @@ impl Story {
     /// Every node with its pressure as a bar.
     pub(super) fn nodes(&self, figures: &Figures) -> Vec<String> {
         let mut lines = vec![self.paint.bold(format!(
-            "{:>5}  {:<14}{:>22}{:>7}  {:<9}",
-            "NODE", "MACHINE", "MEMORY", "CPU", "PRESSURE"
+            "{:>5}  {:<14}{:>22}{:>7}  {}",
+            "NODE", "MACHINE", "MEMORY", "CPU", "PRESSURE (load / fair share; | is 1.00)"
         ))];
         for node in figures.nodes.iter().take(NODES_SHOWN) {
             let memory = format!("{} of {}", node.memory_used, node.memory_capacity);
@@ -129,8 +154,8 @@ impl Story {
         lines
     }
 
-    /// How far it has come, in one line.
-    pub(super) fn progress(&self, figures: &Figures, state: &LoopState, at: Duration) -> String {
+    /// How far it has come, in one line; `None` when nothing has changed since the last such line.
+    pub(super) fn progress(&mut self, figures: &Figures, state: &LoopState, at: Duration) -> Option<String> {
         let counts = self.counts();
         let waiting = state.last.as_ref().map_or(0, |turn| turn.decision.plan.moves().count());
         let progress = format!(
@@ -141,7 +166,11 @@ impl Story {
             figures.worst_pressure,
             self.painted_bar(figures.worst_pressure)
         );
-        stamped(at, &progress)
+        if progress == self.progress {
+            return None;
+        }
+        self.progress.clone_from(&progress);
+        Some(format!("{:>6.1}s  {progress}", at.as_secs_f64()))
     }
 
     fn painted_bar(&self, pressure: Ratio) -> String {
@@ -149,30 +178,35 @@ impl Story {
         if pressure > self.enter { self.paint.bad(bar) } else { self.paint.good(bar) }
     }
 
-    fn tell_failure(&mut self, state: &LoopState, lines: &mut Vec<String>) {
+    fn tell_failure(&mut self, state: &LoopState, lines: &mut Vec<Line>) {
         if state.failure == self.failure {
             return;
         }
         lines.push(match &state.failure {
-            Some(failure) => self.paint.warn(format!("cannot look at the cluster: {}", shown(failure))),
-            None => "the cluster can be looked at again".to_owned(),
+            Some(failure) => warning(format!("cannot look at the cluster: {failure}")),
+            None => plain("the cluster can be looked at again".to_owned()),
         });
         self.failure.clone_from(&state.failure);
     }
 
-    fn tell_doubts(&mut self, turn: &LastTurn, lines: &mut Vec<String>) {
+    fn tell_doubts(&mut self, turn: &LastTurn, lines: &mut Vec<Line>) {
         let doubts = &turn.decision.snapshot.doubts;
-        let new: Vec<&Doubt> = doubts.iter().filter(|doubt| !self.doubts.contains(doubt)).collect();
+        // Where there are streaming nodes, that they are not ours to balance is no news.
+        let is_news = |doubt: &&Doubt| {
+            let streaming = DoubtKind::NodeStanding { standing: Standing::Streaming };
+            doubt.kind != streaming && !self.doubts.contains(doubt)
+        };
+        let new: Vec<&Doubt> = doubts.iter().filter(is_news).collect();
         for doubt in new.iter().take(DOUBTS_TOLD) {
-            lines.push(self.paint.warn(format!("doubt: {}", shown(&doubt.to_string()))));
+            lines.push(warning(format!("doubt: {doubt}")));
         }
         if new.len() > DOUBTS_TOLD {
-            lines.push(self.paint.warn(format!("doubt: … and {} more", new.len() - DOUBTS_TOLD)));
+            lines.push(warning(format!("doubt: … and {} more", new.len() - DOUBTS_TOLD)));
         }
         self.doubts.clone_from(doubts);
     }
 
-    fn tell_plan(&mut self, turn: &LastTurn, lines: &mut Vec<String>) {
+    fn tell_plan(&mut self, turn: &LastTurn, lines: &mut Vec<Line>) {
         let plan = &turn.decision.plan;
         for step in &plan.steps {
             for movement in &step.moves {
@@ -186,23 +220,31 @@ impl Story {
         let proof = &plan.proof;
         let (moves, bytes) = (plan.moves().count(), proof.bytes_moved);
         for dimension in proof.dimensions.iter().filter(|proof| proof.after < proof.before) {
-            lines.push(self.paint.bold(format!(
+            let text = format!(
                 "first plan: {moves} moves, {bytes}; worst {} pressure {} → {} (at best {})",
                 dimension.dimension, dimension.before, dimension.after, dimension.floor
-            )));
+            );
+            lines.push(Line { tone: Tone::Heading, text });
         }
+        let legend = "(each move: from → to, what, its size; why: pressure of both nodes before → after)";
+        lines.push(Line { tone: Tone::Aside, text: legend.to_owned() });
     }
 
-    fn tell_limit(&mut self, turn: &LastTurn, lines: &mut Vec<String>) {
-        let reason = turn.limited_by.as_ref().filter(|reason| !is_pace(reason.code()));
+    fn tell_limit(&mut self, turn: &LastTurn, lines: &mut Vec<Line>) {
+        let named = turn.limited_by.as_ref().filter(|reason| !is_pace(reason.code()));
+        let reason = somebody_else(turn).or(named);
         let code = reason.map(crate::reason::Reason::code);
         if let Some(reason) = reason.filter(|_| code != self.limited_by) {
-            lines.push(self.paint.warn(format!("held back: {reason}")));
+            lines.push(if turn.decision.plan.steps.is_empty() {
+                plain(format!("nothing more is planned: {reason}"))
+            } else {
+                warning(format!("held back: {reason}"))
+            });
         }
         self.limited_by = code;
     }
 
-    fn tell_moves(&mut self, state: &LoopState, lines: &mut Vec<String>) {
+    fn tell_moves(&mut self, state: &LoopState, lines: &mut Vec<Line>) {
         let ended: Vec<&Operation> = state.ended_since(self.known_ends).collect();
         self.known_ends = state.ended_count;
         let mut sent = Vec::new();
@@ -221,7 +263,7 @@ impl Story {
             lines.push(self.move_line(operation));
         }
         if sent.len() > MOVES_TOLD {
-            lines.push(format!("… and {} more moves", sent.len() - MOVES_TOLD));
+            lines.push(plain(format!("… and {} more moves", sent.len() - MOVES_TOLD)));
         }
         for operation in ended {
             let has_landed = operation.state == OperationState::Landed;
@@ -229,17 +271,16 @@ impl Story {
                 told.end = Some(if has_landed { End::Landed } else { End::Otherwise });
             }
             if !has_landed {
-                let line = format!("{}: {}", moved(operation), operation.state);
-                lines.push(self.paint.warn(shown(&line)));
+                lines.push(warning(format!("{}: {}", moved(operation), operation.state)));
             }
         }
     }
 
-    fn move_line(&self, operation: &Operation) -> String {
+    fn move_line(&self, operation: &Operation) -> Line {
         let movement = &operation.movement;
         let why = self.reasons.get(&(movement.segment, movement.to)).map_or("", String::as_str);
         let size = format!("{}, {} rows", movement.bytes, movement.rows);
-        format!("{:<34}{size:>24}  {}", shown(&moved(operation)), self.paint.dim(why))
+        plain(format!("{:<30}{size:>24}   {why}", moved(operation)))
     }
 }
 
@@ -275,6 +316,72 @@ fn is_pace(code: &str) -> bool {
     )
 }
 
-fn stamped(at: Duration, line: &str) -> String {
-    format!("{:>6.1}s  {line}", at.as_secs_f64())
+/// A piece of news.
+struct Line {
+    tone: Tone,
+    text: String,
+}
+
+/// How a piece of news is shown.
+#[derive(Clone, Copy)]
+enum Tone {
+    Plain,
+    Heading,
+    Aside,
+    Warning,
+}
+
+fn plain(text: String) -> Line {
+    Line { tone: Tone::Plain, text }
+}
+
+fn warning(text: String) -> Line {
+    Line { tone: Tone::Warning, text }
+}
+
+/// Characters before the text of a line: the time.
+const STAMP_WIDTH: usize = 7;
+
+/// Characters of a line without its stamp: with it, a hundred fit most terminals.
+const TEXT_WIDTH: usize = 91;
+
+/// A text in lines that are not too long, broken between words.
+fn broken(text: &str) -> Vec<String> {
+    if text.chars().count() <= TEXT_WIDTH {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split(' ') {
+        let word_length = word.chars().count() + 1;
+        if length > 0 && length + word_length > TEXT_WIDTH {
+            lines.push(String::new());
+            length = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if length > 0 {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        length += word_length;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_short_ones_stay_as_they_are() {
+        assert_eq!(broken("1 → 7  collection_1"), ["1 → 7  collection_1"], "double spaces are columns");
+        let long = "word ".repeat(40);
+        let lines = broken(long.trim());
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.chars().count() <= TEXT_WIDTH));
+        assert_eq!(lines.join(" "), long.trim());
+        let unbreakable = "x".repeat(300);
+        assert_eq!(broken(&unbreakable), [unbreakable.as_str()]);
+    }
 }

@@ -14,8 +14,20 @@ use crate::sim::{Profile, SharedWorld, World, WorldPlan, WorldSettings};
 /// Length of a round of faults: long enough to see what they do, short enough to see the next one.
 const ROUND: Duration = Duration::from_secs(45);
 
+/// How long any one thing stays broken.
+const LONGEST_FAULT: Duration = Duration::from_secs(15);
+
 /// Share of memory that is filled on average: the fullest node of an uneven start must fit its machine.
 const MEMORY_FILL: f64 = 0.33;
+
+/// Share of CPU that searches use on average: the busiest node of an uneven start has little left.
+const CPU_FILL: f64 = 0.42;
+
+/// How many times more often the hottest collection is searched: a hot spot, but not all there is.
+const HOT_FACTOR: f64 = 5.0;
+
+/// Bytes that a node loads in a second: a fast local disk, because somebody is waiting for the end.
+const LOAD_BYTES_PER_SECOND: u64 = 1 << 30;
 
 /// Rows a second with `--keep`: a new segment every half minute or so, and hours until the cluster is full.
 const DRIFT_ROWS_PER_SECOND: f64 = 3_000.0;
@@ -28,6 +40,7 @@ pub(super) fn plan(args: &DemoArgs, begins_at: Timestamp) -> WorldPlan {
     let settings = WorldSettings {
         begins_at,
         own_balancer: args.milvus_balancer == MilvusBalancer::On,
+        load_bytes_per_second: LOAD_BYTES_PER_SECOND,
         compaction: args.keep.then_some(DRIFT_COMPACTION),
         ..WorldSettings::default()
     };
@@ -37,6 +50,8 @@ pub(super) fn plan(args: &DemoArgs, begins_at: Timestamp) -> WorldPlan {
         collections: args.collections as usize,
         segments: args.segments as usize,
         memory_fill: MEMORY_FILL,
+        cpu_fill: CPU_FILL,
+        hot_factor: HOT_FACTOR,
         ingest_rows_per_second: if args.keep { DRIFT_ROWS_PER_SECOND } else { 0.0 },
         placement: Placement::Grown,
         ..WorldPlan::new(Profile::of(args.profile), args.seed)
@@ -86,6 +101,7 @@ impl Trouble {
             let settings = FaultSettings { count: self.faults_in_round, until: ROUND, loses_nodes: false };
             let seed = self.seed.wrapping_add(self.next_round);
             for (at, fault) in random_faults(seed, &self.hostnames, settings) {
+                let fault = shortened(fault);
                 world.schedule(now + at, fault.clone());
                 self.coming.push_back((now + at, fault));
             }
@@ -100,6 +116,24 @@ impl Trouble {
         }
         struck
     }
+}
+
+/// The same fault, over before a spectator loses patience.
+fn shortened(mut fault: Fault) -> Fault {
+    match &mut fault {
+        Fault::Crash { back_after: Some(lasts), .. }
+        | Fault::Stop { back_after: Some(lasts), .. }
+        | Fault::RefuseLoads { lasts, .. }
+        | Fault::Erroring { lasts, .. }
+        | Fault::CoordinatorRestart { lasts }
+        | Fault::ProxyAway { lasts }
+        | Fault::DelayAnswers { by: lasts, .. }
+        | Fault::StaleMetrics { lasts }
+        | Fault::PartialPolls { lasts, .. }
+        | Fault::HideCollections { lasts, .. } => *lasts = (*lasts).min(LONGEST_FAULT),
+        _ => {}
+    }
+    fault
 }
 
 /// What a fault does, for people.

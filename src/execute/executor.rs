@@ -23,7 +23,7 @@ use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove};
+use crate::model::{Departure, InFlight, KnownMove, Rebuff};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
@@ -158,6 +158,7 @@ impl Executor {
             let sight = Sight::in_observation(&operation.movement, &operation.database, observation);
             self.apply(id, &Event::Seen(sight), now);
         }
+        self.drop_settled_calls();
         self.ledger.forget(now);
         self.budget.forget_before(now);
         self.save().await;
@@ -392,6 +393,11 @@ impl Executor {
     /// Moves of ours that are open or ended lately, so that they are not taken for somebody else's.
     pub fn known_moves(&self) -> Vec<KnownMove> {
         self.ledger.known_moves()
+    }
+
+    /// Moves that were refused or given up lately.
+    pub fn rebuffs(&self) -> Vec<Rebuff> {
+        self.ledger.rebuffs()
     }
 
     /// All departures that are remembered, oldest first.

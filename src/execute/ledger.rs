@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
 use super::queue::{CopyKey, copy_key};
-use crate::model::{Departure, InFlight, KnownMove};
+use crate::model::{Departure, InFlight, KnownMove, Rebuff};
 use crate::plan::Move;
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
@@ -174,6 +174,19 @@ impl Ledger {
             to: operation.movement.to,
         };
         self.operations.values().map(known).collect()
+    }
+
+    /// Moves that were refused or given up, as long as they are remembered.
+    pub fn rebuffs(&self) -> Vec<Rebuff> {
+        let failed = |operation: &&Operation| {
+            matches!(operation.state, OperationState::Refused { .. } | OperationState::Expired)
+        };
+        let rebuff = |operation: &Operation| Rebuff {
+            segment: operation.movement.segment,
+            to: operation.movement.to,
+            at: operation.changed_at,
+        };
+        self.operations.values().filter(failed).map(rebuff).collect()
     }
 
     /// Departures that are remembered, oldest first.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Restrictions;
+use super::{Restrictions, elapsed};
 use crate::model::{Departure, PlanningInput, ReplicaIndex};
 use crate::reason::Reason;
 use crate::units::{CollectionId, NodeId, SegmentId};
@@ -26,7 +26,7 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     for ((_, segment), departures) in by_segment {
         let length = doubled(input.gate.cool_down, departures.len(), input.gate.cool_down_limit);
         for departure in departures {
-            let passed = input.now.wall.duration_since(departure.at).unsigned_abs();
+            let passed = elapsed(departure.at, input.now.wall);
             let Some(remaining) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { continue };
             hold(input, departure, remaining, restrictions);
             // The node may have restarted since and carry another id at the same address; an empty one is unknown.

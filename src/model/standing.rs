@@ -60,10 +60,16 @@ pub fn judge_nodes(
         }
     }
     if let Some(groups) = &group_members {
+        // Only when every group could be read does absence from all of them mean something.
+        let all_read = !observation
+            .gaps
+            .iter()
+            .any(|gap| matches!(gap.subject, GapSubject::ResourceGroups | GapSubject::ResourceGroup { .. }));
+        let outside = if all_read { Standing::ReadOnly } else { Standing::Unknown };
+        let members: BTreeSet<NodeId> = groups.values().flatten().copied().collect();
         for (node, standing) in &mut nodes {
-            let in_a_group = groups.values().any(|members| members.contains(node));
-            if *standing == Standing::ReadWrite && !in_a_group {
-                *standing = Standing::ReadOnly;
+            if *standing == Standing::ReadWrite && !members.contains(node) {
+                *standing = outside;
             }
         }
     }
@@ -111,7 +117,7 @@ fn standings_by_report(observation: &Observation) -> BTreeMap<NodeId, Standing> 
 }
 
 fn doubt_capacities(observation: &Observation, nodes: &BTreeMap<NodeId, Standing>, doubts: &mut Vec<Doubt>) {
-    for report in &observation.nodes {
+    for report in observation.nodes.iter().filter(|report| report.role == NodeRole::QueryNode) {
         let reported = report.memory_capacity.is_some_and(|capacity| capacity.0 > 0);
         if report.error.is_none() && nodes.get(&report.id) == Some(&Standing::ReadWrite) && !reported {
             doubts.push(Doubt { subject: Subject::Node(report.id), kind: DoubtKind::CapacityUnknown });

@@ -133,7 +133,10 @@ impl<'a> Search<'a> {
             let (relief, price) = (self.relief(copy, from, source_before), self.price(copy));
             for to in destinations.iter().copied() {
                 if self.effort_left == 0 {
-                    return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
+                    return match best {
+                        Some((_, candidate)) => Outcome::Found(candidate),
+                        None => Outcome::Stuck { reason: Reason::EffortSpent, best: None },
+                    };
                 }
                 self.effort_left -= 1;
                 let candidate = Candidate { copy, from, to };

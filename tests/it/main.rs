@@ -6,6 +6,7 @@ mod architecture;
 mod cli;
 mod cluster;
 mod config;
+mod demo;
 mod executor;
 mod fake_milvus;
 mod folding;

@@ -124,9 +124,10 @@ impl<'a> Play<'a> {
                 drifts = false;
                 self.world.lock().end_churn();
             }
-            let rests = self.daemon.as_ref().is_some_and(|daemon| {
-                rest.look(self.scenario, &daemon.state.borrow(), now)
-            });
+            let rests = self
+                .daemon
+                .as_ref()
+                .is_some_and(|daemon| rest.look(self.scenario, &daemon.state.borrow(), now));
             if rests {
                 self.check_end().await;
                 break;
@@ -179,7 +180,8 @@ impl<'a> Play<'a> {
         }
         let cluster_bytes = {
             let state = daemon.state.borrow_and_update();
-            let bytes = state.last.as_ref().map(|last| last.decision.snapshot.copies.bytes.iter().copied().sum());
+            let bytes =
+                state.last.as_ref().map(|last| last.decision.snapshot.copies.bytes.iter().copied().sum());
             bytes.unwrap_or(Bytes::ZERO)
         };
         let begins_at = self.scenario.world.settings.begins_at;

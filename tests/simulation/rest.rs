@@ -99,7 +99,8 @@ fn floor(decision: &Decision, finding: &Finding) -> Ratio {
     let component = snapshot.node_index(finding.node).and_then(|node| snapshot.node(node).component);
     let name = component.and_then(|component| component_name(snapshot, component));
     let proofs = decision.plan.proof.dimensions.iter();
-    let mut own = proofs.filter(|proof| proof.dimension == finding.dimension && Some(proof.component) == name);
+    let mut own =
+        proofs.filter(|proof| proof.dimension == finding.dimension && Some(proof.component) == name);
     own.next().map_or(Ratio::ZERO, |proof| proof.floor)
 }
 

@@ -192,7 +192,8 @@ impl Watch {
             }
             let copy = (operation.movement.segment, operation.movement.replica);
             if let Some(other) = by_copy.insert(copy, operation.id) {
-                let text = format!("operations {} and {} move the same copy: {copy:?}", other.0, operation.id.0);
+                let text =
+                    format!("operations {} and {} move the same copy: {copy:?}", other.0, operation.id.0);
                 problems.push(Problem::new("moved twice", text));
             }
         }
@@ -237,7 +238,8 @@ impl Watch {
                 report("calls per minute", format!("{calls} within a minute"));
             }
             let today = earlier(SignedDuration::from_hours(24)).flat_map(|(_, operations)| operations);
-            let today = today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
+            let today =
+                today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
             let spent = bytes_of(today.copied());
             let limit = Bytes(execute.bytes_per_day.share_of(evidence.cluster_bytes.0).max(1));
             // One segment is always admitted when nothing of the budget is spent.

@@ -25,8 +25,8 @@ pub const DIMENSION: usize = 32;
 pub const ROW_BYTES: u64 = DIMENSION as u64 * 4 + 8;
 /// Rows that stay growing in `growing`.
 pub const GROWING_ROWS: usize = 700;
-/// Memory of the node that `start_small_node` starts.
-pub const SMALL_MEMORY: u64 = 40_000_000;
+/// Memory of the node that [`Cluster::start_full_node`] starts: less than an idle process takes.
+pub const SMALL_MEMORY: u64 = 20_000_000;
 /// Segments of `books`.
 pub const BOOKS: usize = 12;
 
@@ -73,9 +73,8 @@ pub trait Cluster {
     /// Has somebody search `books` from now on, until [`Cluster::stop_searches`].
     fn start_searches(&mut self);
     fn stop_searches(&mut self);
-    /// Creates `large` with two segments, each about as large as [`SMALL_MEMORY`] minus an idle process, and starts
-    /// one more node, with that little memory. Returns its id.
-    fn start_small_node(&mut self) -> i64;
+    /// Starts one more node, with [`SMALL_MEMORY`], of which none is free. Returns its id.
+    fn start_full_node(&mut self) -> i64;
     /// Kills a node's process.
     fn kill(&mut self, node: i64);
 }
@@ -139,7 +138,12 @@ impl Subject {
 
     /// Where the segments of a collection of the default database are.
     pub fn places(&self, name: &str) -> Places {
-        self.ask(places(&self.client, "", name))
+        self.places_in("", name)
+    }
+
+    /// The same in any database.
+    pub fn places_in(&self, database: &str, name: &str) -> Places {
+        self.ask(places(&self.client, database, name))
     }
 
     /// The segments that a node alone holds.
@@ -157,20 +161,29 @@ impl Subject {
         self.ask(balance(self.rpc.clone(), request, self.cluster.speed()))
     }
 
-    /// Moves segments of `books` with the client and waits until they are nowhere else.
+    /// Moves segments of `books` and waits until they are nowhere else.
     pub fn gather(&self, segments: &[i64], to: i64) {
+        self.gather_in("", "books", segments, to);
+    }
+
+    /// The same for any collection.
+    pub fn gather_in(&self, database: &str, name: &str, segments: &[i64], to: i64) {
         let mut by_source: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (segment, at) in self.places("books") {
+        for (segment, at) in self.places_in(database, name) {
             if segments.contains(&segment) && at != [to] {
                 by_source.entry(at[0]).or_default().push(segment);
             }
         }
         for (from, segments) in by_source {
-            let told = self.balance(request("books", from, &[to], &segments));
+            let request = rpc::LoadBalanceRequest {
+                db_name: database.to_owned(),
+                ..request(name, from, &[to], &segments)
+            };
+            let told = self.balance(request);
             assert_eq!((told.status.code, told.status.reason.as_str()), (0, ""));
         }
         self.until("the segments are gathered", Duration::from_secs(20), || {
-            let places = self.places("books");
+            let places = self.places_in(database, name);
             segments.iter().all(|segment| places.get(segment).is_some_and(|at| *at == [to]))
         });
     }

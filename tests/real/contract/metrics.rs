@@ -129,11 +129,12 @@ pub fn values(s: &mut Subject) {
 
 /// The cache ends five seconds after the last reader, not after the answer was made.
 pub fn cache(s: &mut Subject) {
-    s.pause(Duration::from_secs(6));
     let ask = |s: &Subject| s.ask(s.client.system_info()).unwrap();
-    let first = ask(s);
     let [from, to] = [0, 1].map(|position| s.cluster.nodes()[position]);
-    let segment = s.held("books", from)[0];
+    let segment = s.places("books").into_keys().next().unwrap();
+    s.gather(&[segment], from);
+    s.pause(Duration::from_secs(6));
+    let first = ask(s);
     assert_eq!(s.balance(request("books", from, &[to], &[segment])).status.code, 0);
     for _ in 0..3 {
         s.pause(Duration::from_secs(3));
@@ -141,5 +142,4 @@ pub fn cache(s: &mut Subject) {
     }
     s.pause(Duration::from_secs(6));
     assert!(ask(s) != first, "a cache that nobody reads ends");
-    s.gather(&[segment], from);
 }

@@ -74,8 +74,8 @@ const CONTRACTS: [Contract; 26] = [
     ("a destination in the other replica is refused", refusals::other_replica),
     ("one wrong segment holds up its whole call", refusals::partly_wrong),
     ("the client makes the same of refusals", refusals::remedies),
-    ("a full node refuses", tight::full),
     ("a dead node is believed alive for a while", dying::killed),
+    ("a full node refuses", tight::full),
 ];
 
 fn run(subject: &mut Subject) {
@@ -113,7 +113,8 @@ fn expect_about(subject: &Subject, what: &str, took: Duration, really: Duration)
     assert!(took <= really * 5 && took * 5 >= really, "{what}: {took:?}, once measured {really:?}");
 }
 
-/// A refusal must cost next to nothing.
-fn expect_at_once(what: &str, took: Duration) {
-    assert!(took < Duration::from_millis(250), "{what}: {took:?}");
+/// A refusal must cost next to nothing. The limit is one of our own time, of which a busy machine takes some.
+fn expect_at_once(subject: &Subject, what: &str, took: Duration) {
+    let took = took / subject.cluster.speed();
+    assert!(took < Duration::from_millis(400), "{what}: {took:?}");
 }

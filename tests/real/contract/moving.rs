@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::cluster::{BOOKS, Subject, Told, balance, places, request};
 use super::{expect_about, expect_at_once};
 
-/// Measured on 2.3.5: mostly the wait for the coordinator's looks at the nodes.
-const ONE_CALL: Duration = Duration::from_millis(900);
+/// Measured on 2.3.5, where it was 0.7 to 1.5 s: mostly the wait for the coordinator's looks at the nodes.
+const ONE_CALL: Duration = Duration::from_millis(1000);
 /// How long both copies may be listed after the answer.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
@@ -132,10 +132,10 @@ pub fn conflict(s: &mut Subject) {
         futures::future::join(one, other).await
     });
     assert_done(&one);
-    println!("    {:?}", other.status);
     assert_eq!((other.status.code, other.status.error_code, other.status.retriable), (5, 1, false));
-    assert!(other.status.reason.contains("task with the same segment exists"), "{:?}", other.status);
-    expect_at_once("the second call", other.took);
+    let text = "failed to balance segments: service internal error: task with the same segment exists";
+    assert_eq!(other.status.reason, text);
+    expect_at_once(s, "the second call", other.took);
     settled(s, &[segment], first);
 }
 
@@ -148,7 +148,7 @@ pub fn repeated(s: &mut Subject) {
     assert_eq!((again.status.code, again.status.error_code), (65535, 1));
     let text = format!("failed to balance segments: segment {segment} not found in source node {from}");
     assert_eq!(again.status.reason, text);
-    expect_at_once("the repeated call", again.took);
+    expect_at_once(s, "the repeated call", again.took);
 }
 
 pub fn no_destination(s: &mut Subject) {
@@ -176,7 +176,7 @@ pub fn source_among_destinations(s: &mut Subject) {
     let segments = stock(s, from, 2);
     let alone = s.balance(request("books", from, &[from], &segments));
     assert_done(&alone);
-    expect_at_once("a move to where it is", alone.took);
+    expect_at_once(s, "a move to where it is", alone.took);
     let places = s.places("books");
     assert!(segments.iter().all(|segment| places[segment] == [from]), "{places:?}");
     assert_done(&s.balance(request("books", from, &[from, to], &segments)));
@@ -195,7 +195,7 @@ pub fn no_segments(s: &mut Subject) {
     // Nothing to move is no error.
     let nothing = s.balance(request("books", from, &[to], &[]));
     assert_done(&nothing);
-    expect_at_once("nothing", nothing.took);
+    expect_at_once(s, "nothing", nothing.took);
     let all: BTreeSet<i64> = s.places("books").into_keys().collect();
     assert_eq!(all.len(), BOOKS, "nothing is lost");
 }

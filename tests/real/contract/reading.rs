@@ -97,9 +97,9 @@ pub fn segments(s: &mut Subject) {
         assert_eq!((segment.num_rows, segment.node_ids.len()), (ROWS, 1), "{segment:?}");
         assert!(segment.partition_id > 0);
     }
-    for node in s.cluster.nodes() {
-        assert_eq!(s.held("books", node).len(), BOOKS / NODES, "dealt out evenly");
-    }
+    // Milvus deals them out more or less evenly, depending on how soon each was there.
+    let held = s.cluster.nodes().into_iter().map(|node| s.held("books", node).len());
+    assert_eq!(held.sum::<usize>(), BOOKS);
     let replicas = s.replicas("pairs");
     for (segment, at) in s.places("pairs") {
         assert_eq!(at.len(), 2, "{segment}: once in each replica");
@@ -129,8 +129,7 @@ pub fn missing(s: &mut Subject) {
     let unloaded = replicas(&s.client, s.id("unloaded")).unwrap_err();
     assert!(unloaded.to_string().contains("code 400 (failed to get replicas by collection"), "{unloaded}");
     let unknown = replicas(&s.client, 7).unwrap_err();
-    println!("    replicas of an unknown id: {unknown}");
-    assert!(unknown.to_string().contains("code 400"), "{unknown}");
+    assert!(unknown.to_string().contains("code 400 (failed to get replicas by collection"), "{unknown}");
     for (database, name) in [("", "unknown"), ("", "old"), ("archive", "books")] {
         let error = s.ask(s.client.query_segments(database, name)).unwrap_err();
         assert!(error.to_string().contains("code 100 (collection not found"), "{error}");
@@ -140,12 +139,11 @@ pub fn missing(s: &mut Subject) {
         assert!(error.collection_is_gone());
     }
     let error = s.ask(s.client.query_segments("nowhere", "books")).unwrap_err();
-    println!("    segments in an unknown database: {error}");
-    assert!(error.to_string().contains("code 800 (database not found"), "{error}");
+    let text = "code 100 (collection not found[database=nowhere][collection=books])";
+    assert!(error.to_string().contains(text), "{error}");
     assert!(error.collection_is_gone());
     let error = s.ask(s.client.loaded_collections("nowhere")).unwrap_err();
-    println!("    collections of an unknown database: {error}");
-    assert!(error.to_string().contains("code 800"), "{error}");
+    assert!(error.to_string().contains("code 800 (database not found[database=nowhere])"), "{error}");
     let group = s.ask(s.client.describe_resource_group("unknown")).unwrap_err();
     assert!(group.to_string().contains("code 300 (resource group not found[rg=unknown]"), "{group}");
 }

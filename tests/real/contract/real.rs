@@ -82,13 +82,8 @@ impl Cluster for RealCluster {
         assert_eq!(report.failures, 0, "{:?}", report.errors);
     }
 
-    fn start_small_node(&mut self) -> i64 {
-        let large = CollectionSpec { dim: 256, ..CollectionSpec::new("large", 2, 30_000) };
-        let created = self.lab.create_collection(&large);
-        self.collections.insert("large", created.collection_id);
-        let node = self.lab.start_node(Some(NODES));
-        self.lab.nodes.push(node.clone());
-        node.id
+    fn start_full_node(&mut self) -> i64 {
+        self.lab.start_node(Some(NODES)).id
     }
 
     fn kill(&mut self, node: i64) {

@@ -24,7 +24,7 @@ pub fn wrong(s: &mut Subject) {
     let no_segment = format!("failed to balance segments: segment 1 not found in source node {from}");
     let not_there = format!("failed to balance segments: segment {segment} not found in source node {to}");
     let no_collection = |name: &str| format!("collection not found[database=default][collection={name}]");
-    let no_database = "database not found[database=nowhere]".to_owned();
+    let no_database = "collection not found[database=nowhere][collection=books]".to_owned();
     let cases = [
         ("source", LoadBalanceRequest { src_node_id: NO_NODE, ..good() }, (901, 1), no_source),
         ("destination", request("books", from, &[NO_NODE], &[segment]), (901, 1), no_destination.clone()),
@@ -36,7 +36,7 @@ pub fn wrong(s: &mut Subject) {
         (
             "name of a database",
             LoadBalanceRequest { db_name: "nowhere".to_owned(), ..good() },
-            (800, 1),
+            (100, 4),
             no_database,
         ),
     ];
@@ -45,7 +45,7 @@ pub fn wrong(s: &mut Subject) {
         assert_eq!((told.status.code, told.status.error_code), codes, "{what}: {:?}", told.status);
         assert_eq!(told.status.reason, reason, "{what}");
         assert!(!told.status.retriable, "{what}");
-        expect_at_once(what, told.took);
+        expect_at_once(s, what, told.took);
     }
     assert_eq!(s.places("books")[&segment], [from], "nothing was moved");
 }
@@ -76,7 +76,7 @@ pub fn partly_wrong(s: &mut Subject) {
         let told = s.balance(request("books", from, &[to], &segments));
         assert_eq!(told.status.code, 65535);
         assert!(told.status.reason.contains("segment 1 not found in source node"), "{:?}", told.status);
-        expect_at_once("the refusal", told.took);
+        expect_at_once(s, "the refusal", told.took);
     }
     s.pause(std::time::Duration::from_secs(2));
     assert_eq!(s.places("books")[&segment], [from]);

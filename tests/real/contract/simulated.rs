@@ -60,15 +60,14 @@ fn order(wanted: &Wanted) -> CollectionOrder {
     }
 }
 
-/// A machine like the others with little memory.
-fn small(world: &World) -> SimNode {
+/// A machine like the others with too little memory.
+fn full(world: &World) -> SimNode {
     let like = world.nodes().values().next().unwrap().clone();
     SimNode {
         address: "10.0.99.1:21123".to_owned(),
-        hostname: "querynode-small".to_owned(),
+        hostname: "querynode-full".to_owned(),
         memory: SMALL_MEMORY,
-        // An idle process, as the real one's.
-        base_memory: 25_000_000,
+        base_memory: SMALL_MEMORY + 1_000_000,
         ..like
     }
 }
@@ -107,24 +106,9 @@ impl Cluster for SimulatedCluster {
 
     fn stop_searches(&mut self) {}
 
-    fn start_small_node(&mut self) -> i64 {
+    fn start_full_node(&mut self) -> i64 {
         let mut world = self.shared.lock();
-        let large = CollectionOrder {
-            database: String::new(),
-            name: "large".to_owned(),
-            segments: 2,
-            rows_per_segment: 30_000,
-            dimension: 256,
-            row_bytes: 1032,
-            replicas: 1,
-            shards: 1,
-            growing_rows: 0,
-            searches_per_second: 0.0,
-            loaded: true,
-        };
-        let id = world.create_collection(&large);
-        self.collections.insert("large", id.0);
-        let template = small(&world);
+        let template = full(&world);
         world.start_node(template).0
     }
 
