@@ -114,6 +114,15 @@ pub enum Reason {
         /// For how much longer.
         remaining: Duration,
     },
+    /// The same move came to nothing several times.
+    FailedBefore {
+        /// The destination.
+        node: NodeId,
+        /// How often.
+        times: usize,
+        /// For how much longer it is not tried.
+        remaining: Duration,
+    },
     /// No move lowers the pressure.
     NoImprovement,
     /// The best move would lower the potential by less than its price.
@@ -195,6 +204,7 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
+            Reason::FailedBefore { .. } => "failed_before",
             Reason::NoImprovement => "no_improvement",
             Reason::NotWorthItsPrice => "not_worth_its_price",
             Reason::NotLongEnough { .. } => "not_long_enough",
@@ -277,6 +287,13 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "the segment left node {node} a short while ago and may return in {}",
+                    spoken(remaining)
+                )
+            }
+            Reason::FailedBefore { node, times, remaining } => {
+                write!(
+                    f,
+                    "the segment could not be moved to node {node} {times} times; it is not tried for another {}",
                     spoken(remaining)
                 )
             }

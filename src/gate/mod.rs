@@ -6,6 +6,7 @@ mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
+mod setback;
 mod settling;
 mod standing;
 mod visibility;
@@ -149,6 +150,7 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     standing::restrict(input, &mut restrictions);
     foreign::restrict(input, &mut restrictions);
     cool_down::restrict(input, &mut restrictions);
+    setback::restrict(input, &mut restrictions);
     settling::restrict(input, &mut restrictions);
     headroom::restrict(input, &mut restrictions);
     follow(directives, &mut restrictions);

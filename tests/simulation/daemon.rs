@@ -38,8 +38,7 @@ impl Daemon {
         let observer: Arc<dyn Observer> =
             Arc::new(RecordingObserver::new(world.clone(), scenario.reads_metrics, polls.clone()));
         let mover = Arc::new(SimMover::new(world.clone(), scenario.execute.call_timeout));
-        let settings =
-            JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() };
+        let settings = JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() };
         let journal = Journal::open(&settings, clock.read().wall).expect("the journal opens");
         let executor = Executor::new(
             scenario.execute.clone(),

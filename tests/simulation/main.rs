@@ -122,7 +122,10 @@ fn play_all(seeds: &Seeds) -> ExitCode {
 fn play_seed(seed: u64) -> Played {
     let scenario = Scenario::of(seed);
     let mut played = play(&scenario);
-    if seed.is_multiple_of(TWICE_EVERY) && played.problems.is_empty() && play(&scenario).digest != played.digest {
+    if seed.is_multiple_of(TWICE_EVERY)
+        && played.problems.is_empty()
+        && play(&scenario).digest != played.digest
+    {
         let text = "played twice, it goes two ways";
         played.problems.push(watch::Problem::new("not repeatable", text));
     }

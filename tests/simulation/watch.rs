@@ -84,18 +84,19 @@ impl Watch {
         }
     }
 
-    /// Looks at all that is new.
-    pub fn check(&mut self, world: &World, evidence: &Evidence<'_>) -> Vec<Problem> {
+    /// Looks at all that is new. `calls` were made before the evidence was taken: a later one's intent may not be in
+    /// it.
+    pub fn check(&mut self, world: &World, calls: usize, evidence: &Evidence<'_>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for violation in self.checker.check(world) {
             if !self.could_not_be_known(&violation, world) {
                 problems.push(Problem::new(kind(&violation), violation.to_string()));
             }
         }
-        for call in self.calls..world.calls().len() {
+        for call in self.calls..calls {
             self.check_call(call, &world.calls()[call], evidence.operations, world, &mut problems);
         }
-        self.calls = world.calls().len();
+        self.calls = calls;
         self.check_open(evidence.operations, &mut problems);
         self.check_batches(evidence, &mut problems);
         let refused = evidence.operations.iter().filter(|operation| is_refused(operation));
@@ -192,7 +193,8 @@ impl Watch {
             }
             let copy = (operation.movement.segment, operation.movement.replica);
             if let Some(other) = by_copy.insert(copy, operation.id) {
-                let text = format!("operations {} and {} move the same copy: {copy:?}", other.0, operation.id.0);
+                let text =
+                    format!("operations {} and {} move the same copy: {copy:?}", other.0, operation.id.0);
                 problems.push(Problem::new("moved twice", text));
             }
         }
@@ -237,7 +239,8 @@ impl Watch {
                 report("calls per minute", format!("{calls} within a minute"));
             }
             let today = earlier(SignedDuration::from_hours(24)).flat_map(|(_, operations)| operations);
-            let today = today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
+            let today =
+                today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
             let spent = bytes_of(today.copied());
             let limit = Bytes(execute.bytes_per_day.share_of(evidence.cluster_bytes.0).max(1));
             // One segment is always admitted when nothing of the budget is spent.
