@@ -9,6 +9,7 @@ use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
 use super::queue::{CopyKey, copy_key};
 use crate::model::{Departure, InFlight, KnownMove, Setback};
 use crate::plan::Move;
+use crate::units::NodeId;
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
 /// what landed between two polls must still be known as ours at the second.
@@ -78,18 +79,25 @@ impl Ledger {
         self.ids(|operation| operation.batch == batch)
     }
 
-    /// Numbers of all operations that a look may still change: open ones, and those that may land late. What a
-    /// later operation for the same copy does is that one's.
+    /// Numbers of all operations that a look may still change: open ones, and those that may land late. A landing
+    /// is that of the last operation with that destination, and whatever came before a landing is over.
     pub fn watched(&self) -> Vec<OperationId> {
-        let mut newest: BTreeMap<CopyKey, OperationId> = BTreeMap::new();
+        let mut newest: BTreeMap<(CopyKey, NodeId), OperationId> = BTreeMap::new();
+        let mut last_landed: BTreeMap<CopyKey, OperationId> = BTreeMap::new();
         for operation in self.operations.values() {
-            newest.insert(copy_key(&operation.movement), operation.id);
+            let copy = copy_key(&operation.movement);
+            newest.insert((copy, operation.movement.to), operation.id);
+            if operation.state == OperationState::Landed {
+                last_landed.insert(copy, operation.id);
+            }
         }
         self.ids(|operation| {
             let may_land_late =
                 matches!(operation.state, OperationState::Expired | OperationState::Refused { .. });
-            let is_newest = newest.get(&copy_key(&operation.movement)) == Some(&operation.id);
-            !operation.state.is_ended() || (may_land_late && is_newest)
+            let copy = copy_key(&operation.movement);
+            let is_newest = newest.get(&(copy, operation.movement.to)) == Some(&operation.id);
+            let is_over = last_landed.get(&copy).is_some_and(|landed| *landed > operation.id);
+            !operation.state.is_ended() || (may_land_late && is_newest && !is_over)
         })
     }
 
