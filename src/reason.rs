@@ -73,7 +73,7 @@ pub enum Reason {
         remaining: Duration,
     },
     /// The node refused a segment, or never took it, a short while ago.
-    Rebuffed {
+    NotTaken {
         /// Which.
         node: NodeId,
         /// For how much longer it is left alone.
@@ -119,6 +119,15 @@ pub enum Reason {
         /// The node.
         node: NodeId,
         /// For how much longer.
+        remaining: Duration,
+    },
+    /// The same move came to nothing several times.
+    FailedBefore {
+        /// The destination.
+        node: NodeId,
+        /// How often.
+        times: usize,
+        /// For how much longer it is not tried.
         remaining: Duration,
     },
     /// No move lowers the pressure.
@@ -194,7 +203,7 @@ impl Reason {
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
-            Reason::Rebuffed { .. } => "rebuffed",
+            Reason::NotTaken { .. } => "not_taken",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -203,6 +212,7 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
+            Reason::FailedBefore { .. } => "failed_before",
             Reason::NoImprovement => "no_improvement",
             Reason::NotWorthItsPrice => "not_worth_its_price",
             Reason::NotLongEnough { .. } => "not_long_enough",
@@ -263,7 +273,7 @@ impl fmt::Display for Reason {
                     spoken(remaining)
                 )
             }
-            Reason::Rebuffed { node, remaining } => {
+            Reason::NotTaken { node, remaining } => {
                 write!(
                     f,
                     "node {node} did not take a segment a short while ago and is left alone for another {}",
@@ -292,6 +302,13 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "the segment left node {node} a short while ago and may return in {}",
+                    spoken(remaining)
+                )
+            }
+            Reason::FailedBefore { node, times, remaining } => {
+                write!(
+                    f,
+                    "the segment could not be moved to node {node} {times} times; it is not tried for another {}",
                     spoken(remaining)
                 )
             }

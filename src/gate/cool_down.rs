@@ -64,7 +64,7 @@ fn hold(input: &PlanningInput, departure: &Departure, remaining: Duration, restr
 }
 
 /// The cool-down after so many moves of one segment: doubled by each but the first, up to the limit.
-fn doubled(first: Duration, moves: usize, limit: Duration) -> Duration {
+pub(super) fn doubled(first: Duration, moves: usize, limit: Duration) -> Duration {
     let mut length = first;
     for _ in 1..moves {
         length = length.saturating_mul(2);

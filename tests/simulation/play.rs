@@ -12,7 +12,7 @@ use milvus_rebalancer::units::Bytes;
 
 use crate::daemon::Daemon;
 use crate::polls::Polls;
-use crate::rest::{self, PATIENCE, Rest};
+use crate::rest::{self, BESIDE_THE_OTHER, PATIENCE, Rest};
 use crate::scenario::Scenario;
 use crate::watch::{Evidence, Problem, Watch};
 
@@ -124,12 +124,13 @@ impl<'a> Play<'a> {
                 drifts = false;
                 self.world.lock().end_churn();
             }
-            let rests = self
-                .daemon
-                .as_ref()
-                .is_some_and(|daemon| rest.look(self.scenario, &daemon.state.borrow(), now));
+            let rests = self.daemon.as_ref().is_some_and(|daemon| rest.look(&daemon.state.borrow(), now));
             if rests {
                 self.check_end().await;
+                break;
+            }
+            let is_alone = !self.scenario.world.settings.own_balancer;
+            if !is_alone && now > self.scenario.trouble_ends + BESIDE_THE_OTHER {
                 break;
             }
             if now > self.scenario.trouble_ends + PATIENCE {
@@ -194,7 +195,7 @@ impl<'a> Play<'a> {
         }
         self.calls_seen = calls;
         let evidence = Evidence { operations: &self.operations, cluster_bytes };
-        let problems = self.watch.check(&self.world.lock(), &evidence);
+        let problems = self.watch.check(&self.world.lock(), calls, &evidence);
         self.played.problems.extend(problems);
     }
 

@@ -23,6 +23,10 @@ const REST: Duration = Duration::from_secs(10 * 60);
 /// again half an hour later.
 pub const PATIENCE: Duration = Duration::from_secs(8 * 60 * 60);
 
+/// How long it is watched where Milvus' own balancer moves segments, too: by rows where we go by bytes. The two may
+/// undo each other's work for ever, however seldom; what must hold is that nothing forbidden happens meanwhile.
+pub const BESIDE_THE_OTHER: Duration = Duration::from_secs(60 * 60);
+
 /// Watches the daemon come to rest.
 #[derive(Default)]
 pub struct Rest {
@@ -32,8 +36,8 @@ pub struct Rest {
 
 impl Rest {
     /// Takes a look; whether it has rested for long enough.
-    pub fn look(&mut self, scenario: &Scenario, state: &LoopState, now: Duration) -> bool {
-        if !is_quiet(scenario, state) {
+    pub fn look(&mut self, state: &LoopState, now: Duration) -> bool {
+        if !is_quiet(state) {
             self.since = None;
             return false;
         }
@@ -46,7 +50,7 @@ impl Rest {
 }
 
 /// Whether nothing is on its way and nothing will be, by the last turn.
-fn is_quiet(scenario: &Scenario, state: &LoopState) -> bool {
+fn is_quiet(state: &LoopState) -> bool {
     let Some(last) = &state.last else { return false };
     if !state.open.is_empty() || state.failure.is_some() {
         return false;
@@ -55,13 +59,8 @@ fn is_quiet(scenario: &Scenario, state: &LoopState) -> bool {
     if decision.plan.steps.is_empty() {
         return true;
     }
-    // Today's bytes are spent, or Milvus' own balancer moves segments, too: there is more to do, and the reason is
-    // known why it is not done now.
-    match last.limited_by {
-        Some(Reason::DailyBytes { .. }) => true,
-        Some(Reason::ForeignMover { .. }) => scenario.world.settings.own_balancer,
-        _ => false,
-    }
+    // Today's bytes are spent: there is more to do, and the reason is known why it is not done now.
+    matches!(last.limited_by, Some(Reason::DailyBytes { .. }))
 }
 
 /// Codes of the reasons why nodes are left above their band, and nodes that are left so without any.

@@ -16,7 +16,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 /// Until when things go wrong and change by themselves; afterwards the daemon is to come to rest.
-const TROUBLE: Duration = Duration::from_secs(40 * 60);
+const TROUBLE: Duration = Duration::from_secs(30 * 60);
 
 /// The stream of numbers that scenarios are made from; the simulated cluster has others of the same seed.
 const STREAM: u64 = 1_000;
@@ -176,9 +176,14 @@ fn world(seed: u64, chance: &mut Chance) -> WorldPlan {
         replicas,
         nodes_per_replica: if chance.happens(0.3) { chance.count(2, 4) } else { 0 },
         shards: chance.count(1, 3),
-        memory_fill: chance.between(0.2, 0.7),
+        memory_fill: chance.between(0.25, 0.7),
         mapped_every: *chance.of(&[0, 0, 0, 3]),
-        placement: *chance.of(&[Placement::RoundRobin, Placement::OneNode, Placement::EvenRows]),
+        placement: *chance.of(&[
+            Placement::RoundRobin,
+            Placement::RoundRobin,
+            Placement::OneNode,
+            Placement::EvenRows,
+        ]),
         ..WorldPlan::new(profile(chance), seed)
     };
     // Looking at traffic every few seconds is enough, and a fraction of the work.
@@ -205,6 +210,8 @@ fn faults(world: &WorldPlan, chance: &mut Chance) -> Vec<(Duration, Fault)> {
     };
     let hostnames: Vec<String> = build(world).nodes().values().map(|node| node.hostname.clone()).collect();
     let mut faults = random_faults(world.seed, &hostnames, settings);
+    // Suspending a node came with the management calls.
+    faults.retain(|(_, fault)| world.profile.has_management || !matches!(fault, Fault::Suspend { .. }));
     let mut at = || Duration::from_secs_f64(TROUBLE.as_secs_f64() * chance.between(0.0, 0.9));
     let (first, second) = (at(), at());
     let collection = format!("collection_{}", chance.count(0, world.collections - 1));

@@ -84,18 +84,19 @@ impl Watch {
         }
     }
 
-    /// Looks at all that is new.
-    pub fn check(&mut self, world: &World, evidence: &Evidence<'_>) -> Vec<Problem> {
+    /// Looks at all that is new. `calls` were made before the evidence was taken: a later one's intent may not be in
+    /// it.
+    pub fn check(&mut self, world: &World, calls: usize, evidence: &Evidence<'_>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for violation in self.checker.check(world) {
             if !self.could_not_be_known(&violation, world) {
                 problems.push(Problem::new(kind(&violation), violation.to_string()));
             }
         }
-        for call in self.calls..world.calls().len() {
+        for call in self.calls..calls {
             self.check_call(call, &world.calls()[call], evidence.operations, world, &mut problems);
         }
-        self.calls = world.calls().len();
+        self.calls = calls;
         self.check_open(evidence.operations, &mut problems);
         self.check_batches(evidence, &mut problems);
         let refused = evidence.operations.iter().filter(|operation| is_refused(operation));
