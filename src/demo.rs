@@ -219,6 +219,7 @@ impl Show<'_> {
             if at >= table_at && self.balanced.is_some() {
                 table_at = at + TABLE_PAUSE;
                 self.table(&self.figures(), output)?;
+                writeln!(output)?;
             }
             if let Some(outcome) = self.judge(&mut ending, trouble.is_any()) {
                 if !self.args.keep || outcome != Outcome::Balanced {
@@ -226,11 +227,8 @@ impl Show<'_> {
                 }
                 trouble = self.trouble(self.args.faults.unwrap_or(Faults::Some));
                 table_at = at;
-                writeln!(
-                    output,
-                    "{}",
-                    self.paint.good("balanced; now it goes on: data grows and things fail")
-                )?;
+                let line = "balanced; now it goes on: data grows and things fail";
+                writeln!(output, "{:>6.1}s  {}", at.as_secs_f64(), self.paint.good(line))?;
             }
         }
     }

@@ -29,8 +29,9 @@ const HOT_FACTOR: f64 = 5.0;
 /// Bytes that a node loads in a second: a fast local disk, because somebody is waiting for the end.
 const LOAD_BYTES_PER_SECOND: u64 = 1 << 30;
 
-/// Rows a second with `--keep`: a new segment every half minute or so, and hours until the cluster is full.
-const DRIFT_ROWS_PER_SECOND: f64 = 3_000.0;
+/// Rows a second with `--keep`: each of forty collections seals a segment every ten minutes or so, and it takes hours
+/// until the cluster is full.
+const DRIFT_ROWS_PER_SECOND: f64 = 6_000.0;
 
 /// Pause between compactions with `--keep`.
 const DRIFT_COMPACTION: Duration = Duration::from_secs(20);
