@@ -188,6 +188,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether waiting alone makes it go away: then what it holds back is only late.
+    pub fn passes_by_itself(&self) -> bool {
+        !matches!(
+            self,
+            Reason::NoImprovement
+                | Reason::NotWorthItsPrice
+                | Reason::NothingMovable
+                | Reason::NoDestination
+                | Reason::NoHeadroom { .. }
+                | Reason::Held { .. }
+                | Reason::Pinned
+                | Reason::NeverDestination { .. }
+        )
+    }
+
     /// The stable name: metric label and JSON `reason`.
     pub fn code(&self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Se
 use crate::observe::observation::Observation;
 use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
-use crate::units::{Moment, NodeId};
+use crate::units::Moment;
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -98,8 +98,7 @@ impl Thinking {
         let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
         let verdict = gate::check(&input, &restrictions, &plan);
 
-        let relieved: Vec<NodeId> = plan.moves().map(|movement| movement.from).collect();
-        plan::settle_history(&mut history, &findings, &views, &relieved);
+        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         input.history = history;
         model.history = input.history;
         self.model = model;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::LeftAlone;
 use super::fair_share::{NodeLoads, Placement, utilisation};
 use crate::model::{CopyIndex, History, NodeIndex, PlanningInput, Snapshot};
 use crate::policy::{Assessment, Dimension};
@@ -183,20 +184,23 @@ pub fn is_stuck(snapshot: &Snapshot, placement: &Placement, copy: CopyIndex) -> 
 }
 
 /// Takes nodes off the list of the overloaded for which nothing can be done and which are inside the enter value:
-/// without that, any small drift later would start moves that the band is there to prevent.
+/// without that, any small drift later would start moves that the band is there to prevent. A node that only waits
+/// (for its figures to settle, for a move on its way) stays on the list.
 pub fn settle_history(
     history: &mut History,
     findings: &[Finding],
     views: &[DimensionView<'_>],
-    relieved: &[NodeId],
+    left_alone: &[LeftAlone],
 ) {
+    let is_done =
+        |node: NodeId| left_alone.iter().any(|left| left.node == node && !left.reason.passes_by_itself());
     for finding in findings.iter().filter(|finding| finding.state == FindingState::Overloaded) {
         let enter = views
             .iter()
             .find(|view| view.dimension.name == finding.dimension)
             .map_or(Ratio::MAX, |view| view.dimension.settings.enter);
         if finding.pressure <= enter
-            && !relieved.contains(&finding.node)
+            && is_done(finding.node)
             && let Some(counts) = history.turns_over.get_mut(&finding.dimension)
         {
             counts.remove(&finding.node);

@@ -226,6 +226,24 @@ fn nodes_rest_after_a_move_between_them_has_landed() {
 }
 
 #[test]
+fn a_node_that_rests_half_way_is_relieved_down_to_the_leave_value_afterwards() {
+    // 1.14 is inside the enter value and above the leave value: half of the way has been gone.
+    let mut observation = cluster(2);
+    add_collection(&mut observation, 7, &[&[(1, 13), (2, 7)]]);
+    let gates = GateSettings { settle_time: Duration::from_secs(15), ..lifted_gates() };
+    let mut thinking = Thinking::new(&rows_at_once(), PlanSettings::default(), gates);
+    assert!(!thinking.turn(&observation, OwnMoves::default(), moment(0)).verdict.admitted.is_empty());
+    move_segment(&mut observation, SegmentId(7000), NodeId(1), NodeId(2));
+    move_segment(&mut observation, SegmentId(7001), NodeId(1), NodeId(2));
+    let own = || OwnMoves {
+        departures: vec![departure(7000, 1, 2, 1), departure(7001, 1, 2, 1)],
+        ..OwnMoves::default()
+    };
+    assert_eq!(thinking.turn(&observation, own(), moment(2)).verdict.admitted, Vec::<usize>::new());
+    assert_eq!(thinking.turn(&observation, own(), moment(16)).verdict.admitted.len(), 1);
+}
+
+#[test]
 fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
     let gates = GateSettings { setback_rest: Duration::from_secs(300), ..lifted_gates() };
     let setback =
