@@ -1,9 +1,14 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod state;
+
+pub use state::{LastTurn, LoopState};
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +55,8 @@ pub struct ControlLoop {
     pub metrics: Arc<Metrics>,
     /// Whether we are alive and useful.
     pub health: Arc<Health>,
+    /// What is shown to whoever subscribes; nothing is kept for nobody.
+    pub state: watch::Sender<LoopState>,
     /// Ends the loop.
     pub stop: CancellationToken,
 }
@@ -86,6 +93,8 @@ impl ControlLoop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                // Before the turn, so that answers and limits are attended to even when turns follow each other closely.
+                () = self.executor.next_event() => self.publish_happenings(),
                 () = sleep_until(next_turn) => {
                     let began = Instant::now();
                     if self.turn(&mut rhythm).await.is_none() {
@@ -93,7 +102,6 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
-                () = self.executor.next_event() => self.publish_happenings(),
                 _ = heartbeat.tick() => {}
             }
         }
@@ -121,7 +129,9 @@ impl ControlLoop {
                 self.write_down(TurnRecord { took: began.elapsed(), ..record.0 }, record.1).await;
             }
             Err(error) => {
-                rhythm.pause = back_off(&self.poll, rhythm.failures_in_a_row);
+                let rest = took.div_f64(self.poll.duty);
+                rhythm.pause =
+                    back_off(&self.poll, rhythm.failures_in_a_row).max(rest.min(self.poll.backoff_limit));
                 rhythm.failures_in_a_row = rhythm.failures_in_a_row.saturating_add(1);
                 // What was planned from an older look must not be sent on.
                 self.executor.offer(Vec::new(), Bytes::ZERO);
@@ -130,6 +140,10 @@ impl ControlLoop {
                 tracing::error!(error = sentence, %next_try, "the cluster could not be observed");
                 self.metrics.turn_failed(began.elapsed());
                 self.health.turn_failed(sentence.clone());
+                self.state.send_modify(|state| {
+                    state.turns += 1;
+                    state.failure = Some(sentence.clone());
+                });
                 self.write_down(failed_turn(started, began.elapsed(), sentence), None).await;
             }
         }
@@ -143,11 +157,14 @@ impl ControlLoop {
     async fn observe(&self, pause: Duration) -> Option<Result<Observation, ObserveError>> {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut observing = self.observer.observe();
+        let late = tokio::time::sleep(self.poll.timeout);
+        tokio::pin!(late);
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
                 observed = &mut observing => return Some(observed),
+                () = &mut late => return Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
                 _ = heartbeat.tick() => self.health.beat(pause),
             }
         }
@@ -166,6 +183,7 @@ impl ControlLoop {
         let own = OwnMoves {
             in_flight: self.executor.in_flight(),
             departures: self.executor.departures(),
+            setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
         };
         let now = self.clock.read();
@@ -182,12 +200,29 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
-        (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told))
+        let records = (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told));
+        self.show_turn(decision, limited_by);
+        records
     }
 
-    /// Counts what became of calls and moves.
+    /// Shows a turn to whoever looks; a decision is large, so it is not kept for nobody.
+    fn show_turn(&self, decision: Decision, limited_by: Option<Reason>) {
+        let is_watched = !self.state.is_closed();
+        self.state.send_modify(|state| {
+            state.turns += 1;
+            state.failure = None;
+            state.last = is_watched.then(|| Arc::new(LastTurn { decision, limited_by }));
+        });
+    }
+
+    /// Counts and shows what became of calls and moves.
     fn publish_happenings(&mut self) {
         let happened = self.executor.take_happenings();
+        self.state.send_modify(|state| {
+            state.record_ends(&happened.ended);
+            state.executor = self.executor.status();
+            state.open = self.executor.open_operations().cloned().collect();
+        });
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
         }

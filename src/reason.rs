@@ -72,6 +72,13 @@ pub enum Reason {
         /// For how much longer.
         remaining: Duration,
     },
+    /// The node refused a segment, or never took it, a short while ago.
+    NotTaken {
+        /// Which.
+        node: NodeId,
+        /// For how much longer it is left alone.
+        remaining: Duration,
+    },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
         /// Which.
@@ -112,6 +119,15 @@ pub enum Reason {
         /// The node.
         node: NodeId,
         /// For how much longer.
+        remaining: Duration,
+    },
+    /// The same move came to nothing several times.
+    FailedBefore {
+        /// The destination.
+        node: NodeId,
+        /// How often.
+        times: usize,
+        /// For how much longer it is not tried.
         remaining: Duration,
     },
     /// No move lowers the pressure.
@@ -187,6 +203,7 @@ impl Reason {
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
+            Reason::NotTaken { .. } => "not_taken",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -195,6 +212,7 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
+            Reason::FailedBefore { .. } => "failed_before",
             Reason::NoImprovement => "no_improvement",
             Reason::NotWorthItsPrice => "not_worth_its_price",
             Reason::NotLongEnough { .. } => "not_long_enough",
@@ -255,6 +273,13 @@ impl fmt::Display for Reason {
                     spoken(remaining)
                 )
             }
+            Reason::NotTaken { node, remaining } => {
+                write!(
+                    f,
+                    "node {node} did not take a segment a short while ago and is left alone for another {}",
+                    spoken(remaining)
+                )
+            }
             Reason::CapacityUnknown { node } => write!(f, "the memory capacity of node {node} is not known"),
             Reason::NoHeadroom { node, needed, room } => {
                 write!(
@@ -277,6 +302,13 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "the segment left node {node} a short while ago and may return in {}",
+                    spoken(remaining)
+                )
+            }
+            Reason::FailedBefore { node, times, remaining } => {
+                write!(
+                    f,
+                    "the segment could not be moved to node {node} {times} times; it is not tried for another {}",
                     spoken(remaining)
                 )
             }

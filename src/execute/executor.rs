@@ -23,7 +23,7 @@ use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove};
+use crate::model::{Departure, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
@@ -158,6 +158,7 @@ impl Executor {
             let sight = Sight::in_observation(&operation.movement, &operation.database, observation);
             self.apply(id, &Event::Seen(sight), now);
         }
+        self.drop_settled_calls();
         self.ledger.forget(now);
         self.budget.forget_before(now);
         self.save().await;
@@ -192,6 +193,8 @@ impl Executor {
             }
             let due = self.next_due();
             tokio::select! {
+                // In this order, so that a simulated run can be repeated.
+                biased;
                 Some(news) = self.news.recv() => self.take_news(news),
                 Some(joined) = self.tasks.join_next_with_id() => self.take_ended_task(joined),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
@@ -395,6 +398,11 @@ impl Executor {
     /// All departures that are remembered, oldest first.
     pub fn departures(&self) -> Vec<Departure> {
         self.ledger.departures()
+    }
+
+    /// All moves that came to nothing and are remembered.
+    pub fn setbacks(&self) -> Vec<Setback> {
+        self.ledger.setbacks()
     }
 
     /// All operations whose end is not known, by number.

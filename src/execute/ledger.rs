@@ -7,14 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
 use super::queue::{CopyKey, copy_key};
-use crate::model::{Departure, InFlight, KnownMove};
+use crate::model::{Departure, InFlight, KnownMove, Setback};
 use crate::plan::Move;
+use crate::units::NodeId;
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
 /// what landed between two polls must still be known as ours at the second.
 pub const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// For how long departures are remembered: a week of doubling cool-downs.
+/// For how long departures and setbacks are remembered: a week of doubling pauses.
 pub const DEPARTURES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// An operation that changed its state.
@@ -33,6 +34,7 @@ pub struct Ledger {
     operations: BTreeMap<OperationId, Operation>,
     unsaved: BTreeSet<OperationId>,
     departures: BTreeMap<OperationId, Departure>,
+    setbacks: BTreeMap<OperationId, Setback>,
     ended: BTreeMap<&'static str, u64>,
 }
 
@@ -44,13 +46,14 @@ impl Ledger {
             operations: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             departures: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
 
     /// Takes an operation in as the journal has it, its departure included.
     pub fn insert(&mut self, operation: Operation, now: Timestamp) {
-        self.note_departure(&operation);
+        self.note_end(&operation);
         if !is_forgotten(&operation, now) {
             self.operations.insert(operation.id, operation);
         }
@@ -76,18 +79,25 @@ impl Ledger {
         self.ids(|operation| operation.batch == batch)
     }
 
-    /// Numbers of all operations that a look may still change: open ones, and those that may land late. What a
-    /// later operation for the same copy does is that one's.
+    /// Numbers of all operations that a look may still change: open ones, and those that may land late. A landing
+    /// is that of the last operation with that destination, and whatever came before a landing is over.
     pub fn watched(&self) -> Vec<OperationId> {
-        let mut newest: BTreeMap<CopyKey, OperationId> = BTreeMap::new();
+        let mut newest: BTreeMap<(CopyKey, NodeId), OperationId> = BTreeMap::new();
+        let mut last_landed: BTreeMap<CopyKey, OperationId> = BTreeMap::new();
         for operation in self.operations.values() {
-            newest.insert(copy_key(&operation.movement), operation.id);
+            let copy = copy_key(&operation.movement);
+            newest.insert((copy, operation.movement.to), operation.id);
+            if operation.state == OperationState::Landed {
+                last_landed.insert(copy, operation.id);
+            }
         }
         self.ids(|operation| {
             let may_land_late =
                 matches!(operation.state, OperationState::Expired | OperationState::Refused { .. });
-            let is_newest = newest.get(&copy_key(&operation.movement)) == Some(&operation.id);
-            !operation.state.is_ended() || (may_land_late && is_newest)
+            let copy = copy_key(&operation.movement);
+            let is_newest = newest.get(&(copy, operation.movement.to)) == Some(&operation.id);
+            let is_over = last_landed.get(&copy).is_some_and(|landed| *landed > operation.id);
+            !operation.state.is_ended() || (may_land_late && is_newest && !is_over)
         })
     }
 
@@ -106,15 +116,33 @@ impl Ledger {
         self.unsaved.insert(id);
         if after.state.is_ended() {
             *self.ended.entry(after.state.code()).or_default() += 1;
-            self.note_departure(&after);
+            self.note_end(&after);
         }
         Some(Change { before: old.state, operation: after })
     }
 
-    fn note_departure(&mut self, operation: &Operation) {
-        if operation.state != OperationState::Landed {
-            return;
+    fn note_end(&mut self, operation: &Operation) {
+        match operation.state {
+            // Contradicted: it left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
+            OperationState::Landed | OperationState::Contradicted { .. } => self.note_departure(operation),
+            OperationState::Refused { .. } | OperationState::Expired => self.note_setback(operation),
+            _ => {}
         }
+    }
+
+    fn note_setback(&mut self, operation: &Operation) {
+        let setback = Setback {
+            segment: operation.movement.segment,
+            collection: operation.movement.collection,
+            to: operation.movement.to,
+            at: operation.changed_at,
+        };
+        self.setbacks.insert(operation.id, setback);
+    }
+
+    fn note_departure(&mut self, operation: &Operation) {
+        // A late landing: it came to something after all.
+        self.setbacks.remove(&operation.id);
         let departure = Departure {
             segment: operation.movement.segment,
             collection: operation.movement.collection,
@@ -150,6 +178,7 @@ impl Ledger {
         let unsaved = &self.unsaved;
         self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
         self.departures.retain(|_, departure| now.duration_since(departure.at) < DEPARTURES_KEPT);
+        self.setbacks.retain(|_, setback| now.duration_since(setback.at) < DEPARTURES_KEPT);
     }
 
     /// Moves whose end is not known.
@@ -181,6 +210,11 @@ impl Ledger {
         let mut departures: Vec<Departure> = self.departures.values().cloned().collect();
         departures.sort_by_key(|departure| (departure.at, departure.segment));
         departures
+    }
+
+    /// Moves that came to nothing and are remembered, by number.
+    pub fn setbacks(&self) -> Vec<Setback> {
+        self.setbacks.values().copied().collect()
     }
 
     /// Ends since the start, by code.

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
 
-/// The memory of the pure half. Wall times, because it outlives the process (the journal restores it).
+/// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
+/// foreign moves and counts of turns begin anew with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Segments that left a node by our doing, oldest first.
     pub departures: Vec<Departure>,
+    /// Moves of ours that came to nothing.
+    pub setbacks: Vec<Setback>,
     /// Segments that somebody else moved, oldest first.
     pub foreign_moves: Vec<ForeignMove>,
     /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
@@ -34,6 +37,19 @@ pub struct Departure {
     /// Where it went.
     pub to: NodeId,
     /// When it was seen on its destination alone.
+    pub at: Timestamp,
+}
+
+/// A move of ours that was refused, or whose segment was still on its source when its time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// What was to move.
+    pub segment: SegmentId,
+    /// Its collection.
+    pub collection: CollectionId,
+    /// Where it was to go.
+    pub to: NodeId,
+    /// When it was given up.
     pub at: Timestamp,
 }
 

@@ -69,6 +69,14 @@ impl World {
         }
     }
 
+    /// From now on nothing is ingested or compacted: a world that has come to rest.
+    pub fn end_churn(&mut self) {
+        self.settings.compaction = None;
+        for collection in self.collections.values_mut() {
+            collection.ingest_rows_per_second = 0.0;
+        }
+    }
+
     /// Delegators hold the growing segments of their shard, and something for themselves.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
     pub(super) fn measure_led_memory(&mut self) {

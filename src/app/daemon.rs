@@ -1,0 +1,142 @@
+//! The daemon, put together from its stages: the control loop and the listener, which live and die together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{AppError, connect};
+use crate::clock::Clock;
+use crate::config::{Config, Mode};
+use crate::control_loop::{ControlLoop, LoopState};
+use crate::execute::Mover;
+use crate::execute::executor::Executor;
+use crate::http::{Health, Listener};
+use crate::journal::{DaemonLock, DaemonStart, Journal};
+use crate::metrics::Metrics;
+use crate::milvus::MilvusMover;
+use crate::turn::Thinking;
+
+/// A daemon that has its journal and its port, and waits to be run.
+pub struct Daemon {
+    control_loop: ControlLoop,
+    listener: Listener,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    _lock: DaemonLock,
+}
+
+impl Daemon {
+    /// Takes the journal and the port, and wires the stages. Milvus is not asked yet.
+    pub async fn assemble(
+        config: Config,
+        clock: Arc<Clock>,
+        stop: CancellationToken,
+    ) -> Result<Daemon, AppError> {
+        let Config {
+            mode,
+            connection,
+            connections,
+            poll,
+            node_metrics,
+            policies,
+            plan,
+            gate,
+            execute,
+            journal,
+            http,
+            log: _,
+        } = config;
+
+        let connected = connect::connect(&connection, &connections, &node_metrics, &clock)?;
+        let lock = DaemonLock::acquire(&journal.path)?;
+        let journal = Journal::open(&journal, clock.read().wall)?;
+        if let Some(damaged) = journal.fresh_after_corruption() {
+            let kept = damaged.display().to_string();
+            tracing::warn!(
+                kept,
+                "the journal begins anew after a damaged one; cool-downs and budgets before it are unknown"
+            );
+        }
+        journal.belongs_to(&connected.client.target().endpoint).await?;
+        let started_at = clock.read().wall;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        journal.record_start(DaemonStart { started_at, version, mode: mode.code().to_owned() }).await?;
+
+        let metrics = Arc::new(Metrics::register(&Registry::new())?);
+        metrics.set_mode(mode);
+        let health = Arc::new(Health::new());
+        let listener = Listener::bind(&http.listen).await?;
+        tracing::info!(
+            mode = mode.code(),
+            listen = %listener.address(),
+            journal = %journal.path().display(),
+            "started"
+        );
+
+        let mover: Option<Arc<dyn Mover>> = match mode {
+            Mode::Advise => None,
+            Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
+        };
+        let executor =
+            Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
+        let control_loop = ControlLoop {
+            observer: connected.observer,
+            thinking: Thinking::new(&policies, plan, gate),
+            executor,
+            mode,
+            poll,
+            clock,
+            journal,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            state: watch::Sender::default(),
+            stop: stop.clone(),
+        };
+        Ok(Daemon { control_loop, listener, metrics, health, stop, _lock: lock })
+    }
+
+    /// Where `/metrics` is.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// What the control loop shows of itself, from now on.
+    pub fn watch(&self) -> watch::Receiver<LoopState> {
+        self.control_loop.state.subscribe()
+    }
+
+    /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
+    pub async fn run(self) -> Result<(), AppError> {
+        let Daemon { control_loop, listener, metrics, health, stop, _lock } = self;
+        let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
+        let mut turning = tokio::spawn(control_loop.run());
+        let first = tokio::select! {
+            served = &mut serving => Ended::Listener(served),
+            turned = &mut turning => Ended::Loop(turned),
+        };
+        let asked_to_stop = stop.is_cancelled();
+        stop.cancel();
+        // The other one is given the time that its own limits allow.
+        let (served, turned) = match first {
+            Ended::Listener(served) => (served, turning.await),
+            Ended::Loop(turned) => (serving.await, turned),
+        };
+        turned.map_err(AppError::task("the control loop"))??;
+        served.map_err(AppError::task("the listener"))??;
+        if !asked_to_stop {
+            return Err(AppError::EndedByItself);
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Which task ended first, and how.
+enum Ended {
+    Listener(Result<Result<(), crate::http::HttpError>, tokio::task::JoinError>),
+    Loop(Result<Result<(), crate::journal::JournalError>, tokio::task::JoinError>),
+}
