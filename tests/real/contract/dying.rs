@@ -166,7 +166,7 @@ pub fn killed(s: &mut Subject) {
     }
     let gone = format!("failed to balance segments: node not found[node={dead}]");
     for told in [away, there] {
-        // Seen on 2.3.5 too: success, which proves nothing, when the task was dropped before it was asked for.
+        // Seen on 2.3.5 as often: success, which proves nothing.
         if told.status.code != 0 {
             expect_refused(told, 901, &gone, Remedy::Replan);
         }

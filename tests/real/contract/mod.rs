@@ -23,8 +23,8 @@
 //! 52 s; recorded), users and privileges (recorded), level-0 segments and compaction, Milvus' own balancer,
 //! restarts of the coordinator, the speed of loads that take longer than a look of the coordinator, CPU and
 //! latency under load, and what the memory guard makes of a segment before the node is full. One known difference
-//! stays: a move from or to a dead delegator ends as 901 or, as often, as a success that moved nothing; the
-//! simulator only plays the first, and the contract takes both.
+//! stays: a move from or to a dead delegator ends as 901 or, as often, as a success (also where the
+//! dead node was the destination); the simulator only plays the first, and the contract takes both.
 #![allow(clippy::disallowed_methods, reason = "tests drive the runtime from outside")]
 
 mod cluster;
