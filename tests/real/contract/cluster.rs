@@ -46,8 +46,9 @@ const PLAIN: Wanted =
     Wanted { database: "", name: "", segments: 0, replicas: 1, shards: 1, growing_rows: 0, loaded: true };
 
 /// The collections of every cluster.
-pub const CONTENTS: [Wanted; 5] = [
+pub const CONTENTS: [Wanted; 6] = [
     Wanted { name: "books", segments: BOOKS, ..PLAIN },
+    Wanted { name: "more", segments: NODES, ..PLAIN },
     Wanted { name: "pairs", segments: 4, replicas: 2, shards: 2, ..PLAIN },
     Wanted { name: "growing", segments: 2, shards: 2, growing_rows: GROWING_ROWS, ..PLAIN },
     Wanted { name: "unloaded", segments: 1, loaded: false, ..PLAIN },
@@ -62,7 +63,7 @@ pub trait Cluster {
     fn endpoint(&self) -> String;
     /// How many times faster than ours its time goes.
     fn speed(&self) -> u32;
-    /// Ids of the nodes that it was started with.
+    /// Ids of the nodes that it was started with. The first one is not killed: a real one is the proxy, too.
     fn nodes(&self) -> Vec<i64>;
     /// Address of the `/metrics` page of a node, by its id.
     fn node_page(&self, node: i64) -> String;

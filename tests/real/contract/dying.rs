@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use milvus_rebalancer::milvus::wire::milvus::{GetMetricsRequest, LoadBalanceRequest};
-use milvus_rebalancer::milvus::{MilvusClient, Refusal, Remedy};
+use milvus_rebalancer::milvus::{Refusal, Remedy};
 use milvus_rebalancer::units::CollectionId;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::cluster::{BOOKS, Places, Subject, Told, balance, places, request};
+use super::cluster::{Places, Subject, Told, balance, places, request};
 use super::expect_about;
 
 /// Measured on 2.3.5: 20 to 28 s, by how long ago the session's lease was renewed.
@@ -36,21 +36,24 @@ struct Seen {
     whole_again_at: Option<Duration>,
     replica_errors: BTreeSet<String>,
     fewest_segments: usize,
+    all: usize,
 }
 
-async fn follow(client: &MilvusClient, speed: u32, books: i64, dead: i64) -> Seen {
+async fn follow(s: &Subject, (database, name): Place, dead: i64) -> Seen {
+    let (client, speed, id) = (&s.client, s.cluster.speed(), s.id(name));
     let began = Instant::now();
-    let mut seen = Seen { fewest_segments: BOOKS, ..Seen::default() };
+    let all = places(client, database, name).await.len();
+    let mut seen = Seen { fewest_segments: all, all, ..Seen::default() };
     while began.elapsed() * speed < Duration::from_secs(90) {
         let now = began.elapsed() * speed;
-        let places: Places = places(client, "", "books").await;
+        let places: Places = places(client, database, name).await;
         let still_there = places.values().any(|at| at.contains(&dead));
         if still_there {
             seen.listed_until = now;
         }
         seen.fewest_segments = seen.fewest_segments.min(places.len());
         let mut in_replica = false;
-        match client.replicas(CollectionId(books)).await {
+        match client.replicas(CollectionId(id)).await {
             Ok(replicas) => in_replica = replicas.iter().any(|replica| replica.node_ids.contains(&dead)),
             Err(error) => {
                 seen.replica_errors.insert(error.to_string());
@@ -59,7 +62,7 @@ async fn follow(client: &MilvusClient, speed: u32, books: i64, dead: i64) -> See
         if in_replica {
             seen.in_replica_until = now;
         }
-        if !still_there && !in_replica && places.len() == BOOKS && places.values().all(|at| at.len() == 1) {
+        if !still_there && !in_replica && places.len() == all && places.values().all(|at| at.len() == 1) {
             seen.whole_again_at = Some(now);
             break;
         }
@@ -86,24 +89,41 @@ fn expect_refused(told: &Told, code: i32, reason: &str, remedy: Remedy) {
     assert_eq!(refusal.remedy(milvus_rebalancer::milvus::Call::LoadBalance), remedy);
 }
 
-/// The node that dies leads `books`, whose moves all hang until its session has ended; in `old`, which another
-/// node leads, only moves to the dead node fail.
-pub fn killed(s: &mut Subject) {
-    let dead = s.replicas("books")[0].shard_replicas[0].leader_id;
+/// A collection of one shard, with the database it is in.
+type Place = (&'static str, &'static str);
+
+/// A node that may die, a collection that it leads, and one that it does not lead.
+fn victim(s: &Subject) -> (i64, Place, Place) {
+    let of_one_shard: [Place; 3] = [("", "books"), ("", "more"), ("archive", "old")];
+    let led = of_one_shard.map(|place| (place, s.replicas(place.1)[0].shard_replicas[0].leader_id));
+    for (place, leader) in led {
+        let elsewhere = led.into_iter().find(|(_, other)| *other != leader);
+        if let Some((other, _)) = elsewhere.filter(|_| leader != s.cluster.nodes()[0]) {
+            return (leader, place, other);
+        }
+    }
+    panic!("one node leads everything: {led:?}");
+}
+
+/// Three moves of a collection: from the dead node, to it, and past it.
+fn three_moves(s: &Subject, place: Place, dead: i64) -> [LoadBalanceRequest; 3] {
+    let (database, name) = place;
     let living: Vec<i64> = s.cluster.nodes().into_iter().filter(|node| *node != dead).collect();
     let (alive, other) = (living[0], living[1]);
-    let segments: Vec<i64> = s.places("books").into_keys().take(3).collect();
-    s.gather(&segments[..1], dead);
-    s.gather(&segments[1..], alive);
-    let led_elsewhere = s.replicas("old")[0].shard_replicas[0].leader_id != dead;
-    let old: Vec<i64> = s.places_in("archive", "old").into_keys().collect();
-    for (segment, node) in old.iter().zip([dead, alive, other]) {
-        s.gather_in("archive", "old", &[*segment], node);
-    }
-    let in_old = |from: i64, to: i64, segment: i64| LoadBalanceRequest {
-        db_name: "archive".to_owned(),
-        ..request("old", from, &[to], &[segment])
-    };
+    let segments: Vec<i64> = s.places_in(database, name).into_keys().collect();
+    [(dead, alive), (alive, dead), (other, alive)].map(|(from, to)| {
+        let segment = segments[[dead, alive, other].iter().position(|node| *node == from).unwrap()];
+        s.gather_in(database, name, &[segment], from);
+        LoadBalanceRequest { db_name: database.to_owned(), ..request(name, from, &[to], &[segment]) }
+    })
+}
+
+/// Moves in a shard that the dead node leads hang until its session has ended. In one that another node leads only
+/// those to the dead node fail, and soon.
+pub fn killed(s: &mut Subject) {
+    let (dead, led, led_elsewhere) = victim(s);
+    let hindered = three_moves(s, led, dead);
+    let unhindered = three_moves(s, led_elsewhere, dead);
     // The cache of GetMetrics must have ended.
     s.pause(Duration::from_secs(6));
     s.cluster.kill(dead);
@@ -111,15 +131,9 @@ pub fn killed(s: &mut Subject) {
     let s = &*s;
     let speed = s.cluster.speed();
     let call = |request: LoadBalanceRequest| balance(s.rpc.clone(), request, speed);
-    let hindered = [
-        request("books", dead, &[alive], &segments[..1]),
-        request("books", alive, &[dead], &segments[1..2]),
-        request("books", alive, &[other], &segments[2..]),
-    ];
-    let unhindered = [in_old(dead, alive, old[0]), in_old(alive, dead, old[1]), in_old(other, alive, old[2])];
     let (seen, first, later, hindered, unhindered) = s.ask(async {
         futures::join!(
-            follow(&s.client, speed, s.id("books"), dead),
+            follow(s, led, dead),
             metrics(s, Duration::ZERO),
             metrics(s, Duration::from_secs(12)),
             futures::future::join_all(hindered.map(call)),
@@ -129,7 +143,7 @@ pub fn killed(s: &mut Subject) {
     println!("    {seen:?}");
     expect_about(s, "listed as if alive", seen.listed_until, BELIEVED_ALIVE);
     expect_about(s, "in its replica as if alive", seen.in_replica_until, BELIEVED_ALIVE);
-    assert!(seen.fewest_segments < BOOKS, "what was on it is gone for a moment");
+    assert!(seen.fewest_segments < seen.all, "what was on it is gone for a moment");
     let whole = seen.whole_again_at.expect("the segments come back elsewhere");
     expect_about(s, "until all is back", whole.saturating_sub(seen.listed_until), RECOVERY);
     let no_leader = |error: &String| error.contains("code 901 (failed to get shard leader");
@@ -139,7 +153,7 @@ pub fn killed(s: &mut Subject) {
     for (nodes, took, asked_at) in [(first.0, first.1, 0), (later.0, later.1, 12)] {
         let session = seen.listed_until.saturating_sub(Duration::from_secs(asked_at));
         println!("    GetMetrics asked after {asked_at} s takes {took:.1?} for a session of {session:.1?}");
-        assert!(!nodes.contains(&dead) && nodes.contains(&alive), "{nodes:?}");
+        assert!(!nodes.contains(&dead) && nodes.contains(&s.cluster.nodes()[0]), "{nodes:?}");
         // It tries again after 0.2, 0.6, 1.4, 3.0, 6.2, 12.6, 22.6 and 32.6 s.
         assert!(took + Duration::from_secs(2) >= session, "{took:?}");
         assert!(took <= session * 2 + Duration::from_secs(2), "{took:?}");
@@ -147,17 +161,17 @@ pub fn killed(s: &mut Subject) {
 
     let [away, there, among] = &hindered[..] else { unreachable!() };
     for told in &hindered {
-        println!("    led by the dead node: {} after {:.1?}", told.status.reason, told.took);
-        expect_about(s, "refused", told.took, BELIEVED_ALIVE);
+        println!("    led by the dead node: {} {:?}", told.status.code, told.status.reason);
+        expect_about(s, "answered", told.took, BELIEVED_ALIVE);
     }
     let gone = format!("failed to balance segments: node not found[node={dead}]");
-    expect_refused(away, 901, &gone, Remedy::Replan);
-    expect_refused(there, 901, &gone, Remedy::Replan);
-    expect_refused(among, 500, "failed to get shard delegator: channel not found[channel=", Remedy::Replan);
-    if !led_elsewhere {
-        println!("    the same node leads both collections: nothing to be learnt of dead workers");
-        return;
+    for told in [away, there] {
+        // Seen on 2.3.5 as often: success, which proves nothing.
+        if told.status.code != 0 {
+            expect_refused(told, 901, &gone, Remedy::Replan);
+        }
     }
+    expect_refused(among, 500, "failed to get shard delegator: channel not found[channel=", Remedy::Replan);
     let [away, there, among] = &unhindered[..] else { unreachable!() };
     for told in [away, among] {
         assert_eq!((told.status.code, told.status.reason.as_str()), (0, ""));

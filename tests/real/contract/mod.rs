@@ -8,8 +8,8 @@
 //! cargo test --test real contract -- --test-threads=1 --nocapture
 //! ```
 //!
-//! prints each contract with what it measured; `CONTRACT=dead` in the environment tries those alone whose names
-//! contain it, `MILVUS_LAB=off` leaves the real half out. Times are those of the cluster: the simulated one goes
+//! prints each contract with what it measured; `CONTRACT='dead|full'` in the environment tries those
+//! alone whose names contain one of these, `MILVUS_LAB=off` leaves the real half out. Times are those of the cluster: the simulated one goes
 //! five times faster than ours. A duration must lie within a factor of five of the one once measured on the real
 //! 2.3.5, which stands in the contract; both kinds are held to the same figure.
 //!
@@ -22,7 +22,9 @@
 //! (2.2.16 was measured by hand), `LoadBalance` on a collection that is not loaded (a real 2.3.5 answers after
 //! 52 s; recorded), users and privileges (recorded), level-0 segments and compaction, Milvus' own balancer,
 //! restarts of the coordinator, the speed of loads that take longer than a look of the coordinator, CPU and
-//! latency under load.
+//! latency under load, and what the memory guard makes of a segment before the node is full. One known difference
+//! stays: a move from or to a dead delegator ends as 901 or, as often, as a success (also where the
+//! dead node was the destination); the simulator only plays the first, and the contract takes both.
 #![allow(clippy::disallowed_methods, reason = "tests drive the runtime from outside")]
 
 mod cluster;
@@ -81,7 +83,9 @@ const CONTRACTS: [Contract; 26] = [
 fn run(subject: &mut Subject) {
     let wanted = std::env::var("CONTRACT").unwrap_or_default();
     let mut broken = Vec::new();
-    for (name, contract) in CONTRACTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+    for (name, contract) in
+        CONTRACTS.into_iter().filter(|(name, _)| wanted.split('|').any(|part| name.contains(part)))
+    {
         println!("{}: {name}", subject.cluster.kind());
         let began = Instant::now();
         // What a failed contract leaves half-done may fail the next one too; the first to fail is listed first.

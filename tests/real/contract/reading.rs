@@ -27,7 +27,7 @@ pub fn lists(s: &mut Subject) {
     let expected = |names: &[&str]| -> BTreeMap<String, (i64, Option<u8>)> {
         names.iter().map(|name| ((*name).to_owned(), (s.id(name), Some(100)))).collect()
     };
-    assert_eq!(loaded("default"), expected(&["books", "growing", "pairs"]));
+    assert_eq!(loaded("default"), expected(&["books", "growing", "more", "pairs"]));
     assert_eq!(loaded(""), loaded("default"));
     assert_eq!(loaded("archive"), expected(&["old"]));
     assert!(s.ask(s.client.check_health()).unwrap().healthy);
@@ -223,7 +223,9 @@ pub fn effects(s: &mut Subject) {
     for entry in entries(&info, "querynode") {
         let node = entry["identifier"].as_i64().unwrap();
         let mut expected = BTreeSet::new();
-        for (database, name) in [("", "books"), ("", "pairs"), ("", "growing"), ("archive", "old")] {
+        for (database, name) in
+            [("", "books"), ("", "more"), ("", "pairs"), ("", "growing"), ("archive", "old")]
+        {
             let holds = s.ask(places(&s.client, database, name)).values().any(|at| at.contains(&node));
             let leads = s
                 .replicas(name)

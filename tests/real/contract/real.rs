@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::cluster::{CONTENTS, Cluster, DIMENSION, NODES, ROWS, SMALL_MEMORY, Wanted};
 use crate::lab::{CollectionSpec, Lab, LabOptions};
 
@@ -83,7 +85,14 @@ impl Cluster for RealCluster {
     }
 
     fn start_full_node(&mut self) -> i64 {
-        self.lab.start_node(Some(NODES)).id
+        // On a busy machine the lab's process sometimes does not come through the fork.
+        for _ in 0..3 {
+            match self.lab.try_command("start_node", json!({ "index": NODES })) {
+                Ok(node) => return node["id"].as_i64().unwrap(),
+                Err(error) => println!("    starting it again: {error}"),
+            }
+        }
+        panic!("the node does not start");
     }
 
     fn kill(&mut self, node: i64) {
