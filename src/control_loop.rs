@@ -93,6 +93,8 @@ impl ControlLoop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                // Before the turn, so that answers and limits are attended to even when turns follow each other closely.
+                () = self.executor.next_event() => self.publish_happenings(),
                 () = sleep_until(next_turn) => {
                     let began = Instant::now();
                     if self.turn(&mut rhythm).await.is_none() {
@@ -100,7 +102,6 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
-                () = self.executor.next_event() => self.publish_happenings(),
                 _ = heartbeat.tick() => {}
             }
         }
@@ -128,7 +129,9 @@ impl ControlLoop {
                 self.write_down(TurnRecord { took: began.elapsed(), ..record.0 }, record.1).await;
             }
             Err(error) => {
-                rhythm.pause = back_off(&self.poll, rhythm.failures_in_a_row);
+                let rest = took.div_f64(self.poll.duty);
+                rhythm.pause =
+                    back_off(&self.poll, rhythm.failures_in_a_row).max(rest.min(self.poll.backoff_limit));
                 rhythm.failures_in_a_row = rhythm.failures_in_a_row.saturating_add(1);
                 // What was planned from an older look must not be sent on.
                 self.executor.offer(Vec::new(), Bytes::ZERO);
@@ -154,11 +157,14 @@ impl ControlLoop {
     async fn observe(&self, pause: Duration) -> Option<Result<Observation, ObserveError>> {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut observing = self.observer.observe();
+        let late = tokio::time::sleep(self.poll.timeout);
+        tokio::pin!(late);
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
                 observed = &mut observing => return Some(observed),
+                () = &mut late => return Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
                 _ = heartbeat.tick() => self.health.beat(pause),
             }
         }
@@ -177,7 +183,7 @@ impl ControlLoop {
         let own = OwnMoves {
             in_flight: self.executor.in_flight(),
             departures: self.executor.departures(),
-            setbacks: self.executor.setbacks(),
+            rebuffs: self.executor.rebuffs(),
             known: self.executor.known_moves(),
         };
         let now = self.clock.read();

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control_loop;
+pub mod demo;
 pub mod execute;
 pub mod gate;
 pub mod http;

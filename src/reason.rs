@@ -72,6 +72,13 @@ pub enum Reason {
         /// For how much longer.
         remaining: Duration,
     },
+    /// The node refused a segment, or never took it, a short while ago.
+    Rebuffed {
+        /// Which.
+        node: NodeId,
+        /// For how much longer it is left alone.
+        remaining: Duration,
+    },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
         /// Which.
@@ -196,6 +203,7 @@ impl Reason {
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
+            Reason::Rebuffed { .. } => "rebuffed",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -262,6 +270,13 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "a move from or to node {node} has just landed; its figures settle for another {}",
+                    spoken(remaining)
+                )
+            }
+            Reason::Rebuffed { node, remaining } => {
+                write!(
+                    f,
+                    "node {node} did not take a segment a short while ago and is left alone for another {}",
                     spoken(remaining)
                 )
             }

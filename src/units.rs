@@ -191,6 +191,10 @@ impl Ratio {
         if denominator == 0 {
             return if numerator == 0 { Ratio::ZERO } else { Ratio::MAX };
         }
+        // Dividing 128 bits takes many times as long, and the planner divides some hundred million times a turn.
+        if let Some(millionths) = numerator.checked_mul(ONE_IN_MILLIONTHS) {
+            return Ratio(millionths / denominator);
+        }
         let millionths = u128::from(numerator) * u128::from(ONE_IN_MILLIONTHS) / u128::from(denominator);
         Ratio(u64::try_from(millionths).unwrap_or(u64::MAX))
     }
@@ -256,13 +260,6 @@ pub struct Moment {
     pub wall: jiff::Timestamp,
     /// How long this process has been running; never goes back.
     pub monotonic: std::time::Duration,
-}
-
-impl Moment {
-    /// How long ago `earlier` was, by the monotonic clock; zero when it lies ahead.
-    pub fn since(&self, earlier: Moment) -> std::time::Duration {
-        self.monotonic.saturating_sub(earlier.monotonic)
-    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ impl Daemon {
             log: _,
         } = config;
 
+        let connected = connect::connect(&connection, &connections, &node_metrics, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -60,6 +61,7 @@ impl Daemon {
                 "the journal begins anew after a damaged one; cool-downs and budgets before it are unknown"
             );
         }
+        journal.belongs_to(&connected.client.target().endpoint).await?;
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         journal.record_start(DaemonStart { started_at, version, mode: mode.code().to_owned() }).await?;
@@ -75,7 +77,6 @@ impl Daemon {
             "started"
         );
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &clock)?;
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
             Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),

@@ -6,6 +6,7 @@ use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError};
+use crate::sim::server::ServeError;
 
 /// Why a subcommand ended without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,9 @@ pub enum AppError {
     /// What was asked for cannot be done.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The simulated Milvus has no port.
+    #[error("the simulated Milvus cannot be served")]
+    Simulated(#[from] ServeError),
     /// The output could not be written.
     #[error("the output cannot be written")]
     Output(#[from] std::io::Error),
@@ -84,6 +88,7 @@ impl AppError {
     pub fn exit(&self) -> Exit {
         match self {
             AppError::Observe(_) => Exit::Unreachable,
+            AppError::Task { .. } | AppError::EndedByItself => Exit::BrokeOff,
             _ => Exit::WrongInput,
         }
     }

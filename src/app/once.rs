@@ -11,7 +11,6 @@ use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
 use crate::journal::{DaemonLock, Journal};
 use crate::milvus::MilvusMover;
-use crate::model::{ModelState, fold};
 use crate::report::{PlanReport, limiting_reason};
 use crate::turn::{OwnMoves, Thinking};
 
@@ -45,12 +44,16 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         );
     }
     let journal = Journal::open(&config.journal, clock.read().wall)?;
+    journal.belongs_to(&connected.client.target().endpoint).await?;
 
     let observation = connected.observer.observe().await?;
     if observation.server.is_too_old_to_act_on() {
         return Err(AppError::TooOld { version: observation.server.to_string() });
     }
-    let (_, snapshot) = fold(ModelState::default(), &observation, &[]);
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone());
+    let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
+    let snapshot = decision.snapshot;
+    let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();
     let configured =
         config.connections.get(&config.connection).and_then(|settings| settings.database.clone());
     let database = db.or(configured).unwrap_or_default();
@@ -61,10 +64,10 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         observation.started_at.duration_since(operation.changed_at).unsigned_abs() <= settle_timeout
     };
     let open: Vec<Operation> = journal.open_operations().await?.into_iter().filter(is_recent).collect();
-    let chosen = manual::choose_moves(&request, &snapshot, open.iter())?;
+    let chosen = manual::choose_moves(&request, &snapshot, room, open.iter())?;
     let staying = chosen.staying.clone();
 
-    let mover = Arc::new(MilvusMover::new(connected.client, Some(config.execute.call_timeout)));
+    let mover = Arc::new(MilvusMover::new(connected.client, None));
     let outcomes =
         manual::execute(chosen, timeout, &config.execute, mover, connected.observer, journal, clock).await?;
     let text = match format {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::demo_args::DemoArgs;
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
 
@@ -42,7 +43,7 @@ impl Cli {
             Command::Run(args) => (args.mode, args.connection.clone()),
             Command::Plan(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
-            Command::CheckConfig(_) => (None, None),
+            Command::CheckConfig(_) | Command::Demo(_) => (None, None),
         };
         Overrides { mode, connection, log_format: self.log_format, log_level: self.log_level.clone() }
     }
@@ -55,11 +56,14 @@ Exit codes:
   1  the configuration or the input is wrong
   2  the command line is wrong
   3  Milvus cannot be reached
-  4  not everything was moved";
+  4  not everything was moved
+  5  the daemon broke off by itself; starting it again may help";
 
 /// Shown under the long help.
 const LONG_HELP: &str = "\
 Examples:
+  See it at work on a simulated cluster, with nothing installed or configured:
+    milvus-rebalancer demo
   See what it would do, without doing anything:
     milvus-rebalancer plan
   Watch a cluster and explain, without doing anything:
@@ -74,7 +78,8 @@ Exit codes:
   1  the configuration or the input is wrong
   2  the command line is wrong
   3  Milvus cannot be reached
-  4  not everything was moved";
+  4  not everything was moved
+  5  the daemon broke off by itself; starting it again may help";
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
@@ -85,6 +90,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check the configuration: names all problems at once. Asks Milvus nothing.
     CheckConfig(CheckConfigArgs),
+    /// Watch the daemon even out a simulated cluster. Needs no Milvus and no configuration.
+    Demo(DemoArgs),
     /// Move segments of one collection by hand, and wait until they are seen to have moved.
     LoadBalance(LoadBalanceArgs),
 }
@@ -174,7 +181,8 @@ pub struct LoadBalanceArgs {
     #[arg(long, value_name = "ID,ID", value_delimiter = ',')]
     pub segments: Vec<SegmentId>,
 
-    /// Give up after this time, for example 60s or 5m; without it, wait as long as segments settle.
+    /// Give up after this time, for example 60s or 5m; without it, wait for the server's answer and then as long as
+    /// segments settle. Milvus 2.3 cancels a move, possibly half-way, when its caller gives up; others carry on.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,
 
@@ -198,7 +206,7 @@ pub enum OutputFormat {
 }
 
 /// A time to wait, which is not nothing.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     match crate::config::duration::parse(text) {
         Some(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("write a number above zero with its unit, such as 60s or 5m".to_owned()),

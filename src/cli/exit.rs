@@ -13,6 +13,8 @@ pub enum Exit {
     Unreachable,
     /// Not everything was moved.
     NotEverythingMoved,
+    /// The daemon broke off by itself; starting it again may help.
+    BrokeOff,
 }
 
 impl Exit {
@@ -23,6 +25,7 @@ impl Exit {
             Exit::WrongInput => 1,
             Exit::Unreachable => 3,
             Exit::NotEverythingMoved => 4,
+            Exit::BrokeOff => 5,
         }
     }
 }

@@ -3,21 +3,24 @@
 
 mod args;
 mod check_config;
+mod demo_args;
 mod exit;
 pub mod move_view;
 pub mod plan_view;
 pub mod table;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};
+pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
 
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::app::{self, AppError};
-use crate::config::{self, Sources};
+use crate::config::{self, FileChoice, LogSettings, Overrides, Sources};
 use crate::telemetry::{self, Chain};
 
 /// The daemon waits far more than it computes; one thread plans while the other answers health checks.
@@ -33,9 +36,11 @@ pub fn main() -> ExitCode {
 
 /// Does what was asked.
 fn dispatch(command: Command, sources: &Sources) -> Exit {
-    if let Command::CheckConfig(args) = command {
-        return check_config::check_config(sources, &args);
-    }
+    let command = match command {
+        Command::CheckConfig(args) => return check_config::check_config(sources, &args),
+        Command::Demo(args) => return demo(args, sources),
+        command => command,
+    };
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(error) => return check_config::refuse(&error),
@@ -52,8 +57,26 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
         // Answered above, before logging starts.
-        Command::CheckConfig(_) => Exit::Done,
+        Command::CheckConfig(_) | Command::Demo(_) => Exit::Done,
     }
+}
+
+/// Plays the demo. It reads no configuration, and logs only when it is asked to: what the daemon would log is told
+/// by the story.
+fn demo(args: DemoArgs, sources: &Sources) -> Exit {
+    if let FileChoice::Given(path) = &sources.file {
+        let message = format!("demo reads no configuration: leave --config {} out", path.display());
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
+    let Overrides { log_level, log_format, .. } = &sources.overrides;
+    let log = LogSettings {
+        level: log_level.clone().unwrap_or_else(|| "off".to_owned()),
+        format: log_format.unwrap_or_default(),
+    };
+    if let Err(error) = telemetry::init(&log) {
+        return refuse(&error);
+    }
+    block_on(crate::demo::run(args))
 }
 
 /// Runs a command to its end.

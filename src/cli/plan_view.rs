@@ -115,7 +115,7 @@ fn amount(dimension: &str, load: u64) -> String {
 }
 
 /// A bar whose `|` is the fair share.
-fn bar(pressure: Ratio) -> String {
+pub fn bar(pressure: Ratio) -> String {
     let filled = pressure.0.saturating_mul(FAIR_SHARE_WIDTH).saturating_add(500_000) / Ratio::ONE.0;
     let longest = FAIR_SHARE_WIDTH * 4;
     let mut bar = String::new();

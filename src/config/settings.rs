@@ -96,6 +96,9 @@ pub struct PollSettings {
     /// Largest share of the time in which we may keep the coordinator busy: after a poll that took `t`, the
     /// next one starts no sooner than `t / duty` after its start.
     pub duty: f64,
+    /// The longest that one poll may take.
+    #[serde(with = "crate::config::duration")]
+    pub timeout: Duration,
     /// The longest pause between polls while they fail.
     #[serde(with = "crate::config::duration")]
     pub backoff_limit: Duration,
@@ -108,6 +111,8 @@ impl Default for PollSettings {
             interval: Duration::from_secs(30),
             // The coordinator has other work.
             duty: 0.1,
+            // A thousand nodes take seconds; what takes minutes hangs.
+            timeout: Duration::from_secs(2 * 60),
             // An operator who brought Milvus back should see us within one coffee.
             backoff_limit: Duration::from_secs(5 * 60),
         }

@@ -158,6 +158,13 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         );
         findings.warn("execute.call_timeout", message);
     }
+    if execute.settle_timeout < execute.call_timeout {
+        let (settle, call) = (display(execute.settle_timeout), display(execute.call_timeout));
+        let message = format!(
+            "{settle} is shorter than execute.call_timeout ({call}): a running call would be given up"
+        );
+        findings.error("execute.settle_timeout", message);
+    }
     if execute.settle_timeout < execute.verify_timeout {
         let (settle, verify) = (display(execute.settle_timeout), display(execute.verify_timeout));
         let message =

@@ -68,7 +68,10 @@ impl Follower {
     async fn answer(&self, call_timeout: Duration) -> Event {
         match timeout(call_timeout, self.mover.load_balance(&self.call)).await {
             Ok(Ok(())) => Event::Answered,
-            Ok(Err(error)) => Event::Failed { remedy: error.remedy(), cause: with_causes(&error) },
+            Ok(Err(error)) => {
+                let remedy = error.remedy_for_batch(self.call.segments().len());
+                Event::Failed { remedy, cause: with_causes(&error) }
+            }
             Err(_) => Event::Failed {
                 remedy: Remedy::OutcomeUnknown,
                 cause: format!("the call was not answered within {call_timeout:?}"),

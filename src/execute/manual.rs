@@ -2,6 +2,7 @@
 //! tells where each segment went, as seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -72,7 +73,7 @@ impl ManualOutcome {
 /// `settle_timeout`, or when the request's timeout has passed. One outcome for each move, in their order.
 pub async fn execute(
     plan: ManualPlan,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     settings: &ExecuteSettings,
     mover: Arc<dyn Mover>,
     observer: Arc<dyn Observer>,
@@ -97,13 +98,17 @@ pub async fn execute(
     Ok(plan.moves.into_iter().map(|wanted| outcome(wanted, &executor)).collect())
 }
 
+/// Who gives no timeout waits for the server's answer, however late; this is a bound on hangs, not on patience.
+const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Nothing waits for a rate, a budget or a wave: a person asked. There are no polls, so its own looks go on for
 /// as long as a move may settle.
 fn manual_settings(settings: &ExecuteSettings) -> ExecuteSettings {
     let mut manual = settings.clone();
+    manual.call_timeout = LONGEST_ANSWER;
     manual.calls_per_minute = 0;
     manual.calls_in_flight = 0;
-    manual.calls_in_flight_per_node = 0;
+    manual.calls_in_flight_per_node = 1;
     manual.bytes_per_day = Ratio::ZERO;
     manual.waves.enabled = false;
     manual.verify_timeout =

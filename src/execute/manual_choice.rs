@@ -9,7 +9,7 @@ use super::executor::AdmittedMove;
 use super::operation::Operation;
 use crate::model::{CollectionIndex, CopyIndex, Held, NodeIndex, Replica, ReplicaIndex, Snapshot, Standing};
 use crate::plan::Move;
-use crate::units::{NodeId, SegmentId};
+use crate::units::{Bytes, NodeId, SegmentId};
 
 /// The database that Milvus means when none is named.
 const DEFAULT_DATABASE: &str = "default";
@@ -47,12 +47,18 @@ pub enum Staying {
     Held(Held),
     /// It is on its way already.
     InFlight,
+    /// No other node of the replica has room for it below its memory line.
+    NoRoom,
 }
 
 impl fmt::Display for Staying {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Staying::Held(held) => held.fmt(f),
+            Staying::NoRoom => f.write_str(
+                "no other node of the replica has room for it below gate.destination_memory; name one with \
+                 --dst-nodes if you know better",
+            ),
             Staying::InFlight => f.write_str("it is on its way already, by the daemon or by another person"),
         }
     }
@@ -128,10 +134,12 @@ fn first_reason(staying: &[(SegmentId, Staying)]) -> String {
     staying.first().map(|(segment, why)| format!(" (segment {segment}: {why})")).unwrap_or_default()
 }
 
-/// Chooses the moves. `busy` are operations of anybody that are still open.
+/// Chooses the moves. `room` is what may still arrive at a node, held to where no destination was asked for by
+/// number; `busy` are operations of anybody that are still open.
 pub fn choose_moves<'a>(
     request: &ManualRequest,
     snapshot: &Snapshot,
+    room: impl Fn(NodeId) -> Bytes,
     busy: impl Iterator<Item = &'a Operation>,
 ) -> Result<ManualPlan, RequestError> {
     let collection = find_collection(request, snapshot)?;
@@ -142,12 +150,18 @@ pub fn choose_moves<'a>(
         .filter(|operation| operation.movement.replica == replica_id)
         .map(|operation| operation.movement.segment)
         .collect();
-    let (copies, staying) = if request.segments.is_empty() {
+    let (copies, mut staying) = if request.segments.is_empty() {
         all_movable(snapshot, replica, source, &busy)?
     } else {
         (given_segments(request, snapshot, replica, source, &busy)?, Vec::new())
     };
-    let moves = spread(snapshot, replica, source, &destinations, copies);
+    // Who names a destination may have freed it for this; Milvus' own guard still stands behind.
+    let free = |node: NodeIndex| {
+        if request.dst_nodes.is_empty() { room(snapshot.node(node).id) } else { Bytes(u64::MAX) }
+    };
+    let destinations: Vec<(NodeIndex, Bytes)> =
+        destinations.into_iter().map(|node| (node, free(node))).collect();
+    let moves = spread(snapshot, replica, source, &destinations, copies, &mut staying);
     Ok(ManualPlan { moves, staying })
 }
 
@@ -304,22 +318,30 @@ fn spread(
     snapshot: &Snapshot,
     replica: ReplicaIndex,
     source: NodeIndex,
-    destinations: &[NodeIndex],
+    destinations: &[(NodeIndex, Bytes)],
     mut copies: Vec<CopyIndex>,
+    staying: &mut Vec<(SegmentId, Staying)>,
 ) -> Vec<AdmittedMove> {
     let columns = &snapshot.copies;
-    let mut rows: BTreeMap<NodeIndex, u64> = destinations.iter().map(|node| (*node, 0)).collect();
+    let mut taken: BTreeMap<NodeIndex, (u64, Bytes)> =
+        destinations.iter().map(|(node, room)| (*node, (0, *room))).collect();
     for copy in columns.indices() {
-        if let Some(sum) = rows.get_mut(&columns.node[copy.at()]) {
-            *sum = sum.saturating_add(columns.rows[copy.at()].0);
+        if let Some((rows, _)) = taken.get_mut(&columns.node[copy.at()]) {
+            *rows = rows.saturating_add(columns.rows[copy.at()].0);
         }
     }
     copies.sort_by_key(|copy| (std::cmp::Reverse(columns.rows[copy.at()]), columns.segment[copy.at()]));
     let collection = snapshot.collection_of(replica);
     let mut moves = Vec::with_capacity(copies.len());
     for copy in copies {
-        let Some((least, sum)) = rows.iter_mut().min_by_key(|(node, sum)| (**sum, **node)) else { break };
-        *sum = sum.saturating_add(columns.rows[copy.at()].0);
+        let bytes = columns.bytes[copy.at()];
+        let fitting = taken.iter_mut().filter(|(_, (_, room))| *room >= bytes);
+        let Some((least, (rows, room))) = fitting.min_by_key(|(node, (rows, _))| (*rows, **node)) else {
+            staying.push((columns.segment[copy.at()], Staying::NoRoom));
+            continue;
+        };
+        *rows = rows.saturating_add(columns.rows[copy.at()].0);
+        *room = room.saturating_sub(bytes);
         moves.push(AdmittedMove {
             movement: Move {
                 segment: columns.segment[copy.at()],

@@ -6,6 +6,11 @@ use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, ReplicaId, Rows};
 use jiff::Timestamp;
 
+/// Room for everything.
+fn plenty(_: NodeId) -> Bytes {
+    Bytes(u64::MAX)
+}
+
 /// Nodes 1 to 5 at positions 0 to 4: 1, 2, 3 are replica 10's (3 is read-only), 4 is replica 20's, 5 is
 /// replica 10's streaming node.
 fn snapshot() -> Snapshot {
@@ -19,7 +24,6 @@ fn snapshot() -> Snapshot {
         growing: None,
         unexplained_memory: None,
         version: String::new(),
-        delegated_channels: 0,
         component: None,
     };
     let member = |node, standing| Member { node: NodeIndex(node), standing };
@@ -91,19 +95,19 @@ fn request(src_node: i64, dst_nodes: &[i64], segments: &[i64]) -> ManualRequest 
 }
 
 fn chosen(request: &ManualRequest) -> Vec<(i64, i64)> {
-    let plan = choose_moves(request, &snapshot(), std::iter::empty()).unwrap();
+    let plan = choose_moves(request, &snapshot(), plenty, std::iter::empty()).unwrap();
     plan.moves.iter().map(|one| (one.movement.segment.0, one.movement.to.0)).collect()
 }
 
 fn refused(request: &ManualRequest) -> String {
-    choose_moves(request, &snapshot(), std::iter::empty()).unwrap_err().to_string()
+    choose_moves(request, &snapshot(), plenty, std::iter::empty()).unwrap_err().to_string()
 }
 
 #[test]
 fn omitted_lists_are_filled_with_what_may_move_and_who_can_take() {
     // Node 2 has 250 rows, node 6 none; 3 is read-only, 5 streams, 4 is another replica's.
     assert_eq!(chosen(&request(1, &[], &[])), [(102, 6), (103, 2), (101, 6)]);
-    let plan = choose_moves(&request(1, &[], &[]), &snapshot(), std::iter::empty()).unwrap();
+    let plan = choose_moves(&request(1, &[], &[]), &snapshot(), plenty, std::iter::empty()).unwrap();
     let staying: Vec<i64> = plan.staying.iter().map(|(segment, _)| segment.0).collect();
     assert_eq!(staying, [104, 105, 106]);
 }
@@ -157,16 +161,27 @@ fn wrong_sources_and_names_are_said() {
     assert!(refused(&elsewhere).contains("database \"other\""));
     let mut loading = snapshot();
     loading.collections[0].load_percentage = 40;
-    let refusal = choose_moves(&request(1, &[], &[]), &loading, std::iter::empty()).unwrap_err();
+    let refusal = choose_moves(&request(1, &[], &[]), &loading, plenty, std::iter::empty()).unwrap_err();
     assert_eq!(refusal, RequestError::NotLoaded { collection: "books".into(), percentage: 40 });
 }
 
 #[test]
 fn what_is_on_its_way_already_is_left_alone() {
-    let plan = choose_moves(&request(1, &[2], &[101]), &snapshot(), std::iter::empty()).unwrap();
+    let plan = choose_moves(&request(1, &[2], &[101]), &snapshot(), plenty, std::iter::empty()).unwrap();
     let busy = crate::execute::operation::tests::sent(plan.moves[0].movement.clone());
-    let refusal = choose_moves(&request(1, &[2], &[101]), &snapshot(), std::iter::once(&busy)).unwrap_err();
+    let refusal =
+        choose_moves(&request(1, &[2], &[101]), &snapshot(), plenty, std::iter::once(&busy)).unwrap_err();
     assert!(refusal.to_string().contains("on its way already"), "{refusal}");
-    let rest = choose_moves(&request(1, &[2], &[]), &snapshot(), std::iter::once(&busy)).unwrap();
+    let rest = choose_moves(&request(1, &[2], &[]), &snapshot(), plenty, std::iter::once(&busy)).unwrap();
     assert_eq!(rest.moves.len(), 2);
+}
+
+#[test]
+fn without_a_named_destination_nothing_goes_where_there_is_no_room() {
+    let none = |_: NodeId| Bytes::ZERO;
+    let plan = choose_moves(&request(1, &[], &[]), &snapshot(), none, std::iter::empty()).unwrap();
+    assert_eq!(plan.moves, []);
+    assert!(plan.staying.iter().any(|(_, why)| *why == Staying::NoRoom), "{:?}", plan.staying);
+    let named = choose_moves(&request(1, &[2], &[101]), &snapshot(), none, std::iter::empty()).unwrap();
+    assert_eq!(named.moves.len(), 1, "the person named the node");
 }

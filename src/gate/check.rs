@@ -14,17 +14,15 @@ use crate::units::{Bytes, NodeId, ReplicaId, SegmentId};
 /// What of the plan may be done.
 pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) -> Verdict {
     let mut verdict = Verdict { admitted: Vec::new(), refusals: restrictions.refusals() };
-    let mut room = restrictions.room.clone();
-    let mut moved: BTreeSet<(SegmentId, ReplicaId)> = BTreeSet::new();
+    let mut taken = Taken::default();
     let mut closed: BTreeSet<ComponentIndex> = BTreeSet::new();
     for (position, step) in plan.steps.iter().enumerate() {
-        let mut room_after = room.clone();
-        let mut moved_after = moved.clone();
+        let mut by_step = Taken::default();
         let mut refusal = None;
         let mut component = None;
         for movement in &step.moves {
             component = component.or_else(|| component_of(&input.snapshot, movement));
-            let found = check_move(input, restrictions, movement, &mut room_after, &mut moved_after);
+            let found = check_move(input, restrictions, movement, &taken, &mut by_step);
             if let Err(reason) = found {
                 refusal = Some(Refusal { subject: Subject::Segment(movement.segment), reason });
                 break;
@@ -42,8 +40,7 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
                 verdict.refusals.push(refusal);
             }
             None => {
-                room = room_after;
-                moved = moved_after;
+                taken.add(by_step);
                 verdict.admitted.push(position);
             }
         }
@@ -51,17 +48,38 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
     verdict
 }
 
+/// What moves take: of the room of their destinations, and of the one move that a plan has for each copy.
+#[derive(Default)]
+struct Taken {
+    room: BTreeMap<NodeId, Bytes>,
+    moved: BTreeSet<(SegmentId, ReplicaId)>,
+}
+
+impl Taken {
+    fn room_of(&self, node: NodeId) -> Bytes {
+        self.room.get(&node).copied().unwrap_or(Bytes::ZERO)
+    }
+
+    fn add(&mut self, step: Taken) {
+        for (node, bytes) in step.room {
+            let room = self.room.entry(node).or_default();
+            *room = room.saturating_add(bytes);
+        }
+        self.moved.extend(step.moved);
+    }
+}
+
 fn component_of(snapshot: &Snapshot, movement: &Move) -> Option<ComponentIndex> {
     snapshot.node(snapshot.node_index(movement.from)?).component
 }
 
-/// Every rule for one move, and what it takes of its destination's room.
+/// Every rule for one move after the steps that were admitted and the moves of its own step before it.
 fn check_move(
     input: &PlanningInput,
     restrictions: &Restrictions,
     movement: &Move,
-    room: &mut BTreeMap<NodeId, Bytes>,
-    moved: &mut BTreeSet<(SegmentId, ReplicaId)>,
+    taken: &Taken,
+    by_step: &mut Taken,
 ) -> Result<(), Reason> {
     let snapshot = &input.snapshot;
     if let Some(reason) = &restrictions.cluster {
@@ -90,15 +108,18 @@ fn check_move(
     }
     let copy = snapshot.copy_index(movement.segment, replica).ok_or(Reason::NothingMovable)?;
     check_copy(input, restrictions, movement, copy, replica)?;
-    if !moved.insert((movement.segment, movement.replica)) {
+    let key = (movement.segment, movement.replica);
+    if taken.moved.contains(&key) || !by_step.moved.insert(key) {
         return Err(Reason::InFlight);
     }
     let needed = snapshot.copies.bytes[copy.at()];
-    let left = room.get(&movement.to).copied().unwrap_or(Bytes::ZERO);
+    let room = restrictions.room.get(&movement.to).copied().unwrap_or(Bytes::ZERO);
+    let left = room.saturating_sub(taken.room_of(movement.to)).saturating_sub(by_step.room_of(movement.to));
     if needed > left {
         return Err(Reason::NoHeadroom { node: movement.to, needed, room: left });
     }
-    room.insert(movement.to, left.saturating_sub(needed));
+    let by_step = by_step.room.entry(movement.to).or_default();
+    *by_step = by_step.saturating_add(needed);
     Ok(())
 }
 

@@ -4,16 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Restrictions;
+use super::{Restrictions, elapsed};
 use crate::model::{Departure, PlanningInput, ReplicaIndex};
 use crate::reason::Reason;
-use crate::units::{CollectionId, SegmentId};
+use crate::units::{CollectionId, NodeId, SegmentId};
 
 /// Holds moved segments in place for the cool-down, and keeps them off the nodes they left for its double with
 /// every further move.
 pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     if input.gate.cool_down.is_zero() {
         return;
+    }
+    let mut nodes_at: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
+    for node in &input.snapshot.nodes {
+        nodes_at.entry(&node.address).or_default().push(node.id);
     }
     let mut by_segment: BTreeMap<(CollectionId, SegmentId), Vec<&Departure>> = BTreeMap::new();
     for departure in &input.history.departures {
@@ -22,18 +26,17 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     for ((_, segment), departures) in by_segment {
         let length = doubled(input.gate.cool_down, departures.len(), input.gate.cool_down_limit);
         for departure in departures {
-            let passed = input.now.wall.duration_since(departure.at).unsigned_abs();
+            let passed = elapsed(departure.at, input.now.wall);
             let Some(remaining) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { continue };
             hold(input, departure, remaining, restrictions);
-            // The node may have restarted since and carry another id at the same address.
-            for node in &input.snapshot.nodes {
-                if node.id == departure.from
-                    || (!node.address.is_empty() && node.address == departure.from_address)
-                {
-                    let reason = Reason::ReturnTooSoon { node: node.id, remaining };
-                    restrictions.returns.entry((segment, node.id)).or_insert(reason);
-                    restrictions.named_segments.insert(segment);
-                }
+            // The node may have restarted since and carry another id at the same address; an empty one is unknown.
+            let known = input.snapshot.node_index(departure.from).map(|_| departure.from);
+            let address = Some(departure.from_address.as_str()).filter(|address| !address.is_empty());
+            let there = address.and_then(|address| nodes_at.get(address));
+            for node in known.into_iter().chain(there.into_iter().flatten().copied()) {
+                let reason = Reason::ReturnTooSoon { node, remaining };
+                restrictions.returns.entry((segment, node)).or_insert(reason);
+                restrictions.named_segments.insert(segment);
             }
         }
     }

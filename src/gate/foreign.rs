@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Restrictions, component_name};
+use super::{Restrictions, component_name, elapsed};
 use crate::model::{ComponentIndex, ForeignMove, PlanningInput};
 use crate::reason::Reason;
 
@@ -64,11 +64,6 @@ fn is_at_work(
         }
     }
     alarm.filter(|(_, last)| elapsed(*last, now) <= quiet).map(|(count, _)| count)
-}
-
-/// Time between two readings of the wall clock; zero when it was set back in between.
-fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
-    Duration::try_from(later.duration_since(earlier)).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]

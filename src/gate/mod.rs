@@ -6,7 +6,7 @@ mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
-mod setback;
+mod rebuff;
 mod settling;
 mod standing;
 mod visibility;
@@ -15,6 +15,8 @@ pub use check::check;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,9 @@ pub struct GateSettings {
     /// every further move of the same segment. Zero switches it off.
     #[serde(with = "crate::config::duration")]
     pub cool_down: Duration,
+    /// How long a node that did not take a segment is left alone as a destination. Zero switches it off.
+    #[serde(with = "crate::config::duration")]
+    pub rebuff_rest: Duration,
     /// The longest that doubling may make it.
     #[serde(with = "crate::config::duration")]
     pub cool_down_limit: Duration,
@@ -58,6 +63,8 @@ impl Default for GateSettings {
             destination_memory: Ratio(800_000),
             // A node's caches and its users need that long to show what a move did.
             cool_down: Duration::from_secs(30 * 60),
+            // Longer than the 30 s for which Milvus itself avoids a full node.
+            rebuff_rest: Duration::from_secs(5 * 60),
             cool_down_limit: Duration::from_secs(24 * 60 * 60),
             foreign: ForeignSettings::default(),
         }
@@ -150,8 +157,8 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     standing::restrict(input, &mut restrictions);
     foreign::restrict(input, &mut restrictions);
     cool_down::restrict(input, &mut restrictions);
-    setback::restrict(input, &mut restrictions);
     settling::restrict(input, &mut restrictions);
+    rebuff::restrict(input, &mut restrictions);
     headroom::restrict(input, &mut restrictions);
     follow(directives, &mut restrictions);
     restrictions
@@ -170,6 +177,12 @@ fn follow(directives: &[Directive], restrictions: &mut Restrictions) {
             }
         }
     }
+}
+
+/// Time between two readings of the wall clock; zero when it was set back in between, so that nothing that must be
+/// waited for is over too soon.
+fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or(Duration::ZERO)
 }
 
 /// A component by the name under which it is spoken of: its first node.

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::Restrictions;
+use super::{Restrictions, elapsed};
 use crate::model::PlanningInput;
 use crate::reason::Reason;
 
 /// Lets nodes rest from which, or to which, something was moved a moment ago.
 pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     for departure in &input.history.departures {
-        let passed = input.now.wall.duration_since(departure.at).unsigned_abs();
+        let passed = elapsed(departure.at, input.now.wall);
         let Some(remaining) =
             input.gate.settle_time.checked_sub(passed).filter(|left: &Duration| !left.is_zero())
         else {

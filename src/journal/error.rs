@@ -17,6 +17,20 @@ pub enum JournalError {
         /// The folder.
         folder: PathBuf,
     },
+    /// It is about another Milvus.
+    #[error(
+        "the journal {} is about the Milvus at {recorded}, not {asked}: give every Milvus its own journal.path, or \
+         move this file away if it is the same cluster under another address",
+        .path.display()
+    )]
+    OtherCluster {
+        /// The journal.
+        path: PathBuf,
+        /// The address in it.
+        recorded: String,
+        /// The address that is configured now.
+        asked: String,
+    },
     /// The file is damaged; it was set aside.
     #[error(
         "the journal {} was damaged ({detail}) and is kept as {}: what was moved lately is not known any more. \

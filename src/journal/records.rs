@@ -65,6 +65,22 @@ pub struct PlanRecord {
 }
 
 impl Journal {
+    /// Makes sure that this journal is about the Milvus at this address; an empty one becomes so.
+    pub async fn belongs_to(&self, endpoint: &str) -> Result<(), JournalError> {
+        let asked = endpoint.to_owned();
+        let recorded: String = self
+            .run("read whose journal it is", move |connection| {
+                connection
+                    .execute("INSERT OR IGNORE INTO cluster (id, endpoint) VALUES (1, ?1)", [&asked])?;
+                connection.query_row("SELECT endpoint FROM cluster WHERE id = 1", [], |row| row.get(0))
+            })
+            .await?;
+        if recorded == endpoint {
+            return Ok(());
+        }
+        Err(JournalError::OtherCluster { path: self.path().to_owned(), recorded, asked: endpoint.to_owned() })
+    }
+
     /// Records a start of the daemon.
     pub async fn record_start(&self, start: DaemonStart) -> Result<(), JournalError> {
         self.run("record the start", move |connection| {

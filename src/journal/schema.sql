@@ -1,3 +1,9 @@
+-- Whose journal this is: one row. Node and segment ids mean nothing in another cluster.
+CREATE TABLE cluster (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    endpoint TEXT    NOT NULL -- address of the Milvus that this journal is about
+) STRICT;
+
 -- One row for each start of the daemon.
 CREATE TABLE daemon_starts (
     id         INTEGER PRIMARY KEY,

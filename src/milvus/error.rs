@@ -152,6 +152,8 @@ impl MilvusError {
         let unanswered = if self.call.writes() { Remedy::OutcomeUnknown } else { Remedy::RetryLater };
         match &self.failure {
             Failure::Unreachable { .. } => Remedy::RetryLater,
+            // Something in between may have passed the call on before it answered in its own way.
+            Failure::NotMilvus { .. } if self.call.writes() => Remedy::OutcomeUnknown,
             Failure::Tls { .. }
             | Failure::NotMilvus { .. }
             | Failure::Unauthenticated { .. }
@@ -172,6 +174,17 @@ impl MilvusError {
         self.failure == Failure::MissingCall
     }
 
+    /// What to do about a failed `LoadBalance` of so many segments. The first task that fails ends the call, and
+    /// the tasks of its other segments run on: of several, nobody can say which one it was.
+    pub fn remedy_for_batch(&self, segments: usize) -> Remedy {
+        match &self.failure {
+            Failure::Refused(refusal) if segments > 1 && refusal.came_after_the_start() => {
+                Remedy::OutcomeUnknown
+            }
+            _ => self.remedy(),
+        }
+    }
+
     /// Whether the node that a move was for has no memory or disk for it: leave it alone for a while. Other
     /// segments of the same call may still arrive.
     pub fn destination_is_full(&self) -> bool {
@@ -181,17 +194,6 @@ impl MilvusError {
     /// Whether the collection (or its database) is dropped or released.
     pub fn collection_is_gone(&self) -> bool {
         matches!(&self.failure, Failure::Refused(refusal) if refusal.collection_is_gone())
-    }
-
-    /// Whether the server itself was not reached or not understood, so that every other call would fail too.
-    pub fn concerns_every_call(&self) -> bool {
-        matches!(
-            self.failure,
-            Failure::Unreachable { .. }
-                | Failure::Tls { .. }
-                | Failure::NotMilvus { .. }
-                | Failure::Unauthenticated { .. }
-        )
     }
 
     /// What went wrong and what to do next, in one line.

@@ -39,9 +39,13 @@ mod code {
 
 /// What a destination without room says where it has no code of its own (2.3 … 2.6.7).
 const FULL_TEXTS: [&str; 2] = ["OOM if load", "memory limit exceeded"];
+/// How the coordinator begins its answer when a task failed, as opposed to the call being refused.
+const BEGUN_TEXT: &str = "failed to balance segments";
+/// How it refuses a call with a segment that is not on its source.
+const NOT_THERE_TEXT: &str = "not found in source node";
 /// What a plan from a state that is gone is answered with where the code says nothing.
 const OUTDATED_TEXTS: [&str; 4] =
-    ["not found in source node", "stopping", "node not found", "task with the same segment exists"];
+    [NOT_THERE_TEXT, "stopping", "node not found", "task with the same segment exists"];
 /// How 2.2, which has no codes, says that a collection is dropped or released.
 const GONE_TEXTS: [&str; 5] = [
     "can't find collection",
@@ -133,6 +137,13 @@ impl Refusal {
         unanswered(call)
     }
 
+    /// Whether a move had begun when it failed: then the other segments of its call may still be on their way. All
+    /// versions say so in the same words, before the cause (measured on 2.3.5, which says the same of a segment
+    /// that is elsewhere, before it begins anything).
+    pub fn came_after_the_start(&self) -> bool {
+        self.says(&[BEGUN_TEXT]) && !self.says(&[NOT_THERE_TEXT])
+    }
+
     /// Whether a move's destination lacks memory or disk.
     pub fn destination_is_full(&self) -> bool {
         let full_codes = [code::MEMORY_LIMIT, code::DISK_LIMIT, code::SEGMENT_RESOURCE_FAILED];
@@ -215,6 +226,20 @@ mod tests {
         assert_eq!(Refusal::in_status(&Status::default()), None);
         assert_eq!(refusal(0, 1, "2.2 says it this way").legacy_code, 1);
         assert_eq!(refusal(65535, 0, "so may later versions").code, 65535);
+    }
+
+    #[test]
+    fn a_failed_task_is_told_from_a_refused_call() {
+        let begun = ["memory limit exceeded[predict=8e+07]", "task with the same segment exists"];
+        for cause in begun {
+            let refusal = refusal(65535, 1, &format!("failed to balance segments: {cause}"));
+            assert!(refusal.came_after_the_start(), "{cause}");
+        }
+        for reason in
+            ["failed to balance segments: segment 1 not found in source node 1", "node not found[node=9]"]
+        {
+            assert!(!refusal(65535, 1, reason).came_after_the_start(), "{reason}");
+        }
     }
 
     #[test]

@@ -30,11 +30,11 @@ pub fn collect_copies(
     doubts: &mut Vec<Doubt>,
 ) -> SegmentCopies {
     let mut rows: Vec<CopyRow> = Vec::new();
+    let homes = homes_by_collection(collections.len(), replicas);
     for (position, collection) in collections.iter().enumerate() {
-        let homes = homes_of(position, replicas);
         let unready = collection.load_percentage < 100 || collection.replicas.is_none();
         for segment in collection.segments.iter().flatten() {
-            let place = Place { nodes, homes: &homes, row_bytes: row_bytes[position].0, unready };
+            let place = Place { nodes, homes: &homes[position], row_bytes: row_bytes[position].0, unready };
             place_segment(segment, &place, &mut rows, doubts);
         }
     }
@@ -56,18 +56,25 @@ pub fn collect_copies(
 /// Which replica of one collection each node belongs to (a node is in one at most), by node.
 type Homes = Vec<(NodeIndex, ReplicaIndex, Standing)>;
 
-fn homes_of(collection: usize, replicas: &[Replica]) -> Homes {
-    let mut homes = Homes::new();
+/// The homes of every collection, by its position.
+fn homes_by_collection(collections: usize, replicas: &[Replica]) -> Vec<Homes> {
+    let mut homes = vec![Homes::new(); collections];
     for (position, replica) in replicas.iter().enumerate() {
-        if replica.collection.at() != collection {
-            continue;
-        }
+        let homes = &mut homes[replica.collection.at()];
         for member in &replica.members {
             homes.push((member.node, ReplicaIndex::from_position(position), member.standing));
         }
     }
-    homes.sort_by_key(|(node, replica, _)| (*node, *replica));
+    for homes in &mut homes {
+        homes.sort_by_key(|(node, replica, _)| (*node, *replica));
+    }
     homes
+}
+
+/// The home of a node, in the first of its replicas should it be in several.
+fn home_of(node: NodeIndex, homes: &Homes) -> Option<&(NodeIndex, ReplicaIndex, Standing)> {
+    let first = homes.partition_point(|(member, ..)| *member < node);
+    homes.get(first).filter(|(member, ..)| *member == node)
 }
 
 struct Place<'a> {
@@ -86,7 +93,7 @@ fn place_segment(
     let mut held_by: Vec<(ReplicaIndex, NodeIndex, Standing)> = Vec::new();
     for id in &segment.nodes {
         let node = place.nodes.binary_search_by_key(id, |node| node.id).ok().map(NodeIndex::from_position);
-        let home = node.and_then(|node| place.homes.iter().find(|(member, ..)| *member == node));
+        let home = node.and_then(|node| home_of(node, place.homes));
         match home {
             Some((node, replica, standing)) => held_by.push((*replica, *node, *standing)),
             None => doubts.push(Doubt {

@@ -72,15 +72,6 @@ pub enum DoubtKind {
         /// The collection that the node names.
         collection: CollectionId,
     },
-    /// The node holds more rows of a collection than we were shown.
-    HiddenRows {
-        /// The collection.
-        collection: CollectionId,
-        /// Rows that the node reports.
-        reported: u64,
-        /// Rows of the segments that were listed on it.
-        listed: u64,
-    },
     /// The collection is not fully loaded.
     NotFullyLoaded {
         /// Its load percentage.
@@ -115,7 +106,6 @@ impl DoubtKind {
             DoubtKind::NodeStanding { .. } => "node_standing",
             DoubtKind::CapacityUnknown => "capacity_unknown",
             DoubtKind::HiddenCollection { .. } => "hidden_collection",
-            DoubtKind::HiddenRows { .. } => "hidden_rows",
             DoubtKind::NotFullyLoaded { .. } => "not_fully_loaded",
             DoubtKind::OutsideReplicas { .. } => "outside_replicas",
             DoubtKind::MixedVersions => "mixed_versions",
@@ -138,10 +128,6 @@ impl fmt::Display for DoubtKind {
                     "it serves collection {collection}, which was not shown to us (does our role see every database?)"
                 )
             }
-            DoubtKind::HiddenRows { collection, reported, listed } => write!(
-                f,
-                "it reports {reported} rows of collection {collection}, but its listed segments have {listed}"
-            ),
             DoubtKind::NotFullyLoaded { percentage } => write!(f, "it is loaded to {percentage} % only"),
             DoubtKind::OutsideReplicas { node } => {
                 write!(f, "it is listed on node {node}, which belongs to none of its replicas")

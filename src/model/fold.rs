@@ -74,7 +74,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     collection_reports.dedup_by_key(|report| report.id);
 
     let standings = judge_nodes(observation, &collection_reports, &mut doubts);
-    let mut nodes = build_nodes(observation, &standings, &collection_reports);
+    let mut nodes = build_nodes(observation, &standings);
     let node_index = |id: NodeId| {
         nodes.binary_search_by_key(&id, |node: &Node| node.id).ok().map(NodeIndex::from_position)
     };
@@ -142,17 +142,7 @@ fn doubts_of_reading(observation: &Observation) -> Vec<Doubt> {
     doubts
 }
 
-fn build_nodes(
-    observation: &Observation,
-    standings: &Standings,
-    collections: &[&CollectionReport],
-) -> Vec<Node> {
-    let mut led_channels: BTreeMap<NodeId, u32> = BTreeMap::new();
-    for replica in collections.iter().filter_map(|report| report.replicas.as_ref()).flatten() {
-        for shard in &replica.shards {
-            *led_channels.entry(shard.leader).or_default() += 1;
-        }
-    }
+fn build_nodes(observation: &Observation, standings: &Standings) -> Vec<Node> {
     let reports: BTreeMap<NodeId, &NodeReport> = observation
         .nodes
         .iter()
@@ -183,7 +173,6 @@ fn build_nodes(
                 growing: believable(report.and_then(|report| report.growing)),
                 unexplained_memory: None,
                 version: report.map(|report| report.version.clone()).unwrap_or_default(),
-                delegated_channels: led_channels.get(id).copied().unwrap_or(0),
                 component: None,
             }
         })

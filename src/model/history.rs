@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
 
-/// The memory of the pure half. Wall times, because it outlives the process (the journal restores it).
+/// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
+/// foreign moves and counts of turns begin anew with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Segments that left a node by our doing, oldest first.
     pub departures: Vec<Departure>,
-    /// Moves of ours that came to nothing.
-    pub setbacks: Vec<Setback>,
+    /// Moves of ours that were refused or never happened, oldest first.
+    pub rebuffs: Vec<Rebuff>,
     /// Segments that somebody else moved, oldest first.
     pub foreign_moves: Vec<ForeignMove>,
     /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
@@ -39,16 +40,14 @@ pub struct Departure {
     pub at: Timestamp,
 }
 
-/// A move of ours that was refused, or whose segment was still on its source when its time was over.
+/// A move of ours that the server refused, or that never happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setback {
-    /// What was to move.
+pub struct Rebuff {
+    /// What should have moved.
     pub segment: SegmentId,
-    /// Its collection.
-    pub collection: CollectionId,
-    /// Where it was to go.
+    /// The node that did not take it.
     pub to: NodeId,
-    /// When it was given up.
+    /// When that was clear.
     pub at: Timestamp,
 }
 

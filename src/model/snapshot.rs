@@ -96,8 +96,6 @@ pub struct Node {
     pub unexplained_memory: Option<Bytes>,
     /// Its build version; empty when unknown.
     pub version: String,
-    /// Channels it leads, over all replicas.
-    pub delegated_channels: u32,
     /// The component it belongs to; `None` for a node without replicas.
     pub component: Option<ComponentIndex>,
 }

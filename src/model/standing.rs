@@ -60,10 +60,16 @@ pub fn judge_nodes(
         }
     }
     if let Some(groups) = &group_members {
+        // Only when every group could be read does absence from all of them mean something.
+        let all_read = !observation
+            .gaps
+            .iter()
+            .any(|gap| matches!(gap.subject, GapSubject::ResourceGroups | GapSubject::ResourceGroup { .. }));
+        let outside = if all_read { Standing::ReadOnly } else { Standing::Unknown };
+        let members: BTreeSet<NodeId> = groups.values().flatten().copied().collect();
         for (node, standing) in &mut nodes {
-            let in_a_group = groups.values().any(|members| members.contains(node));
-            if *standing == Standing::ReadWrite && !in_a_group {
-                *standing = Standing::ReadOnly;
+            if *standing == Standing::ReadWrite && !members.contains(node) {
+                *standing = outside;
             }
         }
     }
@@ -111,7 +117,7 @@ fn standings_by_report(observation: &Observation) -> BTreeMap<NodeId, Standing> 
 }
 
 fn doubt_capacities(observation: &Observation, nodes: &BTreeMap<NodeId, Standing>, doubts: &mut Vec<Doubt>) {
-    for report in &observation.nodes {
+    for report in observation.nodes.iter().filter(|report| report.role == NodeRole::QueryNode) {
         let reported = report.memory_capacity.is_some_and(|capacity| capacity.0 > 0);
         if report.error.is_none() && nodes.get(&report.id) == Some(&Standing::ReadWrite) && !reported {
             doubts.push(Doubt { subject: Subject::Node(report.id), kind: DoubtKind::CapacityUnknown });
@@ -126,11 +132,12 @@ fn doubt_identities(observation: &Observation, doubts: &mut Vec<Doubt>) {
         .iter()
         .filter(|report| report.error.is_none() && report.role == NodeRole::QueryNode)
         .collect();
-    for (position, report) in query_nodes.iter().enumerate() {
-        let shared = query_nodes
-            .iter()
-            .enumerate()
-            .any(|(other, twin)| other != position && twin.id != report.id && twin.address == report.address);
+    let mut ids_at: BTreeMap<&str, BTreeSet<NodeId>> = BTreeMap::new();
+    for report in &query_nodes {
+        ids_at.entry(&report.address).or_default().insert(report.id);
+    }
+    for report in &query_nodes {
+        let shared = ids_at.get(report.address.as_str()).is_some_and(|ids| ids.len() > 1);
         if shared && !report.address.is_empty() {
             let kind = DoubtKind::SharedAddress { address: report.address.clone() };
             doubts.push(Doubt { subject: Subject::Node(report.id), kind });

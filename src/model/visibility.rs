@@ -34,8 +34,14 @@ fn is_listed(collection: CollectionId, listed: &[Collection], exact: bool) -> bo
     if listed.binary_search_by_key(&collection, |known| known.id).is_ok() {
         return true;
     }
-    // The proxy of 2.6+ passes these ids through floating point: equal there means equal as f64.
-    #[allow(clippy::cast_precision_loss, clippy::float_cmp)]
-    let same_after_rounding = |known: &Collection| known.id.0 as f64 == collection.0 as f64;
-    !exact && listed.iter().any(same_after_rounding)
+    if exact {
+        return false;
+    }
+    // The proxy of 2.6+ passes these ids through floating point: equal there means equal as f64. Rounding keeps
+    // the order, so what is sorted by id is sorted by that too.
+    #[allow(clippy::cast_precision_loss)]
+    let rounded = |id: CollectionId| id.0 as f64;
+    let first = listed.partition_point(|known| rounded(known.id) < rounded(collection));
+    #[allow(clippy::float_cmp)] // both are whole numbers
+    listed.get(first).is_some_and(|known| rounded(known.id) == rounded(collection))
 }

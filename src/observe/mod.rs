@@ -35,6 +35,15 @@ pub enum ObserveError {
         #[source]
         source: crate::milvus::MilvusError,
     },
+    /// The whole of it took too long.
+    #[error(
+        "looking at the cluster was given up after {}: is Milvus overloaded, or is poll.timeout too short for its size?",
+        crate::config::duration::display(*after)
+    )]
+    TooLong {
+        /// The limit.
+        after: std::time::Duration,
+    },
     /// The collection to read again was dropped, released, or made anew under the same name.
     #[error("collection {collection:?} of database {database:?} is not loaded any more")]
     CollectionGone {

@@ -7,18 +7,18 @@ use super::finding::{DimensionView, is_stuck};
 use crate::model::{Component, CopyIndex, NodeIndex, Snapshot};
 use crate::units::{Load, Ratio};
 
-/// The highest of the simple lower bounds on the worst pressure of a component.
+/// The highest of the simple lower bounds on the worst pressure of a component with these copies.
 pub fn floor(
     snapshot: &Snapshot,
     view: &DimensionView<'_>,
     component: &Component,
+    copies: &[CopyIndex],
     placement: &Placement,
 ) -> (Ratio, FloorCause) {
-    let copies = copies_of(snapshot, component, placement);
     let candidates = [
-        base_load(snapshot, view, component, &copies, placement),
-        largest_segment(snapshot, view, &copies),
-        pigeonhole(snapshot, view, component, &copies),
+        base_load(snapshot, view, component, copies, placement),
+        largest_segment(snapshot, view, copies),
+        pigeonhole(snapshot, view, component, copies),
     ];
     let mut best = (average(view, component), FloorCause::Average);
     for candidate in candidates.into_iter().flatten() {
@@ -29,12 +29,15 @@ pub fn floor(
     best
 }
 
-fn copies_of(snapshot: &Snapshot, component: &Component, placement: &Placement) -> Vec<CopyIndex> {
-    let mut inside = vec![false; snapshot.nodes.len()];
-    for node in &component.nodes {
-        inside[node.at()] = true;
+/// The copies on the nodes of each component, by component.
+pub fn copies_by_component(snapshot: &Snapshot, placement: &Placement) -> Vec<Vec<CopyIndex>> {
+    let mut copies = vec![Vec::new(); snapshot.components.len()];
+    for copy in snapshot.copies.indices() {
+        if let Some(component) = snapshot.node(placement.node[copy.at()]).component {
+            copies[component.at()].push(copy);
+        }
     }
-    snapshot.copies.indices().filter(|copy| inside[placement.node[copy.at()].at()]).collect()
+    copies
 }
 
 /// Total load over total fair share: 1 but for rounding, and 0 without load.

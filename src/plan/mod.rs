@@ -1,6 +1,7 @@
 //! Plan: one planner for all policies together. It answers with ordered steps of which every prefix is worth
 //! having, and with a proof of how good they are.
 
+mod destinations;
 pub mod fair_share;
 pub mod finding;
 pub mod floor;

@@ -129,14 +129,15 @@ fn prove(
     placement: &Placement,
 ) -> Vec<DimensionProof> {
     let mut proofs = Vec::new();
-    for component in &snapshot.components {
+    let copies = floor::copies_by_component(snapshot, placement);
+    for (component, copies) in snapshot.components.iter().zip(&copies) {
         let Some(first) = component.nodes.first() else { continue };
         let name: NodeId = snapshot.node(*first).id;
         for (position, view) in views.iter().enumerate() {
             let worst = |pressure: &dyn Fn(NodeIndex) -> Option<Ratio>| {
                 component.nodes.iter().filter_map(|node| pressure(*node)).max().unwrap_or(Ratio::ZERO)
             };
-            let (floor, floor_cause) = floor::floor(snapshot, view, component, placement);
+            let (floor, floor_cause) = floor::floor(snapshot, view, component, copies, placement);
             proofs.push(DimensionProof {
                 dimension: view.dimension.name.clone(),
                 component: name,

@@ -2,6 +2,7 @@
 //! and the evaluation of one source's candidates.
 
 use super::Move;
+use super::destinations::Destinations;
 use super::fair_share::Placement;
 use super::finding::DimensionView;
 use crate::gate::Restrictions;
@@ -11,10 +12,6 @@ use crate::units::{Bytes, Load, NodeId, Ratio};
 
 /// Potential: squared millionths of pressure, so 10⁻¹² each; weights multiply it.
 type Potential = u128;
-
-/// Only so many destinations are tried for a segment, the least loaded first: with hundreds of nodes in a replica
-/// the others are worse.
-const DESTINATIONS_TRIED: usize = 64;
 
 /// A copy that could go to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +44,10 @@ pub struct Search<'a> {
     views: &'a [DimensionView<'a>],
     restrictions: &'a Restrictions,
     pinned: Vec<bool>,
+    /// What a dimension's potential counts, by dimension.
+    weights: Vec<u64>,
     loads: Vec<Vec<Load>>,
+    destinations: Destinations,
     room: Vec<Bytes>,
     copies_on: Vec<Vec<CopyIndex>>,
     in_flight: Vec<bool>,
@@ -70,12 +70,19 @@ impl<'a> Search<'a> {
             .map(|node| restrictions.room.get(&node.id).copied().unwrap_or(Bytes::ZERO))
             .collect();
         let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
+        let weight =
+            |view: &DimensionView<'_>| view.dimension.settings.weight.share_of(view.dimension.confidence.0);
+        let nodes = (0..snapshot.nodes.len()).map(NodeIndex::from_position);
+        let pressure = |node| views.iter().filter_map(|view| view.loads.pressure(node)).max();
+        let pressures = nodes.map(|node| pressure(node).unwrap_or(Ratio::ZERO)).collect();
         Search {
             input,
             views,
             restrictions,
             pinned: pinned_copies(snapshot, restrictions),
+            weights: views.iter().map(weight).collect(),
             loads: views.iter().map(|view| view.loads.load.clone()).collect(),
+            destinations: Destinations::new(&snapshot.replicas, pressures),
             room,
             copies_on: placement.copies_by_node(snapshot.nodes.len()),
             in_flight: placement.in_flight.clone(),
@@ -95,10 +102,12 @@ impl<'a> Search<'a> {
     }
 
     fn potential_with(&self, at: usize, node: NodeIndex, load: Load) -> Potential {
-        let view = &self.views[at];
-        let excess = u128::from(view.excess_with(node, load));
-        let weight = view.dimension.settings.weight.share_of(view.dimension.confidence.0);
-        excess.saturating_mul(excess).saturating_mul(u128::from(weight)) / u128::from(Ratio::ONE.0)
+        let excess = u128::from(self.views[at].excess_with(node, load));
+        if excess == 0 {
+            return 0;
+        }
+        let weight = u128::from(self.weights[at]);
+        excess.saturating_mul(excess).saturating_mul(weight) / u128::from(Ratio::ONE.0)
     }
 
     /// The best move off a node.
@@ -111,15 +120,23 @@ impl<'a> Search<'a> {
         let mut refused: Option<(Reason, Candidate)> = None;
         let mut blocked: Option<Reason> = None;
         let source_before = self.potential_of(from);
+        let mut destinations = Vec::new();
         for position in 0..self.copies_on[from.at()].len() {
             let copy = self.copies_on[from.at()][position];
             if let Some(reason) = self.blocked_copy(copy) {
                 blocked = Some(reason);
                 continue;
             }
-            for to in self.destinations(copy, from) {
+            let replica = self.input.snapshot.copies.replica[copy.at()];
+            let after = |to| self.highest_pressure_after(&Candidate { copy, from, to });
+            self.destinations.of(replica, from, after, &mut destinations);
+            let (relief, price) = (self.relief(copy, from, source_before), self.price(copy));
+            for to in destinations.iter().copied() {
                 if self.effort_left == 0 {
-                    return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
+                    return match best {
+                        Some((_, candidate)) => Outcome::Found(candidate),
+                        None => Outcome::Stuck { reason: Reason::EffortSpent, best: None },
+                    };
                 }
                 self.effort_left -= 1;
                 let candidate = Candidate { copy, from, to };
@@ -127,8 +144,8 @@ impl<'a> Search<'a> {
                     refused.get_or_insert((reason, candidate));
                     continue;
                 }
-                let gain = self.gain(&candidate, source_before);
-                let net = gain - self.price(copy);
+                let gain = self.gain(&candidate, relief);
+                let net = gain - price;
                 if net > 0 && best.is_none_or(|known| self.is_better(net, &candidate, known)) {
                     best = Some((net, candidate));
                 }
@@ -152,12 +169,14 @@ impl<'a> Search<'a> {
 
     /// More net gain; then fewer bytes; then the emptier destination; then the smaller ids.
     fn is_better(&self, net: i128, candidate: &Candidate, known: (i128, Candidate)) -> bool {
-        let rank = |net: i128, candidate: &Candidate| {
+        if net != known.0 {
+            return net > known.0;
+        }
+        let rank = |candidate: &Candidate| {
             let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
-            let after = self.highest_pressure_after(candidate);
-            (std::cmp::Reverse(net), bytes, after, candidate.copy, candidate.to)
+            (bytes, self.highest_pressure_after(candidate), candidate.copy, candidate.to)
         };
-        rank(net, candidate) < rank(known.0, &known.1)
+        rank(candidate) < rank(&known.1)
     }
 
     fn highest_pressure_after(&self, candidate: &Candidate) -> Ratio {
@@ -168,22 +187,32 @@ impl<'a> Search<'a> {
         (0..self.views.len()).filter_map(after).max().unwrap_or(Ratio::ZERO)
     }
 
+    fn highest_pressure(&self, node: NodeIndex) -> Ratio {
+        (0..self.views.len()).map(|at| self.pressure(at, node)).max().unwrap_or(Ratio::ZERO)
+    }
+
     fn load_of(&self, at: usize, copy: CopyIndex) -> Load {
         self.views[at].dimension.copy_load[copy.at()]
     }
 
-    /// By how much the move lowers the potential; negative when it raises it.
-    fn gain(&self, candidate: &Candidate, source_before: Potential) -> i128 {
-        let mut before = source_before;
+    /// The source's potential with the copy and without it.
+    fn relief(&self, copy: CopyIndex, from: NodeIndex, before: Potential) -> (Potential, Potential) {
         let mut after: Potential = 0;
         for at in 0..self.views.len() {
-            let load = self.load_of(at, candidate.copy);
-            let (from_load, to_load) =
-                (self.loads[at][candidate.from.at()], self.loads[at][candidate.to.at()]);
-            before = before.saturating_add(self.potential_with(at, candidate.to, to_load));
-            after =
-                after.saturating_add(self.potential_with(at, candidate.from, from_load.saturating_sub(load)));
-            after = after.saturating_add(self.potential_with(at, candidate.to, to_load.saturating_add(load)));
+            let load = self.loads[at][from.at()].saturating_sub(self.load_of(at, copy));
+            after = after.saturating_add(self.potential_with(at, from, load));
+        }
+        (before, after)
+    }
+
+    /// By how much the move lowers the potential, of which the source's is known; negative when it raises it.
+    fn gain(&self, candidate: &Candidate, (mut before, mut after): (Potential, Potential)) -> i128 {
+        let to = candidate.to;
+        for at in 0..self.views.len() {
+            let load = self.loads[at][to.at()];
+            before = before.saturating_add(self.potential_with(at, to, load));
+            let load = load.saturating_add(self.load_of(at, candidate.copy));
+            after = after.saturating_add(self.potential_with(at, to, load));
         }
         let limit = |potential: Potential| i128::try_from(potential).unwrap_or(i128::MAX);
         limit(before) - limit(after)
@@ -230,21 +259,6 @@ impl<'a> Search<'a> {
         Some(self.restrictions.segments.get(&(segment, replica)).cloned().unwrap_or(Reason::Pinned))
     }
 
-    /// Usable members of the copy's replica but its own node, the least loaded first.
-    fn destinations(&self, copy: CopyIndex, from: NodeIndex) -> Vec<NodeIndex> {
-        let replica = self.input.snapshot.replica(self.input.snapshot.copies.replica[copy.at()]);
-        let members =
-            replica.members.iter().filter(|member| member.standing.is_usable() && member.node != from);
-        let mut nodes: Vec<NodeIndex> = members.map(|member| member.node).collect();
-        if nodes.len() > DESTINATIONS_TRIED {
-            nodes.sort_by_cached_key(|node| {
-                (self.highest_pressure_after(&Candidate { copy, from, to: *node }), *node)
-            });
-            nodes.truncate(DESTINATIONS_TRIED);
-        }
-        nodes
-    }
-
     fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
         let node = self.node_id(candidate.to);
         if let Some(reason) = self.restrictions.destinations.get(&node) {
@@ -266,6 +280,9 @@ impl<'a> Search<'a> {
             let (from, to) = (candidate.from.at(), candidate.to.at());
             self.loads[at][from] = self.loads[at][from].saturating_sub(load);
             self.loads[at][to] = self.loads[at][to].saturating_add(load);
+        }
+        for node in [candidate.from, candidate.to] {
+            self.destinations.update(node, self.highest_pressure(node));
         }
         let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
         self.room[candidate.to.at()] = self.room[candidate.to.at()].saturating_sub(bytes);

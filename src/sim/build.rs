@@ -21,6 +21,9 @@ pub enum Placement {
     RoundRobin,
     /// All of a replica on its first node.
     OneNode,
+    /// As in a cluster that has grown while nobody balanced it: the last quarter of a replica's nodes, at least
+    /// one, holds nothing, and the first node half as much again as the others.
+    Grown,
 }
 
 /// What a world is to be.
@@ -328,6 +331,10 @@ fn place(world: &mut World, plan: &WorldPlan) {
                     turn += 1;
                     members.get(turn % members.len().max(1)).copied()
                 }
+                Placement::Grown => {
+                    turn += 1;
+                    grown_position(turn, members.len()).and_then(|position| members.get(position)).copied()
+                }
                 Placement::EvenRows => members.iter().copied().min_by_key(|node| {
                     let there = u128::from(rows_on.get(node).copied().unwrap_or(0));
                     (there * 1_000_000_000 / u128::from(memory(node)), *node)
@@ -338,6 +345,13 @@ fn place(world: &mut World, plan: &WorldPlan) {
             world.add_copy(id, position, node, CopyState::Serving);
         }
     }
+}
+
+/// Which member of a replica gets the next copy under [`Placement::Grown`]: two rounds over those that were there
+/// first, and one more for the first of them.
+fn grown_position(turn: usize, members: usize) -> Option<usize> {
+    let first_ones = members.checked_sub((members / 4).max(1))?.max(1);
+    Some((turn % (2 * first_ones + 1)) % first_ones)
 }
 
 /// Scales the demand so that the CPU is used as the plan says, day's average.
@@ -358,5 +372,25 @@ fn fit_demand(world: &mut World, plan: &WorldPlan) {
     let factor = plan.cpu_fill * cores / wanted;
     for collection in world.collections.values_mut() {
         collection.demand.searches_per_second *= factor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grown_cluster_has_a_full_node_and_empty_ones() {
+        let copies = |members: usize| {
+            let mut copies = vec![0; members];
+            for turn in 0..1100 {
+                copies[grown_position(turn, members).unwrap()] += 1;
+            }
+            copies
+        };
+        assert_eq!(copies(8), [254, 170, 169, 169, 169, 169, 0, 0]);
+        assert_eq!(copies(3), [660, 440, 0]);
+        assert_eq!(copies(1), [1100]);
+        assert_eq!(grown_position(0, 0), None);
     }
 }

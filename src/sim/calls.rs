@@ -29,6 +29,15 @@ impl Refusal {
     pub fn new(code: i32, reason: impl Into<String>) -> Refusal {
         Refusal { code, reason: reason.into() }
     }
+
+    /// As it is sent for a move: Milvus sends the innermost error with the one message that is next to it, so one
+    /// that has a message of its own keeps that.
+    fn of_a_move(self) -> Refusal {
+        if self.reason.starts_with("failed to") {
+            return self;
+        }
+        Refusal { reason: format!("failed to balance segments: {}", self.reason), ..self }
+    }
 }
 
 /// A `LoadBalance` request as it arrives.
@@ -228,7 +237,7 @@ impl World {
                     }
                 }
                 Err(_) if self.profile.skips_silently => {}
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => return Err(refusal.of_a_move()),
             }
         }
         Ok(())
@@ -380,8 +389,8 @@ impl World {
                 None => return,
                 Some(Ok(())) => {}
                 Some(Err(refusal)) => {
-                    let reason = format!("failed to balance segments: {}", refusal.reason);
-                    return self.deliver(call, CallAnswer::Refused(Refusal::new(refusal.code, reason)));
+                    let refusal = refusal.clone().of_a_move();
+                    return self.deliver(call, CallAnswer::Refused(refusal));
                 }
             }
         }

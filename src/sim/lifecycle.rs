@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    fn leader_of(&self, segment: &SimSegment, replica: usize) -> Option<NodeId> {
+    pub(super) fn leader_of(&self, segment: &SimSegment, replica: usize) -> Option<NodeId> {
         let replica = self.collections.get(&segment.collection)?.replicas.get(replica)?;
         replica.leaders.get(segment.shard).copied().flatten()
     }

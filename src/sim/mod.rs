@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod faults;
 pub mod invariants;
 mod lifecycle;
+mod made_to_order;
 pub mod operator;
 mod own_balancer;
 mod poll;
@@ -33,6 +34,7 @@ mod traffic;
 pub mod world;
 
 pub use build::{WorldPlan, build};
+pub use made_to_order::CollectionOrder;
 pub use profile::{Line, Profile};
 pub use seams::{SharedWorld, SimMover, SimObserver};
 pub use server::SimServer;

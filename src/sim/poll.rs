@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::answers::Unanswered;
-use super::seams::{checked, unanswered};
+use super::seams::{METRICS_TIMEOUT, checked, failed, unanswered};
 use super::world::World;
 use crate::milvus::wire::milvus as rpc;
 use crate::milvus::{Call, Failure, MilvusError};
@@ -176,6 +176,11 @@ impl World {
         reads_metrics: bool,
         gaps: &mut Vec<Gap>,
     ) -> (Vec<NodeReport>, Option<String>) {
+        if self.metrics_delay() > METRICS_TIMEOUT {
+            let error = failed(Call::GetMetrics, Failure::Deadline { after: METRICS_TIMEOUT });
+            gaps.push(gap(GapSubject::SystemInfo, &error));
+            return (Vec::new(), None);
+        }
         let request = rpc::GetMetricsRequest { request: "{\"metric_type\":\"system_info\"}".to_owned() };
         let answer = checked(Call::GetMetrics, self.get_metrics(&request), |answer| answer.status.as_ref());
         let answer = match answer {

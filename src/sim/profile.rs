@@ -67,6 +67,9 @@ pub struct Profile {
     pub build_version: String,
     /// Databases exist.
     pub has_databases: bool,
+    /// Naming a collection in a database that does not exist is told apart (800) from naming one that does not
+    /// exist (100); listing its collections always is.
+    pub knows_unknown_databases: bool,
     /// `Status.code` is filled; without it every failure is `error_code` 1 and a text.
     pub has_codes: bool,
     /// `DescribeResourceGroup` names the members.
@@ -145,6 +148,7 @@ impl Profile {
             line,
             build_version: build_version.to_owned(),
             has_databases: since(Line::V2_3),
+            knows_unknown_databases: since(Line::V2_4),
             has_codes: since(Line::V2_3),
             lists_group_nodes: since(Line::V2_4),
             lists_levels: since(Line::V2_4),

@@ -20,6 +20,9 @@ use crate::observe::row_estimates::RowEstimates;
 use crate::observe::{ObserveError, Observer, SeamFuture};
 use crate::units::CollectionId;
 
+/// How long the simulated reader waits for `GetMetrics`, as the real one does by default.
+pub(super) const METRICS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A world that several share, and the clock that drives it.
 #[derive(Clone)]
 pub struct SharedWorld {
@@ -110,7 +113,7 @@ fn target() -> Arc<Target> {
     Arc::new(Target { connection: "simulated".to_owned(), endpoint: "simulated".to_owned() })
 }
 
-fn error(call: Call, failure: Failure) -> MilvusError {
+pub(super) fn failed(call: Call, failure: Failure) -> MilvusError {
     MilvusError { call, target: target(), failure }
 }
 
@@ -119,7 +122,7 @@ pub(super) fn unanswered(call: Call, why: Unanswered) -> MilvusError {
         Unanswered::Unavailable => Failure::Unreachable { cause: "connection refused".to_owned() },
         Unanswered::Unimplemented => Failure::MissingCall,
     };
-    error(call, failure)
+    failed(call, failure)
 }
 
 /// An answer, or what its status says.
@@ -130,7 +133,7 @@ pub(super) fn checked<A>(
 ) -> Result<A, MilvusError> {
     let answer = answer.map_err(|why| unanswered(call, why))?;
     match status(&answer).and_then(Refusal::in_status) {
-        Some(refusal) => Err(error(call, Failure::Refused(refusal))),
+        Some(refusal) => Err(failed(call, Failure::Refused(refusal))),
         None => Ok(answer),
     }
 }
@@ -163,13 +166,13 @@ impl SimMover {
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 let cause = "connection reset".to_owned();
-                return Err(error(Call::LoadBalance, Failure::Lost { cause }));
+                return Err(failed(Call::LoadBalance, Failure::Lost { cause }));
             }
-            Err(_) => return Err(error(Call::LoadBalance, Failure::Deadline { after: self.timeout })),
+            Err(_) => return Err(failed(Call::LoadBalance, Failure::Deadline { after: self.timeout })),
         };
         let status = self.shared.lock().balance_status(&answer);
         match Refusal::in_status(&status) {
-            Some(refusal) => Err(error(Call::LoadBalance, Failure::Refused(refusal))),
+            Some(refusal) => Err(failed(Call::LoadBalance, Failure::Refused(refusal))),
             None => Ok(()),
         }
     }
@@ -199,7 +202,7 @@ impl SimObserver {
         let delay = self.shared.lock().metrics_delay();
         let mut observation = self.shared.lock().observe(self.reads_metrics, &self.row_estimates)?;
         if delay > Duration::ZERO {
-            tokio::time::sleep(self.shared.real(delay)).await;
+            tokio::time::sleep(self.shared.real(delay.min(METRICS_TIMEOUT))).await;
         }
         observation.took = began.elapsed();
         Ok(observation)

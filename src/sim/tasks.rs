@@ -84,10 +84,15 @@ pub struct Tasks {
     pub(super) own_moves: u64,
 }
 
-/// How long the coordinator tries to reach a dead node before it gives up (measured on 2.3.5).
-const DEAD_NODE_TIMEOUT: Duration = Duration::from_secs(13);
+/// How soon a delegator says that the node to load on cannot be reached (measured on 2.3.5).
+const UNREACHABLE_DELAY: Duration = Duration::from_millis(700);
 /// How soon a node says that it has no room (measured on 2.3.5).
 const REFUSAL_DELAY: Duration = Duration::from_millis(300);
+
+/// What a delegator answers when it cannot reach the node to load on (measured on 2.3.5).
+fn unreachable_worker() -> Refusal {
+    Refusal::new(65535, "unrecoverable error")
+}
 
 /// A floating-point number as Go prints it: 82927620 is 8.292762e+07.
 #[allow(clippy::cast_precision_loss)] // as Milvus does
@@ -111,7 +116,8 @@ impl World {
                 .get(&other)
                 .is_some_and(|other| other.source == TaskSource::Balancer && task.source > other.source);
             if !outranked {
-                return Err(Refusal::new(5, "task with the same segment exists"));
+                let text = "service internal error: task with the same segment exists";
+                return Err(Refusal::new(5, text));
             }
             self.drop_task(other);
         }
@@ -140,6 +146,9 @@ impl World {
             task.from.map(|node| node.0),
             task.source
         ));
+        if self.waits_for_dead_delegator(id, &task) {
+            return;
+        }
         if let Err((wait, refusal)) = self.admit(&task) {
             self.after(wait, Event::TaskFails(id, refusal));
             return;
@@ -156,7 +165,7 @@ impl World {
             return Err((Duration::ZERO, Refusal::new(901, "node not found")));
         };
         if !node.is_running() {
-            return Err((DEAD_NODE_TIMEOUT, Refusal::new(65535, "connection refused")));
+            return Err((UNREACHABLE_DELAY, unreachable_worker()));
         }
         if node.refuses_loads_until > self.now {
             return Err((REFUSAL_DELAY, Refusal::new(65535, "segcore error: cannot load segment")));
@@ -164,14 +173,40 @@ impl World {
         let already_there =
             segment.copies.iter().any(|copy| copy.node == task.to && copy.state.is_resident());
         let (memory, _) = self.footprint(segment);
-        let predicted = node.memory_used() + if already_there { 0 } else { memory };
-        let limit = node.memory / 100 * self.settings.load_guard_percent;
-        if predicted > limit {
-            let (predicted, limit) = (as_go_prints(predicted), as_go_prints(limit));
-            let text = format!("memory limit exceeded[predict={predicted}][limit={limit}]");
+        let used = node.memory_used();
+        if used >= node.memory {
+            let (used, limit) = (as_go_prints(used), as_go_prints(node.memory));
+            let text = format!("memory limit exceeded[predict={used}][limit={limit}]");
+            return Err((REFUSAL_DELAY, Refusal::new(self.profile.out_of_memory_code, text)));
+        }
+        let predicted = used + if already_there { 0 } else { memory };
+        if predicted > node.memory / 100 * self.settings.load_guard_percent {
+            let text = format!("load segment failed, OOM if load, predictMemUsage = {predicted}");
             return Err((REFUSAL_DELAY, Refusal::new(self.profile.out_of_memory_code, text)));
         }
         Ok(())
+    }
+
+    /// Loads and releases go through the shard's delegator. While it is dead and believed to live, they hang;
+    /// they fail with its session (measured on 2.3.5).
+    fn waits_for_dead_delegator(&mut self, id: TaskId, task: &Task) -> bool {
+        let Some(segment) = self.segments.get(&task.segment) else { return false };
+        let shard = segment.shard;
+        let Some(delegator) = self.leader_of(segment, task.replica) else { return false };
+        let Some(NodeState::Crashed { at }) = self.nodes.get(&delegator).map(|node| node.state) else {
+            return false;
+        };
+        let refusal = if task.to == delegator || task.from == Some(delegator) {
+            Refusal::new(901, format!("node not found[node={delegator}]"))
+        } else {
+            let collection = self.collections.get(&task.collection);
+            let channel = collection.and_then(|collection| collection.channels.get(shard));
+            let channel = channel.map(String::as_str).unwrap_or_default();
+            Refusal::new(500, format!("failed to get shard delegator: channel not found[channel={channel}]"))
+        };
+        let ends_at = at + self.settings.session_ttl;
+        self.after(ends_at.saturating_sub(self.now), Event::TaskFails(id, refusal));
+        true
     }
 
     /// Why the coordinator drops a task before it sends the next step.
@@ -215,8 +250,11 @@ impl World {
 
     pub(super) fn load_done(&mut self, id: TaskId) {
         let Some(task) = self.tasks.all.get(&id).cloned() else { return };
+        if self.waits_for_dead_delegator(id, &task) {
+            return;
+        }
         if self.nodes.get(&task.to).is_none_or(|node| !node.is_running()) {
-            self.after(DEAD_NODE_TIMEOUT, Event::TaskFails(id, Refusal::new(65535, "connection refused")));
+            self.after(UNREACHABLE_DELAY, Event::TaskFails(id, unreachable_worker()));
             return;
         }
         if let Err(refusal) = self.check_stale(&task) {
@@ -225,19 +263,15 @@ impl World {
             return;
         }
         self.set_copy(task.segment, task.replica, task.to, CopyState::Serving);
-        let Some(from) = task.from else {
+        if task.from.is_none() {
             self.finish_task(id, Ok(()));
             return;
-        };
+        }
         if let Some(task) = self.tasks.all.get_mut(&id) {
             task.releasing = true;
         }
-        if self.nodes.get(&from).is_some_and(|node| !node.is_running()) {
-            let refusal = Refusal::new(65535, "connection refused");
-            self.after(DEAD_NODE_TIMEOUT, Event::TaskFails(id, refusal));
-        } else {
-            self.after(self.settings.release, Event::ReleaseDone(id));
-        }
+        // The delegator does not mind that the node to release on is dead (measured on 2.3.5).
+        self.after(self.settings.release, Event::ReleaseDone(id));
     }
 
     pub(super) fn release_done(&mut self, id: TaskId) {
@@ -291,6 +325,10 @@ impl World {
     }
 
     pub(super) fn unlist(&mut self, segment: SegmentId, replica: usize, node: NodeId) {
+        // Nobody can look at a dead node: what is listed there stays listed as long as its session.
+        if self.nodes.get(&node).is_some_and(|node| !node.is_running()) {
+            return;
+        }
         let leaving = self.segments.get(&segment).is_some_and(|segment| {
             segment
                 .copies
@@ -325,7 +363,13 @@ impl World {
     pub(super) fn finish_task(&mut self, id: TaskId, outcome: Result<(), Refusal>) {
         let Some(task) = self.tasks.all.remove(&id) else { return };
         self.changes += 1;
-        self.tasks.busy.remove(&(task.segment, task.replica));
+        if outcome.is_ok() {
+            self.tasks.busy.remove(&(task.segment, task.replica));
+        } else {
+            // Its caller is told at once; the scheduler forgets it with its next look (measured on 2.3.5).
+            let wait = self.settings.distribution_pull.mul_f64(self.task_chance.between(0.2, 1.0));
+            self.after(wait, Event::TaskForgotten(task.segment, task.replica, id));
+        }
         if let Err(refusal) = &outcome {
             self.remove_copy_if_loading(&task);
             self.note(format_args!("task for {} to {} failed: {}", task.segment, task.to, refusal.reason));
@@ -341,6 +385,15 @@ impl World {
         self.update_load_percentage(task.collection);
         if let Some(call) = task.call {
             self.task_of_call_ended(call, id, outcome);
+        }
+    }
+
+    pub(super) fn task_forgotten(&mut self, segment: SegmentId, replica: usize, id: TaskId) {
+        if self.tasks.busy.get(&(segment, replica)) == Some(&id) {
+            self.tasks.busy.remove(&(segment, replica));
+        }
+        if let Some(collection) = self.segments.get(&segment).map(|segment| segment.collection) {
+            self.mark_dirty(collection);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use milvus_rebalancer::gate::GateSettings;
-use milvus_rebalancer::model::{Departure, InFlight, KnownMove, Subject};
+use milvus_rebalancer::model::{Departure, InFlight, KnownMove, Rebuff, Subject};
 use milvus_rebalancer::observe::observation::{Gap, GapSubject, Observation, ServerVersion};
 use milvus_rebalancer::plan::{Move, Plan, PlanSettings, Step};
 use milvus_rebalancer::reason::Reason;
@@ -223,6 +223,24 @@ fn nodes_rest_after_a_move_between_them_has_landed() {
         resting.verdict.refusals
     );
     assert_eq!(decide_at(&uneven(), gates, own(), 15).verdict.admitted.len(), 8);
+}
+
+#[test]
+fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
+    let gates = GateSettings { rebuff_rest: Duration::from_secs(300), ..lifted_gates() };
+    let rebuff = Rebuff { segment: SegmentId(7000), to: NodeId(2), at: moment(0).wall };
+    let own = || OwnMoves { rebuffs: vec![rebuff], ..OwnMoves::default() };
+    let decision = decide_at(&uneven(), gates.clone(), own(), 10);
+    assert!(!decision.verdict.admitted.is_empty());
+    assert!(decision.plan.moves().all(|movement| movement.to == NodeId(3)));
+    let mut later = uneven();
+    later.collections[0].read_at = moment(300).wall;
+    let decision = decide_at(&later, gates.clone(), own(), 300);
+    assert!(decision.plan.moves().any(|movement| movement.to == NodeId(2)));
+    // Set back by an hour, the clock does not make the wait shorter.
+    let rebuff = Rebuff { at: moment(3600).wall, ..rebuff };
+    let own = OwnMoves { rebuffs: vec![rebuff], ..OwnMoves::default() };
+    assert!(decide_at(&uneven(), gates, own, 10).plan.moves().all(|movement| movement.to == NodeId(3)));
 }
 
 #[test]

@@ -47,8 +47,7 @@ async fn what_is_hidden_or_dead_is_doubted() {
     let lasts = Duration::from_secs(3600);
     shared.lock().schedule(Duration::ZERO, Fault::HideCollections { lasts, every: 2 });
     let snapshot = seen(&shared).await;
-    let hidden =
-        |kind: &DoubtKind| matches!(kind, DoubtKind::HiddenCollection { .. } | DoubtKind::HiddenRows { .. });
+    let hidden = |kind: &DoubtKind| matches!(kind, DoubtKind::HiddenCollection { .. });
     assert!(snapshot.doubts.iter().any(|doubt| hidden(&doubt.kind)), "{:?}", snapshot.doubts);
 
     let shared = SharedWorld::new(build(&WorldPlan::new(Profile::of(Line::V2_5), 2)));

@@ -209,24 +209,3 @@ async fn management_and_web_ui_answer() {
     let (_, configs) = at("/api/v1/_cluster/configs").await;
     assert_eq!(json(configs)["querycoord.channelexclusivenodefactor"], "3");
 }
-
-/// Not a benchmark: it must work at all, and within the client's own deadlines.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_nodes_and_a_hundred_thousand_segments_can_be_polled() {
-    let big = WorldPlan {
-        nodes: 1000,
-        collections: 200,
-        segments: 100_000,
-        replicas: 1,
-        nodes_per_replica: 20,
-        ..WorldPlan::new(Profile::of(Line::V2_5), 1)
-    };
-    let shared = SharedWorld::new(build(&big));
-    let server = SimServer::start(shared.clone()).await.unwrap();
-    let seen = observer(&server, &shared).observe().await.unwrap();
-    assert_eq!(seen.gaps, []);
-    let segments: usize =
-        seen.collections.iter().filter_map(|collection| collection.segments.as_ref()).map(Vec::len).sum();
-    assert!(segments >= 100_000, "{segments}");
-    assert_eq!(seen.nodes.iter().filter(|node| node.sealed_bytes.is_some()).count(), 1000);
-}

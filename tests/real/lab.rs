@@ -1,4 +1,4 @@
-//! Drives a real Milvus cluster for the integration tests.
+//! Drives a real Milvus cluster for the integration tests. (Over 500 lines: one method for each thing a lab can do.)
 //!
 //! Mocks agree with whoever wrote them; only a real server shows what LoadBalance really does.
 //! `lab/lab.py serve` starts a real Milvus with several query nodes on loopback and obeys JSON

@@ -70,6 +70,7 @@ fn each_replica_is_levelled_in_itself() {
     let mut events = daemon.turns(1);
     while count(&events, "nothing more to move") == 0 {
         events.push(daemon.next_event());
+        assert!(count(&events, "turn ended") < 60, "not level after sixty polls: {events:#?}");
     }
     let planned = events.iter().filter(|event| says(event, "sending LoadBalance"));
     for call in planned {
@@ -98,9 +99,8 @@ fn limits_are_kept() {
     site.set("EXECUTE__SEGMENTS_PER_CALL", "1");
     site.set("EXECUTE__CALLS_IN_FLIGHT", "1");
     let mut daemon = site.start(&["--mode", "act"]);
-    // All twelve could be level in three polls; twelve polls are far less than two minutes.
+    // Without the limit all of it would be done in three polls.
     let events = daemon.turns(12);
-    assert_eq!(count(&events, "sending LoadBalance"), 3, "{events:#?}");
     assert!(events.iter().any(|event| event["limited_by"] == "call_rate"), "{events:#?}");
     let mut in_flight = 0;
     for event in &events {
@@ -109,7 +109,16 @@ fn limits_are_kept() {
     }
     daemon.terminate();
     assert!(daemon.wait().0.success());
-    assert_eq!(site.ask_journal("SELECT count(*) FROM batches"), 3);
+    // Counted by the journal's own times, so that a slow machine, on which the fourth call is due, changes nothing.
+    let most_in_a_minute = site.ask_journal(
+        "SELECT max(calls) FROM (SELECT (SELECT count(*) FROM batches later WHERE later.id >= first.id \
+         AND julianday(later.created_at) - julianday(first.created_at) < 59.0 / 86400) AS calls FROM batches first)",
+    );
+    assert_eq!(most_in_a_minute, 3);
+    assert_eq!(
+        site.ask_journal("SELECT max(n) FROM (SELECT count(*) AS n FROM operations GROUP BY batch)"),
+        1
+    );
 }
 
 #[test]
@@ -165,6 +174,20 @@ fn bytes_are_those_that_the_nodes_report_and_the_daemon_shows_what_it_does() {
     for collection in report["collections"].as_array().unwrap() {
         assert_eq!(collection["bytes_source"], "reported", "{report}");
     }
+    // By hand, the sizes are told per segment.
+    let bytes_of = |collection: &str, source: i64| {
+        let source = source.to_string();
+        let arguments =
+            ["load-balance", "--collection", collection, "--src-node", &source, "--format", "json"];
+        let ran = site.run(&arguments);
+        let rows: serde_json::Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
+        rows[0]["bytes"].as_u64().expect("bytes are a number")
+    };
+    let home = |lab: &mut Lab, name: &str| lab.segments(name)[0].nodes[0];
+    let (long, short) = (home(&mut lab, "long"), home(&mut lab, "short"));
+    let (long, short) = (bytes_of("long", long), bytes_of("short", short));
+    assert!(long > 5 * short, "equal rows, but {long} bytes against {short}");
     assert_eq!(report["doubts"], serde_json::json!([]));
 
     let mut daemon = site.start(&[]);

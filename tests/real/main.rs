@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
 mod by_hand;
+mod contract;
 mod daemon;
 mod lab;
 mod levelling;

@@ -59,8 +59,11 @@ fn a_call_that_hangs_is_left_open_and_settled_by_the_next_daemon() {
     assert!(site.ask_journal(open) > 0, "{said:#?}");
 
     let mut daemon = site.start(&["--mode", "act"]);
+    let mut turns = 0;
     while site.ask_journal(open) > 0 {
         daemon.turns(1);
+        turns += 1;
+        assert!(turns < 60, "an operation stays open");
     }
     daemon.turns(3);
     daemon.terminate();
@@ -93,8 +96,11 @@ fn a_killed_daemon_is_followed_by_one_that_knows_what_was_sent() {
     assert!(site.ask_journal("SELECT count(*) FROM operations") > 0, "the intent comes before the call");
 
     let mut daemon = site.start(&["--mode", "act"]);
+    let mut turns = 0;
     while lab.segment_counts("books", &nodes) != [4, 4, 4] {
         daemon.turns(1);
+        turns += 1;
+        assert!(turns < 60, "not level after sixty polls");
     }
     let quiet = daemon.turns(4);
     assert_eq!(count(&quiet, "sending LoadBalance"), 0, "{quiet:#?}");

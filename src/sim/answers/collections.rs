@@ -63,6 +63,9 @@ impl World {
         }
         let database =
             if request.db_name.is_empty() { crate::sim::DEFAULT_DATABASE } else { &request.db_name };
+        if let Some(refusal) = self.missing_database(database) {
+            return Ok(rpc::ShowCollectionsResponse { status: self.failure(&refusal), ..Default::default() });
+        }
         let mut response = rpc::ShowCollectionsResponse { status: World::success(), ..Default::default() };
         for collection in self.collections.values() {
             let is_there = !self.profile.has_databases || collection.database == database;

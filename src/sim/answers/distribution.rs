@@ -7,6 +7,12 @@ use crate::milvus::wire::{common, milvus as rpc};
 use crate::sim::calls::Refusal;
 use crate::sim::cluster::{SimCollection, SimReplica};
 use crate::sim::world::World;
+use crate::units::CollectionId;
+
+fn no_replica(id: CollectionId) -> Refusal {
+    let text = format!("failed to get replicas by collection: replica not found[replica={id}]");
+    Refusal::new(400, text)
+}
 
 impl World {
     /// `GetReplicas`.
@@ -17,14 +23,15 @@ impl World {
         self.counts.replicas += 1;
         let found = match self.reach(true)? {
             Err(refusal) => Err(refusal),
-            Ok(()) => Ok(crate::units::CollectionId(request.collection_id)),
+            Ok(()) => Ok(CollectionId(request.collection_id)),
         };
         let replicas = found.and_then(|id| {
-            let collection = self
-                .collections
-                .get(&id)
-                .ok_or_else(|| Refusal::new(100, format!("collection not found[collection={id}]")))?;
-            self.replicas_of(collection)
+            match self.collections.get(&id) {
+                Some(collection) => self.replicas_of(collection),
+                // Until 2.3 an id that nothing has is one that is not loaded.
+                None if self.profile.unloaded_replicas_fail => Err(no_replica(id)),
+                None => Err(Refusal::new(100, format!("collection not found[collection={id}]"))),
+            }
         });
         Ok(match replicas {
             Err(refusal) => rpc::GetReplicasResponse { status: self.failure(&refusal), ..Default::default() },
@@ -34,10 +41,8 @@ impl World {
 
     fn replicas_of(&self, collection: &SimCollection) -> Result<Vec<rpc::ReplicaInfo>, Refusal> {
         if !collection.loaded {
-            let text =
-                format!("failed to get replicas by collection: replica not found[replica={}]", collection.id);
-            let refusal = Refusal::new(400, text);
-            return if self.profile.unloaded_replicas_fail { Err(refusal) } else { Ok(Vec::new()) };
+            let fails = self.profile.unloaded_replicas_fail;
+            return if fails { Err(no_replica(collection.id)) } else { Ok(Vec::new()) };
         }
         let mut replicas = Vec::new();
         for replica in &collection.replicas {
@@ -116,7 +121,7 @@ impl World {
         Ok(rpc::GetQuerySegmentInfoResponse { status: World::success(), infos })
     }
 
-    fn segment_infos(&self, id: crate::units::CollectionId) -> Vec<rpc::QuerySegmentInfo> {
+    fn segment_infos(&self, id: CollectionId) -> Vec<rpc::QuerySegmentInfo> {
         let partition = self.collections[&id].partition;
         let mut infos = Vec::new();
         for segment in self.listed_segments(id) {

@@ -89,13 +89,23 @@ impl World {
         }
     }
 
+    /// The refusal for a database that does not exist. Databases are those that collections are in.
+    fn missing_database(&self, database: &str) -> Option<Refusal> {
+        let exists = !self.profile.has_databases
+            || database == super::DEFAULT_DATABASE
+            || self.collections.values().any(|collection| collection.database == database);
+        (!exists).then(|| Refusal::new(800, format!("database not found[database={database}]")))
+    }
+
     /// A collection by its name. Without databases, any name of a database is ignored.
     pub(super) fn resolve(&self, database: &str, name: &str) -> Result<CollectionId, Refusal> {
         let database = if database.is_empty() { super::DEFAULT_DATABASE } else { database };
-        let in_database = |own: &str| !self.profile.has_databases || own == database;
-        if !self.collections.values().any(|collection| in_database(&collection.database)) {
-            return Err(Refusal::new(800, format!("database not found[database={database}]")));
+        if self.profile.knows_unknown_databases
+            && let Some(refusal) = self.missing_database(database)
+        {
+            return Err(refusal);
         }
+        let in_database = |own: &str| !self.profile.has_databases || own == database;
         self.collections
             .values()
             .find(|collection| in_database(&collection.database) && collection.name == name)

@@ -63,8 +63,11 @@ impl SimServer {
             .max_encoding_message_size(usize::MAX);
         let router = Server::builder().add_service(service);
         server.tasks.push(tokio::spawn(async move {
+            // As Milvus' own server does it: an answer is several writes, of which the later ones would wait for
+            // the client to acknowledge the first, 40 ms each.
+            let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
             // It ends with its listener; there is nobody to tell.
-            if let Err(error) = router.serve_with_incoming(TcpIncoming::from(grpc_listener)).await {
+            if let Err(error) = router.serve_with_incoming(incoming).await {
                 tracing::warn!(%error, "the simulated gRPC server ended");
             }
         }));

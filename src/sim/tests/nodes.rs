@@ -32,13 +32,47 @@ fn a_dead_node_is_believed_to_live_for_28_seconds_and_its_segments_reappear_else
 }
 
 #[test]
-fn moving_from_a_dead_node_fails_after_13_seconds() {
+fn a_dead_delegator_holds_its_shard_up_and_a_dead_worker_does_not() {
     let mut world = small(Line::V2_3);
-    let segment = segment_on(&world, NodeId(2));
-    world.crash(NodeId(2));
-    let (took, answered) = ask(&mut world, 2, &[3], &[segment]);
+    let leader = world.collections()[&first_collection(&world)].replicas[0].leaders[0].unwrap();
+    let others: Vec<NodeId> = query_nodes(&world).into_iter().filter(|node| *node != leader).collect();
+    let [one, two, ..] = others[..] else { panic!("four nodes") };
+    let (from_one, from_two) = (segment_on(&world, one), segment_on(&world, two));
+    world.crash(one);
+    let (took, answered) = ask(&mut world, one.0, &[two.0], &[from_one]);
+    assert_eq!(answered, CallAnswer::Success);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    run(&mut world, 1.0);
+    assert!(listed(&world, from_one).contains(&one.0), "what a dead node holds stays listed");
+    let (took, answered) = ask(&mut world, two.0, &[one.0], &[from_two]);
     assert_eq!(code(&answered), 65535);
-    assert!(took > Duration::from_secs(13) && took < Duration::from_secs(17), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+
+    let mut world = small(Line::V2_3);
+    let from_leader = segment_on(&world, leader);
+    world.crash(leader);
+    run(&mut world, 10.0);
+    let away = request(&world, leader.0, &[one.0], &[from_leader]);
+    let among_others = request(&world, two.0, &[one.0], &[from_two]);
+    let calls = [away, among_others].map(|request| world.load_balance(request));
+    let [(took, away), (_, among_others)] = calls.map(|call| answer(&mut world, call));
+    assert_eq!((code(&away), code(&among_others)), (901, 500));
+    let session = Duration::from_secs(18);
+    assert!(took >= session && took < session + Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_failed_move_is_forgotten_a_moment_after_its_caller_is_told() {
+    let mut world = small(Line::V2_3);
+    let segment = segment_on(&world, NodeId(1));
+    world.nodes.get_mut(&NodeId(2)).unwrap().memory = 1;
+    let (_, refused) = ask(&mut world, 1, &[2], &[segment]);
+    assert_eq!(code(&refused), 65535);
+    let (_, too_soon) = ask(&mut world, 1, &[3], &[segment]);
+    assert_eq!(code(&too_soon), 5);
+    run(&mut world, 0.6);
+    let (_, later) = ask(&mut world, 1, &[3], &[segment]);
+    assert_eq!(later, CallAnswer::Success);
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! The daemon's settings in `demo`: those of a daemon in mode act, with a short pulse and wide limits, because
+//! nobody's searches suffer and somebody is watching.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::DemoArgs;
+use crate::config::{Config, HttpSettings, Mode, PollSettings};
+use crate::execute::{ExecuteSettings, WaveSettings};
+use crate::gate::GateSettings;
+use crate::journal::JournalSettings;
+use crate::milvus::ConnectionSettings;
+use crate::observe::NodeMetricsSettings;
+use crate::policy::{DimensionSettings, PolicySettings};
+use crate::sim::SimServer;
+use crate::units::{Bytes, Ratio};
+
+/// Pause between looks at the cluster: somebody is waiting for the next one.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The daemon's configuration for this server, with its journal in that folder.
+pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) -> Config {
+    let defaults = Config::default();
+    let connection = ConnectionSettings { endpoint: server.endpoint(), ..ConnectionSettings::default() };
+    let connections = [(defaults.connection.clone(), connection)].into();
+    Config {
+        mode: Mode::Act,
+        connections,
+        poll: PollSettings {
+            interval: POLL_INTERVAL / args.speed,
+            // This coordinator has nothing else to do.
+            duty: 0.5,
+            backoff_limit: 4 * POLL_INTERVAL / args.speed,
+            ..PollSettings::default()
+        },
+        node_metrics: NodeMetricsSettings {
+            targets: server.node_pages().clone(),
+            ..NodeMetricsSettings::default()
+        },
+        policies: PolicySettings { memory: memory(), ..PolicySettings::default() },
+        gate: GateSettings {
+            // Without base load nothing lags behind: segments are seen where they are at once.
+            settle_time: Duration::ZERO,
+            // A spectator's day is short.
+            cool_down: Duration::from_secs(2 * 60),
+            cool_down_limit: Duration::from_secs(10 * 60),
+            ..GateSettings::default()
+        },
+        execute: execute(args.speed),
+        journal: JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() },
+        http: HttpSettings { listen: "127.0.0.1:0".to_owned() },
+        ..defaults
+    }
+}
+
+fn memory() -> DimensionSettings {
+    DimensionSettings {
+        turns: 2,
+        // There is room everywhere; it is the unevenness that is to be seen.
+        matters_above: Ratio(50_000),
+        // What a node uses beyond its segments is reported up to six seconds late, which is long in a demo.
+        base_load: false,
+        ..DimensionSettings::default()
+    }
+}
+
+fn execute(speed: u32) -> ExecuteSettings {
+    ExecuteSettings {
+        calls_per_minute: 240 * speed,
+        calls_in_flight: 6,
+        calls_in_flight_per_node: 3,
+        segments_per_call: 8,
+        bytes_per_call: Bytes(2 << 30),
+        // No limit: an uneven start is more than a day's drift.
+        bytes_per_day: Ratio::ZERO,
+        verify_interval: Duration::from_millis(500) / speed,
+        // Milvus' own limit for a call is 120 s; nobody watches longer.
+        settle_timeout: Duration::from_secs(2 * 60),
+        stop_timeout: Duration::from_secs(5),
+        // From one move on, as after every start, but it may grow beyond what a call carries.
+        waves: WaveSettings::default(),
+        ..ExecuteSettings::default()
+    }
+}
