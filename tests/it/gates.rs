@@ -244,6 +244,31 @@ fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn the_same_move_is_tried_less_and_less_often() {
+    let gates = GateSettings { rebuff_rest: Duration::from_secs(300), ..lifted_gates() };
+    let fails = |seconds: &[i64]| {
+        let all = (7000..7012).flat_map(|segment| {
+            seconds.iter().map(move |second| Rebuff {
+                segment: SegmentId(segment),
+                to: NodeId(2),
+                at: moment(*second).wall,
+            })
+        });
+        OwnMoves { rebuffs: all.collect(), ..OwnMoves::default() }
+    };
+    let goes_there = |own: OwnMoves, second: i64| {
+        let mut observation = uneven();
+        observation.collections[0].read_at = moment(second).wall;
+        let decision = decide_at(&observation, gates.clone(), own, second);
+        decision.plan.moves().any(|movement| movement.to == NodeId(2))
+    };
+    assert!(goes_there(fails(&[0]), 301));
+    assert!(!goes_there(fails(&[0, 301]), 900), "ten minutes after the second failure");
+    assert!(goes_there(fails(&[0, 301]), 902));
+    assert!(!goes_there(fails(&[0, 301, 902]), 902 + 1199), "twenty after the third");
+}
+
+#[test]
 fn memory_that_an_allocator_keeps_does_not_drain_its_node() {
     // Node 1 gives up half of its segments and its resident memory stays as high as before.
     let mut observation = cluster(2);
