@@ -183,7 +183,7 @@ impl ControlLoop {
         let own = OwnMoves {
             in_flight: self.executor.in_flight(),
             departures: self.executor.departures(),
-            rebuffs: self.executor.rebuffs(),
+            setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
         };
         let now = self.clock.read();

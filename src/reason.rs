@@ -73,7 +73,7 @@ pub enum Reason {
         remaining: Duration,
     },
     /// The node refused a segment, or never took it, a short while ago.
-    Rebuffed {
+    NotTaken {
         /// Which.
         node: NodeId,
         /// For how much longer it is left alone.
@@ -203,7 +203,7 @@ impl Reason {
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
-            Reason::Rebuffed { .. } => "rebuffed",
+            Reason::NotTaken { .. } => "not_taken",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -273,7 +273,7 @@ impl fmt::Display for Reason {
                     spoken(remaining)
                 )
             }
-            Reason::Rebuffed { node, remaining } => {
+            Reason::NotTaken { node, remaining } => {
                 write!(
                     f,
                     "node {node} did not take a segment a short while ago and is left alone for another {}",

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
-use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Rebuff, Snapshot, fold};
+use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold};
 use crate::observe::observation::Observation;
 use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
@@ -28,8 +28,8 @@ pub struct OwnMoves {
     pub in_flight: Vec<InFlight>,
     /// Landed within the longest cool-down, oldest first.
     pub departures: Vec<Departure>,
-    /// Refused, or given up, lately.
-    pub rebuffs: Vec<Rebuff>,
+    /// Refused or expired within the same time.
+    pub setbacks: Vec<Setback>,
     /// Everything that we moved or tried to move lately.
     pub known: Vec<KnownMove>,
 }
@@ -80,7 +80,7 @@ impl Thinking {
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
         model.history.departures = own.departures;
-        model.history.rebuffs = own.rebuffs;
+        model.history.setbacks = own.setbacks;
 
         let mut input = PlanningInput {
             snapshot,

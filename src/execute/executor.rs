@@ -23,7 +23,7 @@ use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove, Rebuff};
+use crate::model::{Departure, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
@@ -395,14 +395,14 @@ impl Executor {
         self.ledger.known_moves()
     }
 
-    /// Moves that were refused or given up lately.
-    pub fn rebuffs(&self) -> Vec<Rebuff> {
-        self.ledger.rebuffs()
-    }
-
     /// All departures that are remembered, oldest first.
     pub fn departures(&self) -> Vec<Departure> {
         self.ledger.departures()
+    }
+
+    /// All moves that came to nothing and are remembered.
+    pub fn setbacks(&self) -> Vec<Setback> {
+        self.ledger.setbacks()
     }
 
     /// All operations whose end is not known, by number.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
 use super::queue::{CopyKey, copy_key};
-use crate::model::{Departure, InFlight, KnownMove, Rebuff};
+use crate::model::{Departure, InFlight, KnownMove, Setback};
 use crate::plan::Move;
 use crate::units::NodeId;
 
@@ -15,7 +15,7 @@ use crate::units::NodeId;
 /// what landed between two polls must still be known as ours at the second.
 pub const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// For how long departures and rebuffs are remembered: a week of doubling pauses.
+/// For how long departures and setbacks are remembered: a week of doubling pauses.
 pub const DEPARTURES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// An operation that changed its state.
@@ -34,7 +34,7 @@ pub struct Ledger {
     operations: BTreeMap<OperationId, Operation>,
     unsaved: BTreeSet<OperationId>,
     departures: BTreeMap<OperationId, Departure>,
-    rebuffs: BTreeMap<OperationId, Rebuff>,
+    setbacks: BTreeMap<OperationId, Setback>,
     ended: BTreeMap<&'static str, u64>,
 }
 
@@ -46,7 +46,7 @@ impl Ledger {
             operations: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             departures: BTreeMap::new(),
-            rebuffs: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
@@ -125,23 +125,24 @@ impl Ledger {
         match operation.state {
             // Contradicted: it left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
             OperationState::Landed | OperationState::Contradicted { .. } => self.note_departure(operation),
-            OperationState::Refused { .. } | OperationState::Expired => self.note_rebuff(operation),
+            OperationState::Refused { .. } | OperationState::Expired => self.note_setback(operation),
             _ => {}
         }
     }
 
-    fn note_rebuff(&mut self, operation: &Operation) {
-        let rebuff = Rebuff {
+    fn note_setback(&mut self, operation: &Operation) {
+        let setback = Setback {
             segment: operation.movement.segment,
+            collection: operation.movement.collection,
             to: operation.movement.to,
             at: operation.changed_at,
         };
-        self.rebuffs.insert(operation.id, rebuff);
+        self.setbacks.insert(operation.id, setback);
     }
 
     fn note_departure(&mut self, operation: &Operation) {
         // A late landing: it came to something after all.
-        self.rebuffs.remove(&operation.id);
+        self.setbacks.remove(&operation.id);
         let departure = Departure {
             segment: operation.movement.segment,
             collection: operation.movement.collection,
@@ -177,7 +178,7 @@ impl Ledger {
         let unsaved = &self.unsaved;
         self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
         self.departures.retain(|_, departure| now.duration_since(departure.at) < DEPARTURES_KEPT);
-        self.rebuffs.retain(|_, rebuff| now.duration_since(rebuff.at) < DEPARTURES_KEPT);
+        self.setbacks.retain(|_, setback| now.duration_since(setback.at) < DEPARTURES_KEPT);
     }
 
     /// Moves whose end is not known.
@@ -211,9 +212,9 @@ impl Ledger {
         departures
     }
 
-    /// Moves that were refused or given up, as long as they are remembered, oldest first.
-    pub fn rebuffs(&self) -> Vec<Rebuff> {
-        self.rebuffs.values().copied().collect()
+    /// Moves that came to nothing and are remembered, by number.
+    pub fn setbacks(&self) -> Vec<Setback> {
+        self.setbacks.values().copied().collect()
     }
 
     /// Ends since the start, by code.

@@ -6,7 +6,7 @@ mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
-mod rebuff;
+mod setback;
 mod settling;
 mod standing;
 mod visibility;
@@ -44,7 +44,7 @@ pub struct GateSettings {
     pub cool_down: Duration,
     /// How long a node that did not take a segment is left alone as a destination. Zero switches it off.
     #[serde(with = "crate::config::duration")]
-    pub rebuff_rest: Duration,
+    pub setback_rest: Duration,
     /// The longest that doubling may make it.
     #[serde(with = "crate::config::duration")]
     pub cool_down_limit: Duration,
@@ -64,7 +64,7 @@ impl Default for GateSettings {
             // A node's caches and its users need that long to show what a move did.
             cool_down: Duration::from_secs(30 * 60),
             // Longer than the 30 s for which Milvus itself avoids a full node.
-            rebuff_rest: Duration::from_secs(5 * 60),
+            setback_rest: Duration::from_secs(5 * 60),
             cool_down_limit: Duration::from_secs(24 * 60 * 60),
             foreign: ForeignSettings::default(),
         }
@@ -157,8 +157,8 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     standing::restrict(input, &mut restrictions);
     foreign::restrict(input, &mut restrictions);
     cool_down::restrict(input, &mut restrictions);
+    setback::restrict(input, &mut restrictions);
     settling::restrict(input, &mut restrictions);
-    rebuff::restrict(input, &mut restrictions);
     headroom::restrict(input, &mut restrictions);
     follow(directives, &mut restrictions);
     restrictions

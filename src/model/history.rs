@@ -14,8 +14,8 @@ use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
 pub struct History {
     /// Segments that left a node by our doing, oldest first.
     pub departures: Vec<Departure>,
-    /// Moves of ours that were refused or never happened, oldest first.
-    pub rebuffs: Vec<Rebuff>,
+    /// Moves of ours that came to nothing.
+    pub setbacks: Vec<Setback>,
     /// Segments that somebody else moved, oldest first.
     pub foreign_moves: Vec<ForeignMove>,
     /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
@@ -40,14 +40,16 @@ pub struct Departure {
     pub at: Timestamp,
 }
 
-/// A move of ours that the server refused, or that never happened.
+/// A move of ours that was refused, or whose segment was still on its source when its time was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rebuff {
-    /// What should have moved.
+pub struct Setback {
+    /// What was to move.
     pub segment: SegmentId,
-    /// The node that did not take it.
+    /// Its collection.
+    pub collection: CollectionId,
+    /// Where it was to go.
     pub to: NodeId,
-    /// When that was clear.
+    /// When it was given up.
     pub at: Timestamp,
 }
 

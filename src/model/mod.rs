@@ -16,7 +16,7 @@ mod visibility;
 
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
-pub use history::{Departure, ForeignMove, History, KnownMove, Rebuff};
+pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,

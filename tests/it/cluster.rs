@@ -128,7 +128,7 @@ pub fn lifted_gates() -> GateSettings {
     GateSettings {
         cool_down: Duration::ZERO,
         settle_time: Duration::ZERO,
-        rebuff_rest: Duration::ZERO,
+        setback_rest: Duration::ZERO,
         foreign: ForeignSettings { moves: 0, ..ForeignSettings::default() },
         ..GateSettings::default()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use milvus_rebalancer::gate::GateSettings;
-use milvus_rebalancer::model::{Departure, InFlight, KnownMove, Rebuff, Subject};
+use milvus_rebalancer::model::{Departure, InFlight, KnownMove, Setback, Subject};
 use milvus_rebalancer::observe::observation::{Gap, GapSubject, Observation, ServerVersion};
 use milvus_rebalancer::plan::{Move, Plan, PlanSettings, Step};
 use milvus_rebalancer::reason::Reason;
@@ -227,9 +227,10 @@ fn nodes_rest_after_a_move_between_them_has_landed() {
 
 #[test]
 fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
-    let gates = GateSettings { rebuff_rest: Duration::from_secs(300), ..lifted_gates() };
-    let rebuff = Rebuff { segment: SegmentId(7000), to: NodeId(2), at: moment(0).wall };
-    let own = || OwnMoves { rebuffs: vec![rebuff], ..OwnMoves::default() };
+    let gates = GateSettings { setback_rest: Duration::from_secs(300), ..lifted_gates() };
+    let setback =
+        Setback { segment: SegmentId(7000), collection: CollectionId(7), to: NodeId(2), at: moment(0).wall };
+    let own = || OwnMoves { setbacks: vec![setback], ..OwnMoves::default() };
     let decision = decide_at(&uneven(), gates.clone(), own(), 10);
     assert!(!decision.verdict.admitted.is_empty());
     assert!(decision.plan.moves().all(|movement| movement.to == NodeId(3)));
@@ -238,34 +239,33 @@ fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
     let decision = decide_at(&later, gates.clone(), own(), 300);
     assert!(decision.plan.moves().any(|movement| movement.to == NodeId(2)));
     // Set back by an hour, the clock does not make the wait shorter.
-    let rebuff = Rebuff { at: moment(3600).wall, ..rebuff };
-    let own = OwnMoves { rebuffs: vec![rebuff], ..OwnMoves::default() };
+    let setback = Setback { at: moment(3600).wall, ..setback };
+    let own = OwnMoves { setbacks: vec![setback], ..OwnMoves::default() };
     assert!(decide_at(&uneven(), gates, own, 10).plan.moves().all(|movement| movement.to == NodeId(3)));
 }
 
 #[test]
 fn the_same_move_is_tried_less_and_less_often() {
-    let gates = GateSettings { rebuff_rest: Duration::from_secs(300), ..lifted_gates() };
-    let fails = |seconds: &[i64]| {
+    let goes_there_after = |failures: &[i64], second: i64| {
         let all = (7000..7012).flat_map(|segment| {
-            seconds.iter().map(move |second| Rebuff {
+            failures.iter().map(move |failed| Setback {
                 segment: SegmentId(segment),
+                collection: CollectionId(7),
                 to: NodeId(2),
-                at: moment(*second).wall,
+                at: moment(*failed).wall,
             })
         });
-        OwnMoves { rebuffs: all.collect(), ..OwnMoves::default() }
-    };
-    let goes_there = |own: OwnMoves, second: i64| {
+        let own = OwnMoves { setbacks: all.collect(), ..OwnMoves::default() };
+        let gates = GateSettings { setback_rest: Duration::ZERO, ..lifted_gates() };
         let mut observation = uneven();
         observation.collections[0].read_at = moment(second).wall;
-        let decision = decide_at(&observation, gates.clone(), own, second);
-        decision.plan.moves().any(|movement| movement.to == NodeId(2))
+        decide_at(&observation, gates, own, second).plan.moves().any(|movement| movement.to == NodeId(2))
     };
-    assert!(goes_there(fails(&[0]), 301));
-    assert!(!goes_there(fails(&[0, 301]), 900), "ten minutes after the second failure");
-    assert!(goes_there(fails(&[0, 301]), 902));
-    assert!(!goes_there(fails(&[0, 301, 902]), 902 + 1199), "twenty after the third");
+    assert!(goes_there_after(&[0], 1), "the first failure is free");
+    assert!(!goes_there_after(&[0, 10], 309), "five minutes after the second");
+    assert!(goes_there_after(&[0, 10], 310));
+    assert!(!goes_there_after(&[0, 10, 310], 909), "ten after the third");
+    assert!(goes_there_after(&[0, 10, 310], 910));
 }
 
 #[test]

@@ -30,7 +30,7 @@ duty = 1.0
 [gate]
 cool_down = "0s"
 settle_time = "0s"
-rebuff_rest = "0s"
+setback_rest = "0s"
 [execute]
 calls_per_minute = 0
 calls_in_flight = 0

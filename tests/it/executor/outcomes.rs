@@ -155,13 +155,13 @@ async fn a_call_that_was_given_up_lands_while_the_next_one_wants_the_segment_els
     executor.offer(vec![admitted(101, 3)], Bytes(1_000));
     finish(&mut executor).await;
     assert_eq!(ended(&executor), [("expired", 1), ("refused", 1)]);
-    assert_eq!(executor.rebuffs().len(), 2);
+    assert_eq!(executor.setbacks().len(), 2);
 
     fake.state().segments.get_mut(&1).unwrap().insert(101, vec![2]);
     executor.settle(&fake.observation()).await;
     assert_eq!(ended(&executor), [("expired", 1), ("landed", 1), ("refused", 1)]);
     assert_eq!(executor.departures().len(), 1);
-    assert_eq!(executor.rebuffs().len(), 1, "the first came to something after all");
+    assert_eq!(executor.setbacks().len(), 1, "the first came to something after all");
 }
 
 #[tokio::test(start_paused = true)]
