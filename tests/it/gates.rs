@@ -263,6 +263,30 @@ fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn the_same_move_is_tried_less_and_less_often() {
+    let goes_there_after = |failures: &[i64], second: i64| {
+        let all = (7000..7012).flat_map(|segment| {
+            failures.iter().map(move |failed| Setback {
+                segment: SegmentId(segment),
+                collection: CollectionId(7),
+                to: NodeId(2),
+                at: moment(*failed).wall,
+            })
+        });
+        let own = OwnMoves { setbacks: all.collect(), ..OwnMoves::default() };
+        let gates = GateSettings { setback_rest: Duration::ZERO, ..lifted_gates() };
+        let mut observation = uneven();
+        observation.collections[0].read_at = moment(second).wall;
+        decide_at(&observation, gates, own, second).plan.moves().any(|movement| movement.to == NodeId(2))
+    };
+    assert!(goes_there_after(&[0], 1), "the first failure is free");
+    assert!(!goes_there_after(&[0, 10], 309), "five minutes after the second");
+    assert!(goes_there_after(&[0, 10], 310));
+    assert!(!goes_there_after(&[0, 10, 310], 909), "ten after the third");
+    assert!(goes_there_after(&[0, 10, 310], 910));
+}
+
+#[test]
 fn memory_that_an_allocator_keeps_does_not_drain_its_node() {
     // Node 1 gives up half of its segments and its resident memory stays as high as before.
     let mut observation = cluster(2);

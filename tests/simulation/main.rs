@@ -27,6 +27,9 @@ use scenario::{Reduction, Scenario};
 /// One seed in so many is played a second time, to see that the same happens.
 const TWICE_EVERY: u64 = 20;
 
+/// How often a long run says that it is alive.
+const PROGRESS_EVERY: u64 = 100;
+
 fn main() -> ExitCode {
     match arguments::read(std::env::args().skip(1)) {
         Ok(Request::Help) => println!("{}", arguments::HELP),
@@ -111,6 +114,10 @@ fn play_all(seeds: &Seeds) -> ExitCode {
             sum.add(seed, &played);
             if !played.problems.is_empty() {
                 tell_failure(seed, &played, seeds.trace);
+            }
+            let done = sum.passed + sum.failed.len() as u64;
+            if done.is_multiple_of(PROGRESS_EVERY) {
+                println!("{done} seeds played in {:.0} s", began.elapsed().as_secs_f64());
             }
         }
     });

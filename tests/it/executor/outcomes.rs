@@ -137,6 +137,31 @@ async fn segments_that_go_elsewhere_or_away_end_so() {
     finish(&mut executor).await;
     assert_eq!(ended(&executor), [("contradicted", 1), ("superseded", 1)]);
     assert!(began.elapsed() >= Duration::from_secs(5), "a flicker of the listing would not do");
+    let departures = executor.departures();
+    assert_eq!(departures.len(), 1, "whoever moved it, 101 has left its node and must not return too soon");
+    assert_eq!(departures[0].segment.0, 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_given_up_lands_while_the_next_one_wants_the_segment_elsewhere() {
+    let fake = Fake::new(1, 1);
+    fake.state().fates.insert(101, Fate::Stays);
+    let mut executor = fake.executor(unlimited());
+    executor.offer(vec![admitted(101, 2)], Bytes(1_000));
+    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
+    poll_until_settled(&fake, &mut executor).await;
+
+    fake.state().answers.push_back(Answer::Error(Remedy::Replan));
+    executor.offer(vec![admitted(101, 3)], Bytes(1_000));
+    finish(&mut executor).await;
+    assert_eq!(ended(&executor), [("expired", 1), ("refused", 1)]);
+    assert_eq!(executor.setbacks().len(), 2);
+
+    fake.state().segments.get_mut(&1).unwrap().insert(101, vec![2]);
+    executor.settle(&fake.observation()).await;
+    assert_eq!(ended(&executor), [("expired", 1), ("landed", 1), ("refused", 1)]);
+    assert_eq!(executor.departures().len(), 1);
+    assert_eq!(executor.setbacks().len(), 1, "the first came to something after all");
 }
 
 #[tokio::test(start_paused = true)]
