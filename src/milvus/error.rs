@@ -222,8 +222,8 @@ impl MilvusError {
                  connection?"
             ),
             Failure::Lost { cause } => format!(
-                "the connection broke before the answer ({cause}): did Milvus restart? If the server speaks \
-                 TLS, write https://"
+                "the connection broke before the answer ({cause}): did Milvus restart? If it speaks TLS, \
+                 write https://; if it is not Milvus' proxy at all, look for its port (19530)"
             ),
             Failure::Unauthenticated { reason } => format!(
                 "not logged in ({reason}): check user and password, or token, of connection {connection:?}"
