@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
+use super::out_of_band::OutOfBand;
+use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
 /// foreign moves and counts of turns begin anew with it.
@@ -21,6 +22,8 @@ pub struct History {
     /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
     /// A count stays until the node is under the leave value.
     pub turns_over: BTreeMap<String, BTreeMap<NodeId, u32>>,
+    /// For how long some node was above its band within the last day.
+    pub out_of_band: OutOfBand,
 }
 
 /// A segment that left a node because we moved it.
@@ -66,6 +69,8 @@ pub struct ForeignMove {
     pub from: NodeId,
     /// To where.
     pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// When it was noticed.
     pub at: Timestamp,
 }
