@@ -210,7 +210,7 @@ pub fn turn_metrics(
         refusals,
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
-        foreign_moves: decision.foreign_moves,
+        foreign_moves: decision.foreign_moves.len(),
         net_zero: decision.net_zero,
     }
 }

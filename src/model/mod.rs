@@ -11,6 +11,7 @@ pub mod input;
 pub mod milvus_score;
 pub mod net_zero;
 pub mod out_of_band;
+pub mod restart;
 pub mod snapshot;
 mod standing;
 mod unexplained;
@@ -22,6 +23,7 @@ pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
 pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use out_of_band::{BandTime, OutOfBand};
+pub use restart::Remembered;
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
     NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

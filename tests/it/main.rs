@@ -12,6 +12,7 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod journal;
+mod memory_over_restarts;
 mod milvus_client;
 mod milvus_observer;
 mod net_zero;
