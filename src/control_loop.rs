@@ -1,6 +1,7 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod memory;
 mod state;
 mod written;
 
@@ -29,6 +30,7 @@ use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
+use memory::Unwritten;
 use written::Written;
 
 /// How often the loop shows that it is alive while it waits for something long.
@@ -80,6 +82,7 @@ struct Told {
     planned: usize,
     recorded: Option<Plan>,
     written: Written,
+    memory: Unwritten,
 }
 
 impl ControlLoop {
@@ -87,6 +90,7 @@ impl ControlLoop {
     /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
+        self.recall().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
@@ -113,6 +117,22 @@ impl ControlLoop {
         self.executor.stop().await;
         self.publish_happenings();
         Ok(())
+    }
+
+    /// Takes over what the process before knew beside its own moves.
+    async fn recall(&mut self) -> Result<(), JournalError> {
+        let now = self.clock.read().wall;
+        let (remembered, foreign_moves) = memory::read(&self.journal, now).await?;
+        self.thinking.recall(remembered, foreign_moves, now);
+        Ok(())
+    }
+
+    /// Hands the model's memory to the next process, which may be needed at any moment.
+    async fn keep_memory(&self, decision: &Decision, now: Moment, unwritten: &mut Unwritten) {
+        let remembered = self.thinking.remembered(now.wall);
+        if let Err(error) = unwritten.write(&self.journal, remembered, decision.foreign_moves.clone()).await {
+            tracing::error!(error = %Chain(&error), "after a restart, the last turns would not be remembered");
+        }
     }
 
     /// One turn, which also sets the pause until the next one; `None` when it was told to stop meanwhile.
@@ -188,9 +208,11 @@ impl ControlLoop {
             departures: self.executor.departures(),
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
+            landed: self.executor.landed_moves(),
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
+        self.keep_memory(&decision, now, &mut told.memory).await;
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.offer(admitted_moves(&decision), cluster_bytes);

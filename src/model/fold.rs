@@ -56,7 +56,7 @@ const GUESSED_ROW_BYTES: u64 = 1024;
 
 /// The most memory that a node is believed to have: 1 PiB. Larger figures are nonsense, and sums of nonsense
 /// overflow.
-const LARGEST_NODE: Bytes = Bytes(1 << 50);
+pub(super) const LARGEST_NODE: Bytes = Bytes(1 << 50);
 
 /// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
 const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);

@@ -9,6 +9,9 @@ mod foreign;
 pub mod history;
 pub mod input;
 pub mod milvus_score;
+pub mod net_zero;
+pub mod out_of_band;
+pub mod restart;
 pub mod snapshot;
 mod standing;
 mod unexplained;
@@ -18,6 +21,9 @@ pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
+pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
+pub use out_of_band::{BandTime, OutOfBand};
+pub use restart::Remembered;
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
     NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
