@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
-use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold};
+use crate::model::{
+    Controls, Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold,
+};
 use crate::observe::observation::Observation;
 use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
@@ -18,6 +20,7 @@ pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
     plan: PlanSettings,
     gate: GateSettings,
+    controls: Controls,
     model: ModelState,
 }
 
@@ -54,7 +57,13 @@ pub struct Decision {
 impl Thinking {
     /// With an empty memory.
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
-        Thinking { policies: policy::registry(policies), plan, gate, model: ModelState::default() }
+        Thinking {
+            policies: policy::registry(policies),
+            plan,
+            gate,
+            controls: Controls::default(),
+            model: ModelState::default(),
+        }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -70,22 +79,29 @@ impl Thinking {
         self.gate.max_age
     }
 
+    /// What people have ordered; it holds for all turns from now on.
+    pub fn obey(&mut self, controls: Controls) {
+        self.controls = controls;
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let known_foreign = self.model.history.foreign_moves.len();
+        self.model.history.departures = own.departures;
+        self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
         let foreign_moves = model.history.foreign_moves.len() - known_foreign;
         model
             .history
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
-        model.history.departures = own.departures;
-        model.history.setbacks = own.setbacks;
+        model.history.nodes_seen.note(&snapshot);
 
         let mut input = PlanningInput {
             snapshot,
             in_flight: own.in_flight,
             history: model.history,
+            controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),
             now,
@@ -96,10 +112,11 @@ impl Thinking {
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
         let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
+        history.held_plan = gate::approval::advance(&input, &plan);
+        input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
 
-        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
-        input.history = history;
         model.history = input.history;
         self.model = model;
         Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves }

@@ -2,6 +2,7 @@
 //! live here; nothing here reads a clock or the network.
 
 mod components;
+pub mod controls;
 mod copies;
 pub mod doubt;
 pub mod fold;
@@ -9,15 +10,18 @@ mod foreign;
 pub mod history;
 pub mod input;
 pub mod milvus_score;
+pub mod nodes_seen;
 pub mod snapshot;
 mod standing;
 mod unexplained;
 mod visibility;
 
+pub use controls::{Approval, Controls, Pause, Thrown};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
-pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
+pub use history::{Departure, ForeignMove, HeldPlan, History, KnownMove, MoveKey, Setback};
 pub use input::{InFlight, PlanningInput};
+pub use nodes_seen::NodesSeen;
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
     NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
