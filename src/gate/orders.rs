@@ -9,6 +9,6 @@ pub fn stop(input: &PlanningInput) -> Option<Reason> {
         return Some(Reason::KillSwitch { path: path.clone(), unreadable: unreadable.clone() });
     }
     let Pause { until, reason, by, .. } =
-        input.controls.pause.as_ref().filter(|pause| pause.is_on(input.now.wall))?;
+        input.controls.pause.as_ref().filter(|pause| pause.holds_at(input.now.wall))?;
     Some(Reason::Paused { until: *until, by: by.clone(), why: reason.clone() })
 }

@@ -32,7 +32,7 @@ pub struct Pause {
 
 impl Pause {
     /// Whether it is in force. One that begins later by this clock counts: the clock was set back since.
-    pub fn is_on(&self, now: Timestamp) -> bool {
+    pub fn holds_at(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }

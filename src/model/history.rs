@@ -101,6 +101,8 @@ pub struct ForeignMove {
     pub from: NodeId,
     /// To where.
     pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// When it was noticed.
     pub at: Timestamp,
 }
