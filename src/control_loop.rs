@@ -188,6 +188,7 @@ impl ControlLoop {
             departures: self.executor.departures(),
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
+            landed: self.executor.landed_moves(),
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
-use crate::model::{BytesSource, Doubt, Standing};
+use crate::model::{BytesSource, Doubt, NetZero, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, Proof, Step};
 use crate::reason::Reason;
@@ -45,6 +45,8 @@ pub struct PlanReport {
     pub proof: Proof,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
+    /// What the moves of the last 24 hours came to, as far as they are known here: a single look knows of none.
+    pub net_zero: NetZero,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
 }
@@ -133,6 +135,7 @@ impl PlanReport {
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
+            net_zero: decision.net_zero,
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }
@@ -207,6 +210,7 @@ pub fn turn_metrics(
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
         foreign_moves: decision.foreign_moves,
+        net_zero: decision.net_zero,
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, InFlight, KnownMove, ModelState, NetZero, PlanningInput, Setback,
+    Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
@@ -35,6 +36,8 @@ pub struct OwnMoves {
     pub setbacks: Vec<Setback>,
     /// Everything that we moved or tried to move lately.
     pub known: Vec<KnownMove>,
+    /// Landed within the last day, by whoever works through this program.
+    pub landed: Vec<EndedMove>,
 }
 
 /// What a turn came to.
@@ -52,6 +55,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
     pub foreign_moves: usize,
+    /// What the moves of the last day came to, everybody's, and the time out of band.
+    pub net_zero: NetZero,
 }
 
 impl Thinking {
@@ -114,11 +119,15 @@ impl Thinking {
         let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
+        history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
+        let foreign = history.foreign_moves.iter().map(EndedMove::from);
+        let moved = own.landed.into_iter().chain(foreign);
+        let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
         input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
 
         model.history = input.history;
         self.model = model;
-        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves }
+        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, net_zero }
     }
 }

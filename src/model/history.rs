@@ -1,14 +1,14 @@
 //! What must be remembered from turn to turn so that the daemon is quiet: who left where, who else moves
 //! segments, and how long a node has been over its band.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::controls::Approval;
+use super::held_plan::HeldPlan;
 use super::nodes_seen::NodesSeen;
-use crate::plan::PlanDigest;
+use super::out_of_band::OutOfBand;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
@@ -24,36 +24,12 @@ pub struct History {
     /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
     /// A count stays until the node is under the leave value.
     pub turns_over: BTreeMap<String, BTreeMap<NodeId, u32>>,
+    /// For how long some node was above its band within the last day.
+    pub out_of_band: OutOfBand,
     /// Nodes that have been seen.
     pub nodes_seen: NodesSeen,
     /// The last plan that needed somebody's approval.
     pub held_plan: Option<HeldPlan>,
-}
-
-/// A plan that needs approval, or has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldPlan {
-    /// Its name.
-    pub digest: PlanDigest,
-    /// An earlier approval is not for this plan: another one has come between. `None` when nothing was planned before.
-    pub since: Option<Timestamp>,
-    /// What it moves.
-    pub moves: BTreeSet<MoveKey>,
-    /// The approval, once it is there.
-    pub approval: Option<Approval>,
-}
-
-/// A move as an approval knows it: what, from where to where. Estimates of its size may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct MoveKey {
-    /// What moves.
-    pub segment: SegmentId,
-    /// The replica inside which it moves.
-    pub replica: ReplicaId,
-    /// From where.
-    pub from: NodeId,
-    /// To where.
-    pub to: NodeId,
 }
 
 /// A segment that left a node because we moved it.

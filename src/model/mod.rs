@@ -7,10 +7,13 @@ mod copies;
 pub mod doubt;
 pub mod fold;
 mod foreign;
+pub mod held_plan;
 pub mod history;
 pub mod input;
 pub mod milvus_score;
+pub mod net_zero;
 pub mod nodes_seen;
+pub mod out_of_band;
 pub mod snapshot;
 mod standing;
 mod unexplained;
@@ -19,9 +22,12 @@ mod visibility;
 pub use controls::{Approval, Controls, Pause, Thrown};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
-pub use history::{Departure, ForeignMove, HeldPlan, History, KnownMove, MoveKey, Setback};
+pub use held_plan::{HeldPlan, MoveKey};
+pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
+pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;
+pub use out_of_band::{BandTime, OutOfBand};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
     NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

@@ -11,7 +11,7 @@ mod search;
 
 pub use digest::{DigestError, PlanDigest};
 pub use fair_share::Placement;
-pub use finding::{DimensionView, Finding, FindingState, find_overloads, settle_history};
+pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
 pub use planner::plan;
 
 use serde::{Deserialize, Serialize};

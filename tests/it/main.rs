@@ -14,6 +14,7 @@ mod gates;
 mod journal;
 mod milvus_client;
 mod milvus_observer;
+mod net_zero;
 mod planning;
 mod scale;
 mod sim_golden;
