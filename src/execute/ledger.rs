@@ -167,6 +167,7 @@ impl Ledger {
             from: operation.movement.from,
             from_address: operation.from_address.clone(),
             to: operation.movement.to,
+            bytes: operation.movement.bytes,
             at: operation.changed_at,
         };
         self.departures.insert(operation.id, departure);
