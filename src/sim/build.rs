@@ -150,6 +150,7 @@ fn machine(plan: &WorldPlan, number: usize, role: SimRole) -> SimNode {
         slowness: 1.0,
         refuses_loads_until: SimTime::ZERO,
         errors_until: SimTime::ZERO,
+        frozen: false,
         sealed_memory: 0,
         mapped_disk: 0,
         led_memory: 0,
@@ -190,6 +191,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
         channels: (0..shards).map(|shard| format!("by-dev-rootcoord-dml_{number}_{id}v{shard}")).collect(),
         replicas: replicas(world, plan, number),
         growing_rows: vec![0.0; shards],
+        growing_segments: (0..shards).map(|_| SegmentId(world.take_id())).collect(),
         ingest_rows_per_second: plan.ingest_rows_per_second / plan.collections.max(1) as f64,
         seal_rows: FULL_SEGMENT_ROWS,
         demand: Demand {

@@ -17,5 +17,6 @@ mod milvus_observer;
 mod planning;
 mod scale;
 mod sim_golden;
+mod sim_http;
 mod sim_model;
 mod sim_server;
