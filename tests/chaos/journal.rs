@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 /// States in which the end of a move is not known.
 const OPEN: [&str; 3] = ["admitted", "sent", "verifying"];
@@ -57,6 +57,8 @@ pub struct Pages {
     pub entries: Vec<Entry>,
     /// Turns that a reason held back, by its code.
     pub limited: BTreeMap<String, u64>,
+    /// What held the last turn back.
+    pub last_limit: Option<String>,
     /// What SQLite says of the file; `ok` when it is whole.
     pub integrity: String,
 }
@@ -85,6 +87,7 @@ pub fn read(path: &Path) -> Result<Pages, String> {
         Ok(Pages {
             entries: entries(&connection)?,
             limited: limited(&connection)?,
+            last_limit: last_limit(&connection)?,
             integrity: connection.query_row("PRAGMA quick_check", [], |row| row.get(0))?,
         })
     };
@@ -121,6 +124,12 @@ fn limited(connection: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
     let mut statement = connection.prepare(query)?;
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
     statement.query_map([], row)?.collect()
+}
+
+fn last_limit(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT limited_by FROM turns ORDER BY id DESC LIMIT 1";
+    let last: Option<Option<String>> = connection.query_row(query, [], |row| row.get(0)).optional()?;
+    Ok(last.flatten())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -8,8 +8,10 @@ mod arguments;
 mod harness_options;
 mod journal;
 mod kills;
+mod network;
 mod outcome;
 mod process;
+mod proxy;
 mod referee;
 mod scene;
 
@@ -37,10 +39,17 @@ fn prove(proofs: &Proofs) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut failed = 0;
     let mut passed = 0;
-    if proofs.kills > 0 {
-        let began = Instant::now();
-        println!("kill -9: cargo test --test chaos -- --kills {} --seed {}", proofs.kills, proofs.seed);
-        let outcome = runtime.block_on(kills::prove(proofs.seed, proofs.kills));
+    let (seed, kills, networks) = (proofs.seed, proofs.kills, proofs.networks);
+    let began = Instant::now();
+    if kills > 0 {
+        println!("kill -9: cargo test --test chaos -- --kills {kills} --seed {seed}");
+        let outcome = runtime.block_on(kills::prove(seed, kills));
+        tell(&outcome, began, &mut passed, &mut failed);
+    }
+    let began = Instant::now();
+    if networks > 0 {
+        println!("bad network: cargo test --test chaos -- --networks {networks} --seed {seed}");
+        let outcome = runtime.block_on(network::prove(seed, networks));
         tell(&outcome, began, &mut passed, &mut failed);
     }
     println!("{passed} passed, {failed} failed");

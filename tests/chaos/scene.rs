@@ -57,6 +57,11 @@ impl Chance {
         Chance(generator)
     }
 
+    /// A stream of its own for somebody who draws at his own pace.
+    pub fn branch(&mut self) -> Chance {
+        Chance(ChaCha8Rng::seed_from_u64(self.0.random()))
+    }
+
     /// One of them.
     pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.0.random_range(0..list.len())]
