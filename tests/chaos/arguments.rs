@@ -9,7 +9,7 @@ const KILLS: u64 = 25;
 const NETWORKS: u64 = 3;
 
 /// Clusters with a clock that jumps that every change is tested with.
-const CLOCKS: u64 = 12;
+const CLOCKS: u64 = 6;
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -20,7 +20,7 @@ journal for what must never happen.
 
   --kills N       kill the daemon's process so often (25)
   --networks N    so many clusters behind a bad network (3)
-  --clocks N      so many clusters with a clock that jumps (12)
+  --clocks N      so many clusters with a clock that jumps (6)
   --seed S        begin with this seed (0)
   --help          this text
 

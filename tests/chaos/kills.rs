@@ -26,6 +26,9 @@ const KILLS_IN_ONE: u64 = 25;
 /// No daemon lives longer than that, whatever it was to be killed at.
 const LONGEST_LIFE: Duration = Duration::from_secs(3);
 
+/// How long a daemon needs to make its journal, more or less.
+const FIRST_STEPS: Duration = Duration::from_millis(60);
+
 /// Pause between looks for the moment at which the daemon is to die.
 const WATCH: Duration = Duration::from_micros(300);
 
@@ -53,7 +56,7 @@ enum Moment {
 impl Moment {
     fn of(chance: &mut Chance) -> Moment {
         match chance.count(0, 9) {
-            0 => Moment::Starting(chance.up_to(Duration::from_millis(120))),
+            0 => Moment::Starting(chance.up_to(2 * FIRST_STEPS)),
             1 => Moment::Reading(chance.count(1, 60)),
             2..=4 => Moment::Writing(chance.count(1, 25)),
             5..=7 => {
@@ -149,7 +152,13 @@ impl Cluster {
     }
 
     async fn live_and_die(&mut self) {
-        let moment = Moment::of(&mut self.chance);
+        // The first one makes the journal, which happens once only.
+        let is_first = !self.site.journal().exists() && self.chance.happens(0.5);
+        let moment = if is_first {
+            Moment::Starting(self.chance.up_to(FIRST_STEPS))
+        } else {
+            Moment::of(&mut self.chance)
+        };
         let mut process = self.site.start("act");
         self.wait_for(moment).await;
         let (unanswered, reads) = {

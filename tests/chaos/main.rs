@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a scene that cannot be set should fail loudly
 
 mod arguments;
+mod clock;
 #[path = "../harness_options.rs"]
 mod harness_options;
 mod journal;
@@ -39,7 +40,7 @@ fn prove(proofs: &Proofs) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut failed = 0;
     let mut passed = 0;
-    let (seed, kills, networks) = (proofs.seed, proofs.kills, proofs.networks);
+    let Proofs { seed, kills, networks, clocks } = *proofs;
     let began = Instant::now();
     if kills > 0 {
         println!("kill -9: cargo test --test chaos -- --kills {kills} --seed {seed}");
@@ -51,6 +52,12 @@ fn prove(proofs: &Proofs) -> ExitCode {
         println!("bad network: cargo test --test chaos -- --networks {networks} --seed {seed}");
         let outcome = runtime.block_on(network::prove(seed, networks));
         tell(&outcome, began, &mut passed, &mut failed);
+    }
+    drop(runtime);
+    let began = Instant::now();
+    if clocks > 0 {
+        println!("clock: cargo test --test chaos -- --clocks {clocks} --seed {seed}");
+        tell(&clock::prove(seed, clocks), began, &mut passed, &mut failed);
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
