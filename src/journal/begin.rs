@@ -29,6 +29,20 @@ pub(super) fn begin<E>(path: &Path, make: impl FnOnce(&Path) -> Result<Connectio
     }
 }
 
+/// Removes what somebody left who was killed after the journal had been put to its place.
+pub(super) fn tidy(path: &Path) {
+    let unfinished = beside(path, UNFINISHED);
+    for suffix in ["", "-wal", "-shm"] {
+        let leftover = beside(&unfinished, suffix);
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::debug!(leftover = %leftover.display(), %error, "a file that nobody needs stays");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Puts a finished file to its place, for good.
 fn put(unfinished: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(unfinished, path) {
@@ -77,6 +91,17 @@ mod tests {
         fs::write(&path, "another's").unwrap();
         begin(&path, tables).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"another's");
+        assert_eq!(names(folder.path()), ["it.db"]);
+    }
+
+    #[test]
+    fn what_is_left_of_its_making_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.db");
+        begin(&path, tables).unwrap();
+        fs::hard_link(&path, beside(&path, UNFINISHED)).unwrap();
+        fs::write(beside(&path, ".new-wal"), "").unwrap();
+        tidy(&path);
         assert_eq!(names(folder.path()), ["it.db"]);
     }
 

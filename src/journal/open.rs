@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
-use super::begin::begin;
+use super::begin::{begin, tidy};
 use super::settings::state_directory;
 use super::{Journal, JournalError, JournalSettings};
 
@@ -39,7 +39,9 @@ impl Journal {
         check_folder(path)?;
         let exists = look_at_header(path, now)?;
         let fresh_after_corruption = if exists { None } else { newest_kept_aside(path) };
-        if !exists && let Err(error) = begin(path, open_checked) {
+        if exists {
+            tidy(path);
+        } else if let Err(error) = begin(path, open_checked) {
             // Opening it in place says why it cannot be, by its own name.
             tracing::debug!(%error, "the journal cannot be made beside its place");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 /// States in which the end of a move is not known.
 const OPEN: [&str; 3] = ["admitted", "sent", "verifying"];
@@ -82,7 +82,8 @@ pub fn read_copy(path: &Path, folder: &Path) -> Result<Pages, String> {
 /// Reads the journal while a daemon works with it.
 pub fn read(path: &Path) -> Result<Pages, String> {
     let pages = || -> rusqlite::Result<Pages> {
-        let connection = Connection::open(path)?;
+        // Never made by us: an empty journal is a damaged one.
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Ok(Pages {
             entries: entries(&connection)?,
