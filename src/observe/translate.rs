@@ -123,8 +123,7 @@ mod tests {
             state: state.into(),
             ..QuerySegmentInfo::default()
         };
-        let entries =
-            vec![entry(1, common::SegmentState::Growing), entry(2, common::SegmentState::None)];
+        let entries = vec![entry(1, common::SegmentState::Growing), entry(2, common::SegmentState::None)];
         let read = segments(entries);
         assert_eq!(read.iter().map(|segment| segment.id).collect::<Vec<_>>(), [SegmentId(2)]);
     }

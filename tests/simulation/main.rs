@@ -15,6 +15,8 @@
 
 mod arguments;
 mod daemon;
+#[path = "../harness_options.rs"]
+mod harness_options;
 mod play;
 mod polls;
 mod rest;
