@@ -1,6 +1,8 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod waves;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,9 @@ use prometheus::{
 };
 
 use crate::config::Mode;
+use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
+use crate::execute::waves::JudgedWave;
 use crate::units::{Bytes, NodeId, Ratio};
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
@@ -122,6 +126,7 @@ pub struct Metrics {
     moved_bytes: IntCounter,
     operations_open: IntGauge,
     foreign_moves: IntCounter,
+    waves: waves::WaveMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -211,6 +216,7 @@ impl Metrics {
             moved_bytes: counter("moved_bytes_total", "Bytes of segments that were seen to have moved.")?,
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
+            waves: waves::WaveMetrics::register(registry)?,
         })
     }
 
@@ -303,6 +309,16 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// A wave was judged.
+    pub fn wave_judged(&self, wave: &JudgedWave) {
+        self.waves.judged(wave);
+    }
+
+    /// Where the waves stand now.
+    pub fn waves_stand(&self, executor: &ExecutorStatus) {
+        self.waves.stand(executor.wave_size, executor.stopped_after_waves.is_some());
     }
 
     /// Everything in the text format of Prometheus, and its content type.

@@ -1,12 +1,14 @@
 //! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
 //! daemon, a dry run, the simulator and every replay call alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold};
 use crate::observe::observation::Observation;
-use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
+use crate::plan::relief::LoadPicture;
+use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
 use crate::units::Moment;
 
@@ -32,6 +34,8 @@ pub struct OwnMoves {
     pub setbacks: Vec<Setback>,
     /// Everything that we moved or tried to move lately.
     pub known: Vec<KnownMove>,
+    /// The wave that is under way, to be judged on what this turn sees.
+    pub wave: Vec<Move>,
 }
 
 /// What a turn came to.
@@ -49,6 +53,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
     pub foreign_moves: usize,
+    /// The loads of this turn, by which a wave is judged later.
+    pub loads: Arc<LoadPicture>,
 }
 
 impl Thinking {
@@ -68,6 +74,11 @@ impl Thinking {
     /// How old a view may be that is acted on.
     pub fn oldest_view(&self) -> Duration {
         self.gate.max_age
+    }
+
+    /// How long the figures of nodes lag behind a move.
+    pub fn settle_time(&self) -> Duration {
+        self.gate.settle_time
     }
 
     /// Takes one turn.
@@ -97,11 +108,13 @@ impl Thinking {
         let restrictions = gate::restrict(&input, &assessment.directives);
         let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
         let verdict = gate::check(&input, &restrictions, &plan);
+        let judged = own.wave.iter().chain(plan.moves());
+        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, judged));
 
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         input.history = history;
         model.history = input.history;
         self.model = model;
-        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves }
+        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, loads }
     }
 }

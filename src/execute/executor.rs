@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::{News, with_causes};
 use super::ledger::{Change, Ledger};
-use super::limits::{CallRate, CallsInFlight, DailyBudget, Waves};
+use super::limits::{CallRate, CallsInFlight, DailyBudget};
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
 use super::queue::{Queue, Route};
 use super::sending::PendingIntent;
 use super::shared_rereads::SharedRereads;
 use super::sight::Sight;
+use super::waves::Waves;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
@@ -55,6 +56,8 @@ pub struct ExecutorStatus {
     pub bytes_spent: Bytes,
     /// Moves in a full wave now; `None` when waves are off.
     pub wave_size: Option<u32>,
+    /// Waves in a row without relief, when nothing is moved because of them.
+    pub stopped_after_waves: Option<u32>,
     /// Why the journal cannot be written, if so.
     pub journal_failure: Option<String>,
 }
@@ -295,7 +298,7 @@ impl Executor {
             was = change.before.code(),
             "move {state}"
         );
-        self.waves.record_end(*id, state);
+        self.waves.record_end(*id, state, now);
         self.happened.ended.push(change.operation.clone());
         if *origin != self.origin {
             return;
@@ -430,6 +433,7 @@ impl Executor {
             ended: self.ledger.ended().clone(),
             bytes_spent: self.budget.spent(self.now()),
             wave_size: self.waves.size(),
+            stopped_after_waves: self.waves.stopped_after(self.now()),
             journal_failure: self.journal_failure.as_ref().map(|error| with_causes(error)),
         }
     }

@@ -110,11 +110,11 @@ impl Executor {
             "sending LoadBalance"
         );
         for operation in operations {
-            let (id, bytes) = (operation.id, operation.movement.bytes);
+            let (id, movement) = (operation.id, operation.movement.clone());
             self.ledger.insert(operation, now);
             self.apply(id, &Event::Send, now);
-            self.budget.record(now, id, bytes);
-            self.waves.record_sent(id);
+            self.budget.record(now, id, movement.bytes);
+            self.waves.record_sent(id, &movement, now);
         }
         self.rate.record(Instant::now());
         self.calls_sent += 1;
@@ -142,7 +142,7 @@ impl Executor {
             .rate
             .refusal(Instant::now())
             .or_else(|| in_flight.refusal(self.settings.calls_in_flight))
-            .or_else(|| self.waves.refusal());
+            .or_else(|| self.waves.refusal(self.now()));
         if blocks_all.is_some() {
             return Err(blocks_all);
         }

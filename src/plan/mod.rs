@@ -6,6 +6,7 @@ pub mod fair_share;
 pub mod finding;
 pub mod floor;
 pub mod planner;
+pub mod relief;
 mod search;
 
 pub use fair_share::Placement;
