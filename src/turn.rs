@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Departure, EndedMove, ForeignMove, InFlight, KnownMove, ModelState, NetZero, PlanningInput, Remembered,
-    Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, ForeignMove, InFlight, KnownMove, ModelState, NetZero, PlanningInput,
+    Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
@@ -18,11 +18,18 @@ use crate::units::Moment;
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
+pub type Planner = Box<
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
+>;
+
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
+    controls: Controls,
     model: ModelState,
 }
 
@@ -63,7 +70,19 @@ pub struct Decision {
 impl Thinking {
     /// With an empty memory.
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
-        Thinking { policies: policy::registry(policies), plan, gate, model: ModelState::default() }
+        Thinking {
+            policies: policy::registry(policies),
+            planner: Box::new(plan::plan),
+            plan,
+            gate,
+            controls: Controls::default(),
+            model: ModelState::default(),
+        }
+    }
+
+    /// The same with another planner.
+    pub fn planned_by(self, planner: Planner) -> Thinking {
+        Thinking { planner, ..self }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -89,22 +108,29 @@ impl Thinking {
         self.model.recall(remembered, foreign_moves, now);
     }
 
+    /// What people have ordered; it holds for all turns from now on.
+    pub fn obey(&mut self, controls: Controls) {
+        self.controls = controls;
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let known_foreign = self.model.history.foreign_moves.len();
+        self.model.history.departures = own.departures;
+        self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
-        model.history.departures = own.departures;
-        model.history.setbacks = own.setbacks;
+        model.history.nodes_seen.note(&snapshot);
 
         let mut input = PlanningInput {
             snapshot,
             in_flight: own.in_flight,
             history: model.history,
+            controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),
             now,
@@ -114,15 +140,16 @@ impl Thinking {
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
-        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
-        let verdict = gate::check(&input, &restrictions, &plan);
+        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
+        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
+        history.held_plan = gate::approval::advance(&input, &plan);
         history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
         let foreign = history.foreign_moves.iter().map(EndedMove::from);
         let moved = own.landed.into_iter().chain(foreign);
         let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
-
-        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         input.history = history;
+        let verdict = gate::check(&input, &restrictions, &plan);
+
         model.history = input.history;
         self.model = model;
         Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, net_zero }

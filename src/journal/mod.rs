@@ -1,6 +1,7 @@
 //! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
 //! done, so that a crash at any point leaves nothing forgotten.
 
+mod begin;
 mod configurations;
 mod controls;
 mod error;

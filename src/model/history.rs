@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::held_plan::HeldPlan;
+use super::nodes_seen::NodesSeen;
 use super::out_of_band::OutOfBand;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
@@ -25,6 +27,10 @@ pub struct History {
     pub turns_over: TurnsOver,
     /// For how long some node was above its band within the last day.
     pub out_of_band: OutOfBand,
+    /// Nodes that have been seen.
+    pub nodes_seen: NodesSeen,
+    /// The last plan that needed somebody's approval.
+    pub held_plan: Option<HeldPlan>,
 }
 
 /// A segment that left a node because we moved it.
@@ -40,6 +46,8 @@ pub struct Departure {
     pub from_address: String,
     /// Where it went.
     pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// When it was seen on its destination alone.
     pub at: Timestamp,
 }

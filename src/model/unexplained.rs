@@ -6,7 +6,7 @@
 //! grown by what just left it, and would be drained of the rest too. So the base load is the *lowest* difference
 //! of the last while: it falls at once and rises late.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
@@ -14,6 +14,10 @@ use crate::units::Bytes;
 /// Length of one of the two windows over which the lowest value holds, in seconds: longer than allocators and
 /// caches take to forget what was moved (Go returns memory after about 5 minutes).
 const WINDOW_SECONDS: i64 = 15 * 60;
+
+/// How much older than the list of segments a node's memory figure may be: GetMetrics is cached for 5 s, and a node
+/// that has just loaded answers late.
+pub const FIGURES_LAG: SignedDuration = SignedDuration::from_secs(15);
 
 /// The lowest unexplained memory of one node in this window and in the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

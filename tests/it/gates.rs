@@ -177,6 +177,7 @@ fn departure(segment: i64, from: i64, to: i64, second: i64) -> Departure {
         from: NodeId(from),
         from_address: address(NodeId(from)),
         to: NodeId(to),
+        bytes: Bytes(SEGMENT_ROWS.0 * ROW_BYTES),
         at: moment(second).wall,
     }
 }
@@ -371,6 +372,7 @@ fn the_check_sees_a_bad_plan_with_its_own_eyes() {
         snapshot: decision.snapshot.clone(),
         in_flight: Vec::new(),
         history: milvus_rebalancer::model::History::default(),
+        controls: milvus_rebalancer::model::Controls::default(),
         plan: PlanSettings::default(),
         gate: lifted_gates(),
         now: moment(1),

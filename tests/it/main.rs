@@ -20,5 +20,6 @@ mod operations_doc;
 mod planning;
 mod scale;
 mod sim_golden;
+mod sim_http;
 mod sim_model;
 mod sim_server;
