@@ -1,6 +1,7 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 mod distribution;
+mod health;
 mod metrics_text;
 mod milvus_observer;
 mod node_metrics;

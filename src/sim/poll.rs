@@ -56,6 +56,8 @@ impl World {
             nodes,
             resource_groups,
             collections,
+            // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
+            complaints: Vec::new(),
             gaps,
         })
     }
