@@ -13,9 +13,15 @@ use crate::units::Moment;
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
+pub type Planner = Box<
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
+>;
+
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
     model: ModelState,
@@ -54,7 +60,13 @@ pub struct Decision {
 impl Thinking {
     /// With an empty memory.
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
-        Thinking { policies: policy::registry(policies), plan, gate, model: ModelState::default() }
+        let planner: Planner = Box::new(plan::plan);
+        Thinking { policies: policy::registry(policies), planner, plan, gate, model: ModelState::default() }
+    }
+
+    /// The same with another planner.
+    pub fn planned_by(self, planner: Planner) -> Thinking {
+        Thinking { planner, ..self }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -95,7 +107,7 @@ impl Thinking {
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
-        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
         let verdict = gate::check(&input, &restrictions, &plan);
 
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);

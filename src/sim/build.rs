@@ -65,6 +65,8 @@ pub struct WorldPlan {
     pub mapped_every: usize,
     /// Rows that arrive in a second, all collections together.
     pub ingest_rows_per_second: f64,
+    /// Rows that level-0 segments are listed with. What hides their level must list them with none.
+    pub level0_rows: u64,
     /// How the segments lie.
     pub placement: Placement,
 }
@@ -91,6 +93,7 @@ impl WorldPlan {
             hot_factor: 12.0,
             mapped_every: 0,
             ingest_rows_per_second: 0.0,
+            level0_rows: 0,
             placement: Placement::EvenRows,
         }
     }
@@ -218,7 +221,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
             id: level0,
             collection: id,
             shard: 0,
-            rows: 0,
+            rows: if plan.profile.lists_levels { plan.level0_rows } else { 0 },
             bytes: 1 << 20,
             level0: true,
             target: TargetState::Current,
