@@ -129,6 +129,8 @@ pub struct World {
     pub(super) metrics_cache: Option<super::answers::CachedMetrics>,
     /// Counts what could change the balancer's mind.
     pub(super) changes: u64,
+    /// By how much the calendar was turned.
+    turned_by: jiff::SignedDuration,
     trace: VecDeque<String>,
     digest: u64,
 }
@@ -171,6 +173,7 @@ impl World {
             counts: super::answers::CallCounts::default(),
             metrics_cache: None,
             changes: 0,
+            turned_by: jiff::SignedDuration::ZERO,
             trace: VecDeque::new(),
             digest: FNV_BASIS,
             settings,
@@ -210,7 +213,14 @@ impl World {
     /// What the calendar says in the world.
     pub fn wall(&self) -> Timestamp {
         let past = jiff::SignedDuration::try_from(self.now).unwrap_or(jiff::SignedDuration::MAX);
+        let past = past.saturating_add(self.turned_by);
         self.settings.begins_at.saturating_add(past).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Turns the calendar, forwards or backwards. Nothing in the world goes by it.
+    pub fn turn_calendar(&mut self, by: jiff::SignedDuration) {
+        self.turned_by = self.turned_by.saturating_add(by);
+        self.note(format_args!("the calendar is turned by {by:#}"));
     }
 
     /// The version it plays.

@@ -1,17 +1,21 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
+mod formats;
+mod tables;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use milvus_rebalancer::execute::operation::{Event, Operation, OperationState, Origin};
+use milvus_rebalancer::execute::operation::{Event, Operation, OperationState, Origin, Patience};
 use milvus_rebalancer::execute::sight::{Presence, Sight};
+use milvus_rebalancer::execute::steady::Steady;
 use milvus_rebalancer::journal::{
     DaemonLock, DaemonStart, Intent, Journal, JournalError, JournalSettings, LockError, PlanRecord,
     TurnRecord,
 };
 use milvus_rebalancer::plan::Move;
-use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
@@ -49,10 +53,15 @@ async fn record(journal: &Journal, origin: Origin, segments: &[i64]) -> Vec<Oper
     journal.start_intent(intent(origin, segments)).await.unwrap().unwrap()
 }
 
+fn moment(seconds: i64) -> Moment {
+    Moment { wall: at(seconds), monotonic: Duration::from_secs(seconds.unsigned_abs()) }
+}
+
 fn after(operation: &Operation, events: &[Event], seconds: i64) -> Operation {
     let mut now = operation.clone();
+    let patience = Patience::of(Duration::from_secs(600));
     for event in events {
-        now = now.advance(event, at(seconds), Duration::from_secs(600)).expect("the event fits");
+        now = now.advance(event, moment(seconds), patience).expect("the event fits");
     }
     now
 }
@@ -65,7 +74,7 @@ fn landed(operation: &Operation, seconds: i64) -> Operation {
         source_left: false,
         destination_left: false,
     };
-    let sight = Sight { read_at: at(seconds), presence, nodes: vec![NodeId(5)] };
+    let sight = Sight { read_at: Steady::of(moment(seconds)), presence, nodes: vec![NodeId(5)] };
     let mut landed = after(operation, &[Event::Send, Event::Answered, Event::Seen(sight)], seconds);
     landed.evidence = Default::default();
     landed
@@ -110,7 +119,14 @@ async fn turns_and_plans_are_readable_with_any_client_and_old_rows_go() {
     let journal = open(&path).unwrap();
     let start = DaemonStart { started_at: at(0), version: "0.1.0".into(), mode: "act".into() };
     journal.record_start(start).await.unwrap();
-    let plan = || PlanRecord { digest: None, moves: 2, bytes: Bytes(9), proof: "{}".into() };
+    let plan = || PlanRecord {
+        digest: Some("abc".into()),
+        snapshot_digest: None,
+        moves: 2,
+        bytes: Bytes(9),
+        steps: "[]".into(),
+        proof: "{}".into(),
+    };
     for day in [0, 3] {
         let turn = TurnRecord {
             started_at: at(day * 86_400),
@@ -125,7 +141,7 @@ async fn turns_and_plans_are_readable_with_any_client_and_old_rows_go() {
             moves_planned: 8,
             moves_admitted: 6,
         };
-        journal.record_turn(turn, Some(plan())).await.unwrap();
+        journal.record_turn(turn, Some(plan()), None).await.unwrap();
     }
     let old = record(&journal, Origin::Daemon, &[1, 2]).await;
     journal.save(vec![landed(&old[0], 10)]).await.unwrap();
@@ -231,7 +247,7 @@ fn a_newer_format_is_refused() {
     drop(open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = open(&path).unwrap_err();
-    assert!(error.to_string().contains("format 99, this one knows 1"), "{error}");
+    assert!(error.to_string().contains("format 99, this one knows 2"), "{error}");
 }
 
 #[test]

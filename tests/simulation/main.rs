@@ -16,6 +16,8 @@
 mod arguments;
 mod budget;
 mod daemon;
+#[path = "../harness_options.rs"]
+mod harness_options;
 mod play;
 mod polls;
 mod rest;
