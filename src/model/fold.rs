@@ -173,6 +173,10 @@ fn build_nodes(observation: &Observation, standings: &Standings) -> Vec<Node> {
                 memory_used: believable(report.and_then(|report| report.memory_used)),
                 growing: believable(report.and_then(|report| report.growing)),
                 unexplained_memory: None,
+                reported_sealed: report.and_then(|report| {
+                    let sealed = report.sealed_bytes.as_ref()?;
+                    believable(Some(sealed.values().copied().sum()))
+                }),
                 version: report.map(|report| report.version.clone()).unwrap_or_default(),
                 component: None,
             }
