@@ -46,7 +46,7 @@ pub struct MilvusObserver {
 /// The shortest time between two `GetMetrics`. The proxy answers from a cache that lives for 5 s *after the last
 /// reader*: asked more often it never looks again, and hides nodes that came or went (measured on 2.3.5: the same
 /// answer for 34 s when asked every 4 s, a fresh one when asked every 7 s).
-const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
+pub(crate) const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
 
 /// A collection as its database lists it.
 struct Listed {

@@ -17,6 +17,7 @@ use std::pin::Pin;
 
 use crate::units::CollectionId;
 pub use milvus_observer::MilvusObserver;
+pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
 pub use settings::NodeMetricsSettings;
