@@ -1,6 +1,8 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod net_zero;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,9 @@ use prometheus::{
 
 use crate::config::Mode;
 use crate::execute::operation::{OperationState, Origin};
+use crate::model::NetZero;
 use crate::units::{Bytes, NodeId, Ratio};
+use net_zero::NetZeroMetrics;
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
 const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -49,6 +53,8 @@ pub struct TurnMetrics {
     pub operations_open: usize,
     /// Moves by somebody else that this turn noticed.
     pub foreign_moves: usize,
+    /// What the moves of the last 24 hours came to.
+    pub net_zero: NetZero,
 }
 
 /// How loaded a node is.
@@ -122,6 +128,7 @@ pub struct Metrics {
     moved_bytes: IntCounter,
     operations_open: IntGauge,
     foreign_moves: IntCounter,
+    net_zero: NetZeroMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -211,6 +218,7 @@ impl Metrics {
             moved_bytes: counter("moved_bytes_total", "Bytes of segments that were seen to have moved.")?,
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
+            net_zero: NetZeroMetrics::register(registry)?,
         })
     }
 
@@ -254,6 +262,7 @@ impl Metrics {
             limited_by,
             operations_open,
             foreign_moves,
+            net_zero,
         } = turn;
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         self.nodes.set(count(*nodes));
@@ -263,6 +272,7 @@ impl Metrics {
         self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
         self.operations_open.set(count(*operations_open));
         self.foreign_moves.inc_by(*foreign_moves as u64);
+        self.net_zero.observe(net_zero);
 
         self.doubts.reset();
         for (doubt, number) in doubts {

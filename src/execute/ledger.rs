@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
 use super::queue::{CopyKey, copy_key};
-use crate::model::{Departure, InFlight, KnownMove, Setback};
+use crate::model::net_zero::is_in_window;
+use crate::model::{Actor, Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::plan::Move;
 use crate::units::NodeId;
 
@@ -35,6 +36,7 @@ pub struct Ledger {
     unsaved: BTreeSet<OperationId>,
     departures: BTreeMap<OperationId, Departure>,
     setbacks: BTreeMap<OperationId, Setback>,
+    landed: BTreeMap<OperationId, EndedMove>,
     ended: BTreeMap<&'static str, u64>,
 }
 
@@ -47,6 +49,7 @@ impl Ledger {
             unsaved: BTreeSet::new(),
             departures: BTreeMap::new(),
             setbacks: BTreeMap::new(),
+            landed: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
@@ -123,8 +126,12 @@ impl Ledger {
 
     fn note_end(&mut self, operation: &Operation) {
         match operation.state {
-            // Contradicted: it left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
-            OperationState::Landed | OperationState::Contradicted { .. } => self.note_departure(operation),
+            OperationState::Landed => {
+                self.note_departure(operation);
+                self.note_landing(operation);
+            }
+            // It left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
+            OperationState::Contradicted { .. } => self.note_departure(operation),
             OperationState::Refused { .. } | OperationState::Expired => self.note_setback(operation),
             _ => {}
         }
@@ -140,6 +147,17 @@ impl Ledger {
         self.setbacks.insert(operation.id, setback);
     }
 
+    fn note_landing(&mut self, operation: &Operation) {
+        let Move { segment, collection, replica, from, to, bytes, rows: _ } = operation.movement;
+        let actor = match operation.origin {
+            Origin::Daemon => Actor::Daemon,
+            Origin::Manual => Actor::Manual,
+        };
+        let landed =
+            EndedMove { at: operation.changed_at, segment, replica, collection, from, to, bytes, actor };
+        self.landed.insert(operation.id, landed);
+    }
+
     fn note_departure(&mut self, operation: &Operation) {
         // A late landing: it came to something after all.
         self.setbacks.remove(&operation.id);
@@ -149,6 +167,7 @@ impl Ledger {
             from: operation.movement.from,
             from_address: operation.from_address.clone(),
             to: operation.movement.to,
+            bytes: operation.movement.bytes,
             at: operation.changed_at,
         };
         self.departures.insert(operation.id, departure);
@@ -179,6 +198,7 @@ impl Ledger {
         self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
         self.departures.retain(|_, departure| now.duration_since(departure.at) < DEPARTURES_KEPT);
         self.setbacks.retain(|_, setback| now.duration_since(setback.at) < DEPARTURES_KEPT);
+        self.landed.retain(|_, landed| is_in_window(landed.at, now));
     }
 
     /// Moves whose end is not known.
@@ -203,6 +223,11 @@ impl Ledger {
             to: operation.movement.to,
         };
         self.operations.values().map(known).collect()
+    }
+
+    /// Moves that landed within the window of the net-zero ledger, by number.
+    pub fn landed_moves(&self) -> Vec<EndedMove> {
+        self.landed.values().copied().collect()
     }
 
     /// Departures that are remembered, oldest first.
