@@ -215,6 +215,7 @@ impl ControlLoop {
         self.keep_memory(&decision, now, &mut told.memory).await;
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
+            self.executor.note_room(decision.restrictions.room.clone());
             self.executor.offer(admitted_moves(&decision), cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.oldest_view());
         }
@@ -252,6 +253,9 @@ impl ControlLoop {
         });
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
+        }
+        for (_, reason) in &happened.dropped {
+            self.metrics.move_dropped(reason);
         }
         for answer in happened.answers {
             self.metrics.call_ended(match answer {

@@ -18,9 +18,15 @@ use crate::units::Moment;
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
+pub type Planner = Box<
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
+>;
+
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
     controls: Controls,
@@ -66,11 +72,17 @@ impl Thinking {
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
             policies: policy::registry(policies),
+            planner: Box::new(plan::plan),
             plan,
             gate,
             controls: Controls::default(),
             model: ModelState::default(),
         }
+    }
+
+    /// The same with another planner.
+    pub fn planned_by(self, planner: Planner) -> Thinking {
+        Thinking { planner, ..self }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -128,7 +140,7 @@ impl Thinking {
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
-        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
         history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);

@@ -12,7 +12,7 @@ use crate::units::{Bytes, CollectionId, NodeId, Ratio, ReplicaId, SegmentId};
 
 /// How far the ledger looks back: a day holds every daily pattern of use once, and the daily budget looks back as
 /// far.
-pub const NET_ZERO_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+const NET_ZERO_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// Who moved something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl NetZero {
 }
 
 /// Whether something that ended then still counts. What seems to come from the future does: a clock was set back.
-pub fn is_in_window(at: Timestamp, now: Timestamp) -> bool {
+fn is_in_window(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) < NET_ZERO_WINDOW
 }
 

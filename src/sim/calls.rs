@@ -89,6 +89,8 @@ pub struct SegmentTruth {
     pub memory: u64,
     /// Whether it is a level-0 segment.
     pub level0: bool,
+    /// Whether it is a growing one.
+    pub growing: bool,
     /// Whether the source held it.
     pub on_source: bool,
     /// Whether another task for it was under way in the source's replica.
@@ -444,6 +446,9 @@ impl World {
                 memory_before: node.map_or(0, super::cluster::SimNode::memory_used),
             }
         });
+        let is_growing = |id: &SegmentId| {
+            self.collections.values().any(|collection| collection.growing_segments.contains(id))
+        };
         let segments = request.segments.iter().map(|id| {
             let segment = self.segments.get(id);
             SegmentTruth {
@@ -452,6 +457,7 @@ impl World {
                 bytes: segment.map_or(0, |segment| segment.bytes),
                 memory: segment.map_or(0, |segment| self.footprint(segment).0),
                 level0: segment.is_some_and(|segment| segment.level0),
+                growing: is_growing(id),
                 on_source: segment
                     .is_some_and(|segment| segment.copies.iter().any(|copy| copy.node == request.from)),
                 is_under_way: replica.is_some_and(|replica| self.tasks.busy.contains_key(&(*id, replica))),

@@ -19,5 +19,6 @@ mod net_zero;
 mod planning;
 mod scale;
 mod sim_golden;
+mod sim_http;
 mod sim_model;
 mod sim_server;

@@ -5,3 +5,4 @@ mod limits;
 mod manual;
 mod outcomes;
 mod restarts;
+mod revalidation;
