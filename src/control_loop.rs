@@ -1,7 +1,9 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod memory;
 mod state;
+mod written;
 
 pub use state::{LastTurn, LoopState};
 
@@ -16,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
 use crate::http::Health;
-use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord};
+use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
@@ -28,6 +30,8 @@ use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
+use memory::Unwritten;
+use written::Written;
 
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -77,6 +81,8 @@ struct Told {
     limited_by: Option<&'static str>,
     planned: usize,
     recorded: Option<Plan>,
+    written: Written,
+    memory: Unwritten,
 }
 
 impl ControlLoop {
@@ -84,6 +90,7 @@ impl ControlLoop {
     /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
+        self.recall().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
@@ -112,6 +119,22 @@ impl ControlLoop {
         Ok(())
     }
 
+    /// Takes over what the process before knew beside its own moves.
+    async fn recall(&mut self) -> Result<(), JournalError> {
+        let now = self.clock.read().wall;
+        let (remembered, foreign_moves) = memory::read(&self.journal, now).await?;
+        self.thinking.recall(remembered, foreign_moves, now);
+        Ok(())
+    }
+
+    /// Hands the model's memory to the next process, which may be needed at any moment.
+    async fn keep_memory(&self, decision: &Decision, now: Moment, unwritten: &mut Unwritten) {
+        let remembered = self.thinking.remembered(now.wall);
+        if let Err(error) = unwritten.write(&self.journal, remembered, decision.foreign_moves.clone()).await {
+            tracing::error!(error = %Chain(&error), "after a restart, the last turns would not be remembered");
+        }
+    }
+
     /// One turn, which also sets the pause until the next one; `None` when it was told to stop meanwhile.
     async fn turn(&mut self, rhythm: &mut Rhythm) -> Option<()> {
         let began = Instant::now();
@@ -123,10 +146,10 @@ impl ControlLoop {
             Ok(observation) => {
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
-                let record = self.think_and_act(&observation, &mut rhythm.told).await;
+                let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
-                self.write_down(TurnRecord { took: began.elapsed(), ..record.0 }, record.1).await;
+                self.write_down(TurnRecord { took: began.elapsed(), ..record }, plan, verdicts).await;
             }
             Err(error) => {
                 let rest = took.div_f64(self.poll.duty);
@@ -144,7 +167,7 @@ impl ControlLoop {
                     state.turns += 1;
                     state.failure = Some(sentence.clone());
                 });
-                self.write_down(failed_turn(started, began.elapsed(), sentence), None).await;
+                self.write_down(failed_turn(started, began.elapsed(), sentence), None, None).await;
             }
         }
         self.publish_happenings();
@@ -175,7 +198,7 @@ impl ControlLoop {
         &mut self,
         observation: &Observation,
         told: &mut Told,
-    ) -> (TurnRecord, Option<PlanRecord>) {
+    ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
@@ -185,9 +208,11 @@ impl ControlLoop {
             departures: self.executor.departures(),
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
+            landed: self.executor.landed_moves(),
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
+        self.keep_memory(&decision, now, &mut told.memory).await;
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.note_room(decision.restrictions.room.clone());
@@ -201,7 +226,9 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
-        let records = (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told));
+        let verdicts = told.written.new_verdicts(&decision);
+        let records =
+            (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
         self.show_turn(decision, limited_by);
         records
     }
@@ -240,8 +267,13 @@ impl ControlLoop {
     }
 
     /// The journal of turns is for people; a turn that cannot be written down is still a turn.
-    async fn write_down(&self, turn: TurnRecord, plan: Option<PlanRecord>) {
-        if let Err(error) = self.journal.record_turn(turn, plan).await {
+    async fn write_down(
+        &self,
+        turn: TurnRecord,
+        plan: Option<PlanRecord>,
+        verdicts: Option<Vec<VerdictRecord>>,
+    ) {
+        if let Err(error) = self.journal.record_turn(turn, plan, verdicts).await {
             tracing::error!(error = %Chain(&error), "the turn is missing from the journal");
         }
     }
@@ -373,9 +405,11 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
         digest: None,
+        snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,
-        proof: serde_json::to_string(&decision.plan).unwrap_or_default(),
+        steps: serde_json::to_string(&decision.plan.steps).unwrap_or_default(),
+        proof: serde_json::to_string(proof).unwrap_or_default(),
     })
 }
 

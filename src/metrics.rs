@@ -1,6 +1,8 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod net_zero;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +17,10 @@ use prometheus::{
 use crate::config::Mode;
 use crate::execute::LimitUse;
 use crate::execute::operation::{OperationState, Origin};
+use crate::model::NetZero;
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
+use net_zero::NetZeroMetrics;
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
 const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -55,6 +59,8 @@ pub struct TurnMetrics {
     pub settle_patience: Duration,
     /// Moves by somebody else that this turn noticed.
     pub foreign_moves: usize,
+    /// What the moves of the last 24 hours came to.
+    pub net_zero: NetZero,
 }
 
 /// How loaded a node is.
@@ -132,6 +138,7 @@ pub struct Metrics {
     limit: IntGaugeVec,
     settle_patience: Gauge,
     foreign_moves: IntCounter,
+    net_zero: NetZeroMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -240,6 +247,7 @@ impl Metrics {
                 )),
             )?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
+            net_zero: NetZeroMetrics::register(registry)?,
         })
     }
 
@@ -285,6 +293,7 @@ impl Metrics {
             limits,
             settle_patience,
             foreign_moves,
+            net_zero,
         } = turn;
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         self.nodes.set(count(*nodes));
@@ -299,6 +308,7 @@ impl Metrics {
             self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));
             self.limit.with_label_values(&[name]).set(i64::try_from(*limit).unwrap_or(i64::MAX));
         }
+        self.net_zero.observe(net_zero);
 
         self.doubts.reset();
         for (doubt, number) in doubts {

@@ -1,12 +1,14 @@
-//! Every "no" of the project: one variant, one sentence, one counter label. Planner, gates and executor all
-//! answer with these, so that log, API, page and command line never tell different stories.
+//! Every "no" of the project: one variant, one sentence, one counter label; one list, hence more than 500 lines. Planner,
+//! gates and executor all answer with these, so that log, API, page and command line never tell different stories.
 
 use std::fmt;
 use std::time::Duration;
 
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Held, Standing};
+use crate::plan::PlanDigest;
 use crate::units::{Bytes, CollectionId, NodeId, Ratio};
 
 /// Why something is not done.
@@ -42,6 +44,32 @@ pub enum Reason {
     },
     /// The daemon is stopping.
     Stopping,
+    /// Somebody ordered a pause.
+    Paused {
+        /// Until when; `None` until somebody ends it.
+        until: Option<Timestamp>,
+        /// Who.
+        by: String,
+        /// Why, in their words; empty when they gave none.
+        why: String,
+    },
+    /// The kill switch is thrown, or cannot be seen.
+    KillSwitch {
+        /// Its file.
+        path: String,
+        /// Why it cannot be seen; `None` when the file is there.
+        unreadable: Option<String>,
+    },
+    /// The plan must be approved before anything of it is done.
+    AwaitingApproval {
+        /// Its name.
+        digest: PlanDigest,
+    },
+    /// No maintenance window is open.
+    OutsideWindow {
+        /// When the next one opens; `None` when none does in the next weeks.
+        next: Option<Timestamp>,
+    },
 
     // --- a component, a collection, a node
     /// Somebody else moves segments here.
@@ -78,6 +106,33 @@ pub enum Reason {
         node: NodeId,
         /// For how much longer it is left alone.
         remaining: Duration,
+    },
+    /// The node is new and gets load slowly.
+    WarmingUp {
+        /// Which.
+        node: NodeId,
+        /// How much of its fair share it may have by now.
+        share: Ratio,
+        /// For how much longer it is new.
+        remaining: Duration,
+    },
+    /// So much of the collection has been moved lately that the rest waits.
+    CollectionMovedEnough {
+        /// Which.
+        collection: CollectionId,
+        /// The share of it that may be moved in that time.
+        limit: Ratio,
+        /// In which time.
+        within: Duration,
+    },
+    /// So many bytes have been moved from and to the node lately that the rest waits.
+    NodeMovedEnough {
+        /// Which.
+        node: NodeId,
+        /// What may be moved in that time.
+        limit: Bytes,
+        /// In which time.
+        within: Duration,
     },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
@@ -121,6 +176,15 @@ pub enum Reason {
         /// For how much longer.
         remaining: Duration,
     },
+    /// Bytes of the collection left this node for that one a short while ago, and the move would bring them back.
+    BytesReturnTooSoon {
+        /// The node that they left.
+        node: NodeId,
+        /// How many.
+        bytes: Bytes,
+        /// For how much longer.
+        remaining: Duration,
+    },
     /// The same move came to nothing several times.
     FailedBefore {
         /// The destination.
@@ -134,6 +198,15 @@ pub enum Reason {
     NoImprovement,
     /// The best move would lower the potential by less than its price.
     NotWorthItsPrice,
+    /// All moves together would gain too little to begin with them.
+    GainTooSmall {
+        /// What they would take off pressures above the band, all nodes together.
+        gain: Ratio,
+        /// What could be taken off at all: the rest is above the band for reasons that moves cannot change.
+        gainable: Ratio,
+        /// What must be gained at least.
+        minimum: Ratio,
+    },
     /// The node is overloaded, but not yet for long enough.
     NotLongEnough {
         /// Turns in a row so far.
@@ -249,6 +322,7 @@ impl Reason {
             self,
             Reason::NoImprovement
                 | Reason::NotWorthItsPrice
+                | Reason::GainTooSmall { .. }
                 | Reason::NothingMovable
                 | Reason::NoDestination
                 | Reason::NoHeadroom { .. }
@@ -269,12 +343,19 @@ impl Reason {
             Reason::Stale { .. } => "stale",
             Reason::NodesUnread { .. } => "nodes_unread",
             Reason::Stopping => "stopping",
+            Reason::Paused { .. } => "paused",
+            Reason::KillSwitch { .. } => "kill_switch",
+            Reason::AwaitingApproval { .. } => "awaiting_approval",
+            Reason::OutsideWindow { .. } => "outside_window",
             Reason::ForeignMover { .. } => "foreign_mover",
             Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
             Reason::NotTaken { .. } => "not_taken",
+            Reason::WarmingUp { .. } => "warming_up",
+            Reason::CollectionMovedEnough { .. } => "collection_moved_enough",
+            Reason::NodeMovedEnough { .. } => "node_moved_enough",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -283,9 +364,11 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
+            Reason::BytesReturnTooSoon { .. } => "bytes_return_too_soon",
             Reason::FailedBefore { .. } => "failed_before",
             Reason::NoImprovement => "no_improvement",
             Reason::NotWorthItsPrice => "not_worth_its_price",
+            Reason::GainTooSmall { .. } => "gain_too_small",
             Reason::NotLongEnough { .. } => "not_long_enough",
             Reason::DoesNotMatter { .. } => "does_not_matter",
             Reason::NothingMovable => "nothing_movable",
@@ -320,6 +403,16 @@ fn spoken(duration: &Duration) -> String {
         .unwrap_or_else(|_| "ever".to_owned())
 }
 
+/// A time as people read it: to the second.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    time.round(Unit::Second).unwrap_or(time)
+}
+
+/// A small difference of pressures, in which two digits would all be zeros.
+fn fine(ratio: Ratio) -> String {
+    format!("{:.4}", ratio.decimal())
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -338,6 +431,32 @@ impl fmt::Display for Reason {
             }
             Reason::NodesUnread { detail } => write!(f, "the nodes could not be read: {detail}"),
             Reason::Stopping => f.write_str("the daemon is stopping"),
+            Reason::Paused { until, by, why } => {
+                write!(f, "paused by {by}")?;
+                match until {
+                    Some(until) => write!(f, " until {}", to_the_second(*until))?,
+                    None => f.write_str(" until `milvus-rebalancer resume`")?,
+                }
+                if why.is_empty() { Ok(()) } else { write!(f, ": {why}") }
+            }
+            Reason::KillSwitch { path, unreadable: None } => {
+                write!(f, "the kill switch {path} exists: remove that file to go on")
+            }
+            Reason::KillSwitch { path, unreadable: Some(cause) } => {
+                write!(
+                    f,
+                    "it cannot be seen whether the kill switch {path} exists, which stops everything: {cause}"
+                )
+            }
+            Reason::AwaitingApproval { digest } => {
+                write!(f, "the plan waits for approval: milvus-rebalancer approve {digest}")
+            }
+            Reason::OutsideWindow { next: Some(next) } => {
+                write!(f, "outside the maintenance windows; the next one opens at {}", to_the_second(*next))
+            }
+            Reason::OutsideWindow { next: None } => {
+                f.write_str("outside the maintenance windows, and none opens in the next weeks")
+            }
             Reason::ForeignMover { moves, within } => write!(
                 f,
                 "somebody else moved {moves} segments here within {} (is Milvus' own balancer on?)",
@@ -361,6 +480,21 @@ impl fmt::Display for Reason {
                     "node {node} did not take a segment a short while ago and is left alone for another {}",
                     spoken(remaining)
                 )
+            }
+            Reason::WarmingUp { node, share, remaining } => write!(
+                f,
+                "node {node} is new: it may have {} of its fair share by now, and all of it in {}",
+                share.percent(),
+                spoken(remaining)
+            ),
+            Reason::CollectionMovedEnough { collection, limit, within } => write!(
+                f,
+                "of collection {collection}, at most {} may be moved within {}",
+                limit.percent(),
+                spoken(within)
+            ),
+            Reason::NodeMovedEnough { node, limit, within } => {
+                write!(f, "at most {limit} may be moved from and to node {node} within {}", spoken(within))
             }
             Reason::CapacityUnknown { node } => write!(f, "the memory capacity of node {node} is not known"),
             Reason::NoHeadroom { node, needed, room } => {
@@ -387,6 +521,11 @@ impl fmt::Display for Reason {
                     spoken(remaining)
                 )
             }
+            Reason::BytesReturnTooSoon { node, bytes, remaining } => write!(
+                f,
+                "{bytes} of the collection came from node {node} a short while ago and may return in {}",
+                spoken(remaining)
+            ),
             Reason::FailedBefore { node, times, remaining } => {
                 write!(
                     f,
@@ -398,6 +537,14 @@ impl fmt::Display for Reason {
                 f.write_str("no move lowers the pressure: the segments are too large for a better split")
             }
             Reason::NotWorthItsPrice => f.write_str("the best move would gain less than it costs"),
+            Reason::GainTooSmall { gain, gainable, minimum } => write!(
+                f,
+                "all moves together would lower pressures by {} of the {} that can be gained, and less than {} is not \
+                 worth the unrest",
+                fine(*gain),
+                fine(*gainable),
+                fine(*minimum)
+            ),
             Reason::NotLongEnough { turns, required } => {
                 write!(f, "overloaded for {turns} of the {required} turns in a row that are required")
             }

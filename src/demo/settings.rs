@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{ExecuteSettings, WaveSettings};
-use crate::gate::GateSettings;
+use crate::gate::{BlastRadiusSettings, GateSettings};
 use crate::journal::JournalSettings;
 use crate::milvus::ConnectionSettings;
 use crate::observe::NodeMetricsSettings;
@@ -44,6 +44,11 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             // A spectator's day is short.
             cool_down: Duration::from_secs(2 * 60),
             cool_down_limit: Duration::from_secs(10 * 60),
+            // So is his hour.
+            blast_radius: BlastRadiusSettings {
+                within: Duration::from_secs(2 * 60),
+                ..BlastRadiusSettings::default()
+            },
             ..GateSettings::default()
         },
         execute: execute(args.speed),

@@ -29,7 +29,7 @@ use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove, Setback};
+use crate::model::{Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
@@ -174,7 +174,7 @@ impl Executor {
             self.apply(id, &Event::Seen(sight), now);
         }
         self.drop_settled_calls();
-        self.ledger.forget(Steady::of(now));
+        self.ledger.forget(now);
         self.spending.forget(Steady::of(now));
         self.save().await;
     }
@@ -373,6 +373,11 @@ impl Executor {
     /// Moves of ours that are open or ended lately, so that they are not taken for somebody else's.
     pub fn known_moves(&self) -> Vec<KnownMove> {
         self.ledger.known_moves()
+    }
+
+    /// All moves of the last day that landed.
+    pub fn landed_moves(&self) -> Vec<EndedMove> {
+        self.ledger.landed_moves(self.now())
     }
 
     /// All departures that are remembered, oldest first.

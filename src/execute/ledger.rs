@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Patience};
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
 use super::queue::{CopyKey, copy_key};
 use super::steady::Steady;
-use crate::model::{Departure, InFlight, KnownMove, Setback};
+use crate::model::net_zero::is_in_window;
+use crate::model::{Actor, Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::plan::Move;
 use crate::units::{Moment, NodeId};
 
@@ -33,6 +34,7 @@ pub struct Ledger {
     unsaved: BTreeSet<OperationId>,
     departures: BTreeMap<OperationId, (Steady, Departure)>,
     setbacks: BTreeMap<OperationId, (Steady, Setback)>,
+    landed: BTreeMap<OperationId, (Steady, EndedMove)>,
     ended: BTreeMap<&'static str, u64>,
 }
 
@@ -114,8 +116,12 @@ impl Ledger {
 
     fn note_end(&mut self, operation: &Operation) {
         match operation.state {
-            // Contradicted: it left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
-            OperationState::Landed | OperationState::Contradicted { .. } => self.note_departure(operation),
+            OperationState::Landed => {
+                self.note_departure(operation);
+                self.note_landing(operation);
+            }
+            // It left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
+            OperationState::Contradicted { .. } => self.note_departure(operation),
             OperationState::Refused { .. } | OperationState::Expired => self.note_setback(operation),
             _ => {}
         }
@@ -131,6 +137,17 @@ impl Ledger {
         self.setbacks.insert(operation.id, (operation.evidence.changed, setback));
     }
 
+    fn note_landing(&mut self, operation: &Operation) {
+        let Move { segment, collection, replica, from, to, bytes, rows: _ } = operation.movement;
+        let actor = match operation.origin {
+            Origin::Daemon => Actor::Daemon,
+            Origin::Manual => Actor::Manual,
+        };
+        let landed =
+            EndedMove { at: operation.changed_at, segment, replica, collection, from, to, bytes, actor };
+        self.landed.insert(operation.id, (operation.evidence.changed, landed));
+    }
+
     fn note_departure(&mut self, operation: &Operation) {
         // A late landing: it came to something after all.
         self.setbacks.remove(&operation.id);
@@ -140,6 +157,7 @@ impl Ledger {
             from: operation.movement.from,
             from_address: operation.from_address.clone(),
             to: operation.movement.to,
+            bytes: operation.movement.bytes,
             at: operation.changed_at,
         };
         self.departures.insert(operation.id, (operation.evidence.changed, departure));
@@ -165,11 +183,13 @@ impl Ledger {
     }
 
     /// Forgets what ended long ago and is in the journal.
-    pub fn forget(&mut self, now: Steady) {
+    pub fn forget(&mut self, now: Moment) {
         let unsaved = &self.unsaved;
-        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
-        self.departures.retain(|_, (at, _)| at.age(now) < DEPARTURES_KEPT);
-        self.setbacks.retain(|_, (at, _)| at.age(now) < DEPARTURES_KEPT);
+        let steady = Steady::of(now);
+        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, steady));
+        self.departures.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.setbacks.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.landed.retain(|_, (at, _)| is_in_window(at.wall(now), now.wall));
     }
 
     /// Moves whose end is not known.
@@ -194,6 +214,11 @@ impl Ledger {
             to: operation.movement.to,
         };
         self.operations.values().map(known).collect()
+    }
+
+    /// Moves that landed within the window of the net-zero ledger, by number; their times like those of departures.
+    pub fn landed_moves(&self, now: Moment) -> Vec<EndedMove> {
+        self.landed.values().map(|(at, landed)| EndedMove { at: at.wall(now), ..*landed }).collect()
     }
 
     /// Departures that are remembered, oldest first. Their times are told by the calendar as it is now.

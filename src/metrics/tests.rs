@@ -129,3 +129,36 @@ fn a_registry_takes_them_once() {
     assert!(Metrics::register(&registry).is_ok());
     assert!(Metrics::register(&registry).is_err());
 }
+
+#[test]
+fn the_net_zero_ledger_is_shown_with_its_moves_and_the_time_out_of_band() {
+    use crate::model::{BandTime, NetZeroShare};
+    let foreign = NetZeroShare {
+        moves: 4,
+        bytes: Bytes(400),
+        undone_moves: 2,
+        undone: Bytes(200),
+        cancelled: Bytes(300),
+    };
+    let band = BandTime { out_of_band: Duration::from_secs(90), observed: Duration::from_secs(3_600) };
+    let metrics = metrics();
+    metrics.observe_turn(&TurnMetrics {
+        net_zero: NetZero { foreign, all: foreign, band, ..NetZero::default() },
+        ..TurnMetrics::default()
+    });
+    let text = text(&metrics);
+    for line in [
+        r#"milvus_rebalancer_net_zero_ratio{origin="foreign"} 0.5"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="daemon"} 0"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="manual"} 0"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="all"} 0.5"#,
+        r#"milvus_rebalancer_net_zero_cancelled_ratio{origin="foreign"} 0.75"#,
+        r#"milvus_rebalancer_net_zero_moves{origin="foreign"} 4"#,
+        r#"milvus_rebalancer_net_zero_bytes{origin="foreign"} 400"#,
+        "milvus_rebalancer_out_of_band_seconds 90",
+        "milvus_rebalancer_out_of_band_observed_seconds 3600",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains(r#"net_zero_moves{origin="all"}"#), "a sum over the label is the sum: {text}");
+}

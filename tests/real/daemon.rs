@@ -31,6 +31,11 @@ duty = 1.0
 cool_down = "0s"
 settle_time = "0s"
 setback_rest = "0s"
+[gate.warm_up]
+time = "0s"
+[gate.blast_radius]
+collection_segments = 0.0
+collection_bytes = 0.0
 [execute]
 calls_per_minute = 0
 calls_in_flight = 0

@@ -198,6 +198,33 @@ impl Watch {
                 problems.push(Problem::new("moved twice", text));
             }
         }
+        let count = |of: &dyn Fn(&Operation) -> i64| {
+            let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+            open.iter().for_each(|operation| *counts.entry(of(operation)).or_default() += 1);
+            counts.into_values().max().unwrap_or(0)
+        };
+        for (kind, most, limit) in [
+            ("moves in flight", open.len(), execute.moves_in_flight),
+            (
+                "moves per source",
+                count(&|operation| operation.movement.from.0),
+                execute.moves_in_flight_per_source,
+            ),
+            (
+                "moves per destination",
+                count(&|operation| operation.movement.to.0),
+                execute.moves_in_flight_per_destination,
+            ),
+            (
+                "moves per collection",
+                count(&|operation| operation.movement.collection.0),
+                execute.moves_in_flight_per_collection,
+            ),
+        ] {
+            if exceeds(most, limit) {
+                problems.push(Problem::new(kind, format!("{most} of {limit}")));
+            }
+        }
         for (node, batches) in by_node {
             if exceeds(batches.len(), execute.calls_in_flight_per_node) {
                 let text = format!("{} calls are in flight at node {node}", batches.len());
@@ -238,15 +265,25 @@ impl Watch {
             if exceeds(calls, execute.calls_per_minute) {
                 report("calls per minute", format!("{calls} within a minute"));
             }
-            let today = earlier(SignedDuration::from_hours(24)).flat_map(|(_, operations)| operations);
-            let today =
-                today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
-            let spent = bytes_of(today.copied());
-            let limit = Bytes(execute.bytes_per_day.share_of(evidence.cluster_bytes.0).max(1));
-            // One segment is always admitted when nothing of the budget is spent.
-            let is_first = spent == bytes && operations.len() == 1;
-            if execute.bytes_per_day.0 > 0 && spent > limit && !is_first {
-                report("bytes per day", format!("{spent} of {limit}"));
+            for (window, moves_limit, share) in [
+                (SignedDuration::from_hours(1), execute.moves_per_hour, execute.bytes_per_hour),
+                (SignedDuration::from_hours(24), execute.moves_per_day, execute.bytes_per_day),
+            ] {
+                let recent = earlier(window).flat_map(|(_, operations)| operations);
+                let recent: Vec<&Operation> = recent
+                    .filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation))
+                    .copied()
+                    .collect();
+                if exceeds(recent.len(), moves_limit) {
+                    report("moves of a window", format!("{} within {window}", recent.len()));
+                }
+                let spent = bytes_of(recent.into_iter());
+                let limit = Bytes(share.share_of(evidence.cluster_bytes.0).max(1));
+                // One segment is always admitted when nothing of the budget is spent.
+                let is_first = spent == bytes && operations.len() == 1;
+                if share.0 > 0 && spent > limit && !is_first {
+                    report("bytes of a window", format!("{spent} of {limit} within {window}"));
+                }
             }
             if let Some((used, line)) = self.overfills(operations, sent_at, evidence.operations) {
                 let node = operations[0].movement.to;
