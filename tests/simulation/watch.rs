@@ -79,7 +79,7 @@ impl Watch {
             polls,
             checker: InvariantChecker::new(settings),
             calls: 0,
-            budget: Budget::new(execute.bytes_per_day),
+            budget: Budget::new(execute),
             batches: BTreeSet::new(),
             arrived: BTreeSet::new(),
         }
@@ -274,7 +274,8 @@ impl Watch {
     }
 }
 
-fn exceeds(count: usize, limit: u32) -> bool {
+/// Whether a count is above a limit, of which 0 is none.
+pub fn exceeds(count: usize, limit: u32) -> bool {
     limit != 0 && count > usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
