@@ -94,9 +94,17 @@ impl Budget {
     /// Bytes of each segment of a call, or, where it was refused, of each that left all the same.
     fn moved(&self, record: &CallRecord, world: &World) -> Vec<Bytes> {
         let is_refused = matches!(record.answered, Some((_, CallAnswer::Refused(_))));
+        // A later call may have asked for the same again: then it is that one's.
+        let next = |segment: &SegmentId| {
+            let mut later = world.calls().iter().filter(|other| other.at > record.at);
+            later.find(|other| other.request.segments.contains(segment)).map(|other| other.at)
+        };
         let has_left = |segment: &SegmentId| {
+            let until = next(segment).unwrap_or(Duration::MAX);
             world.left_by_calls().iter().any(|left| {
-                left.segment == *segment && left.hostname == record.from_hostname && left.at >= record.at
+                left.segment == *segment
+                    && left.hostname == record.from_hostname
+                    && (record.at..until).contains(&left.at)
             })
         };
         let moved = record.request.segments.iter().filter(|segment| !is_refused || has_left(segment));
