@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
+use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
 use crate::metrics::{CallResult, Metrics};
@@ -209,10 +210,14 @@ impl ControlLoop {
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
             landed: self.executor.landed_moves(),
+            wave: self.executor.wave_moves(),
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
         self.keep_memory(&decision, now, &mut told.memory).await;
+        if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
+            self.publish_wave(wave);
+        }
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.note_room(decision.restrictions.room.clone());
@@ -226,6 +231,7 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
+        self.metrics.waves_stand(&self.executor.status());
         let verdicts = told.written.new_verdicts(&decision);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
@@ -240,6 +246,15 @@ impl ControlLoop {
             state.turns += 1;
             state.failure = None;
             state.last = is_watched.then(|| Arc::new(LastTurn { decision, limited_by }));
+        });
+    }
+
+    /// Counts and shows what a wave brought.
+    fn publish_wave(&self, wave: JudgedWave) {
+        self.metrics.wave_judged(&wave);
+        self.state.send_modify(|state| {
+            state.waves_judged += 1;
+            state.last_wave = Some(wave);
         });
     }
 

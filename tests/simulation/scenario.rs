@@ -274,6 +274,7 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
             enabled: chance.happens(0.7),
             first: *chance.of(&[1, 1, 4]),
             largest: *chance.of(&[64, 4, 0]),
+            ..WaveSettings::default()
         },
         ..ExecuteSettings::default()
     }

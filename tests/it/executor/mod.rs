@@ -6,3 +6,4 @@ mod manual;
 mod outcomes;
 mod restarts;
 mod revalidation;
+mod waves;
