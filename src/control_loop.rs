@@ -112,6 +112,7 @@ impl ControlLoop {
         self.health.stopping();
         self.executor.stop().await;
         self.publish_happenings();
+        self.journal.finish_recording().await;
         Ok(())
     }
 
@@ -124,6 +125,8 @@ impl ControlLoop {
         self.metrics.observation_took(took);
         match observed {
             Ok(observation) => {
+                let observation = Arc::new(observation);
+                self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;

@@ -10,6 +10,7 @@ mod lock;
 mod open;
 mod operations;
 mod prune;
+mod recordings;
 mod records;
 mod saved_state;
 mod settings;
@@ -20,6 +21,9 @@ pub use controls::{Approval, Controls, Pause};
 pub use error::JournalError;
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
+pub use recordings::{
+    Recorded, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
+};
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;
 pub use waves::{WaveId, WaveRecord};
@@ -31,6 +35,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
+use crate::observe::observation::Observation;
+use recordings::Recorder;
+
 /// The journal of one Milvus cluster. Clones share one connection, which other processes may use beside it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -38,6 +45,7 @@ pub struct Journal {
     path: Arc<Path>,
     keep: std::time::Duration,
     fresh_after_corruption: Option<PathBuf>,
+    recorder: Recorder,
 }
 
 impl Journal {
@@ -50,6 +58,22 @@ impl Journal {
     /// is not remembered.
     pub fn fresh_after_corruption(&self) -> Option<&Path> {
         self.fresh_after_corruption.as_deref()
+    }
+
+    /// Records what was seen, beside the database. It never waits and never fails: what goes wrong is logged, and
+    /// what comes too fast is left out. Needs the runtime, like everything here.
+    pub fn record_observation(&self, at: Timestamp, observation: Arc<Observation>) {
+        self.recorder.record(at, observation);
+    }
+
+    /// Waits until the observation that is being recorded is written.
+    pub async fn finish_recording(&self) {
+        self.recorder.finish().await;
+    }
+
+    /// How many observations were left out because the disk was too slow.
+    pub fn observations_left_out(&self) -> u64 {
+        self.recorder.dropped()
     }
 
     /// Does some work on the connection, on a thread that may block. The work is done even when nobody waits.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::recordings::Recorder;
 use super::settings::state_directory;
 use super::{DaemonLock, Journal, JournalError, JournalSettings, formats};
 
@@ -42,6 +43,7 @@ impl Journal {
             path: Arc::from(path),
             keep: settings.keep.max(KEEP_AT_LEAST),
             fresh_after_corruption,
+            recorder: Recorder::new(path, &settings.observations),
         })
     }
 }
