@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod config;
 mod demo;
+mod durability;
 mod executor;
 mod fake_milvus;
 mod folding;

@@ -13,6 +13,7 @@ pub struct RecordingSettings {
     /// Whether observations are recorded at all.
     pub enabled: bool,
     /// The most that all files together may take; the oldest go first.
+    #[serde(with = "crate::config::bytes")]
     pub max_bytes: Bytes,
     /// For how long a file is kept.
     #[serde(with = "crate::config::duration")]
