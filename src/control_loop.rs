@@ -34,7 +34,7 @@ use written::Written;
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often old rows leave the journal. They are counted in days.
+/// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Everything the loop works with; put together in [`crate::app`].
@@ -260,6 +260,10 @@ impl ControlLoop {
             return;
         }
         rhythm.pruned_at = Some(Instant::now());
+        if let Err(error) = self.journal.check().await {
+            tracing::error!(error = %Chain(&error), "the journal does not pass its check");
+            return;
+        }
         match self.journal.prune(self.clock.read().wall).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old rows left the journal"),

@@ -14,6 +14,7 @@ mod recordings;
 mod records;
 mod saved_state;
 mod settings;
+mod trust;
 mod waves;
 
 pub use configurations::{ConfigurationChange, StartComparison};
@@ -37,6 +38,7 @@ use tokio::task::JoinHandle;
 
 use crate::observe::observation::Observation;
 use recordings::Recorder;
+use trust::Trust;
 
 /// The journal of one Milvus cluster. Clones share one connection, which other processes may use beside it.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub struct Journal {
     keep: std::time::Duration,
     fresh_after_corruption: Option<PathBuf>,
     recorder: Recorder,
+    trust: Arc<Trust>,
 }
 
 impl Journal {
@@ -84,10 +87,12 @@ impl Journal {
     ) -> JoinHandle<Result<T, JournalError>> {
         let connection = Arc::clone(&self.connection);
         let path = Arc::clone(&self.path);
+        let trust = Arc::clone(&self.trust);
         tokio::task::spawn_blocking(move || {
             // A panic while it was held rolled its transaction back; the connection is as good as before.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection).map_err(|source| JournalError::sqlite(doing, &path, source))
+            trust.check(&path)?;
+            work(&mut connection).map_err(|source| trust.judge(doing, &path, source))
         })
     }
 

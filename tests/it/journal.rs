@@ -1,5 +1,6 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
+mod damage;
 mod formats;
 mod recording_size;
 mod recordings;
