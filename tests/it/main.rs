@@ -20,3 +20,4 @@ mod scale;
 mod sim_golden;
 mod sim_model;
 mod sim_server;
+mod system;

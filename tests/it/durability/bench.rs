@@ -48,7 +48,7 @@ pub enum Order {
 
 /// A sync of the journal that has ended.
 #[derive(Clone, Debug)]
-pub struct Sync {
+pub struct Synced {
     pub failed: bool,
     /// Bytes of the file when it began.
     pub size: u64,
@@ -70,7 +70,7 @@ pub struct Call {
 pub struct Seen {
     pub calls: Vec<Call>,
     pub polls: usize,
-    pub syncs: Vec<Sync>,
+    pub syncs: Vec<Synced>,
     /// What the daemon says.
     pub log: String,
 }
@@ -86,18 +86,21 @@ struct State {
 #[derive(Clone)]
 struct Files {
     folder: PathBuf,
+    journal: PathBuf,
 }
 
 impl Files {
-    fn journal(&self) -> PathBuf {
-        self.folder.join("journal.db")
+    /// As the system spells them: the shim compares paths.
+    fn in_folders(folder: &Path, journal: &Path) -> Files {
+        let journal = journal.canonicalize().unwrap().join("journal.db");
+        Files { folder: folder.canonicalize().unwrap(), journal }
     }
 
-    fn syncs(&self) -> Vec<Sync> {
+    fn syncs(&self) -> Vec<Synced> {
         let lines = std::fs::read_to_string(self.folder.join("syncs")).unwrap_or_default();
         let sync = |line: &str| {
             let [how, size, file] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
-            Sync { failed: how == "failed", size: size.parse().unwrap(), of_log: file == "journal-wal" }
+            Synced { failed: how == "failed", size: size.parse().unwrap(), of_log: file == "journal-wal" }
         };
         lines.lines().map(sync).collect()
     }
@@ -120,8 +123,8 @@ impl Files {
         let synced = self.syncs().iter().rev().find(|sync| sync.of_log && !sync.failed).map(|sync| sync.size);
         let left = tempfile::tempdir().unwrap();
         let copy = left.path().join("journal.db");
-        std::fs::copy(self.journal(), &copy).unwrap();
-        let mut log = std::fs::read(beside(&self.journal(), "-wal")).unwrap();
+        std::fs::copy(&self.journal, &copy).unwrap();
+        let mut log = std::fs::read(beside(&self.journal, "-wal")).unwrap();
         log.truncate(usize::try_from(synced.unwrap_or(0)).unwrap());
         std::fs::write(beside(&copy, "-wal"), log).unwrap();
         let client = rusqlite::Connection::open(&copy).unwrap();
@@ -152,11 +155,26 @@ impl Bench {
     /// Starts the daemon. The order holds from its first look at the cluster on: its start needs the disk.
     pub async fn start(order: Order) -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        // As the system spells it: the shim compares paths.
-        let files = Files { folder: folder.path().canonicalize().unwrap() };
+        let files = Files::in_folders(folder.path(), folder.path());
+        let ordered = files.clone();
+        Bench::start_with(folder, files, move || ordered.order(order)).await
+    }
+
+    /// Starts the daemon with its journal in this folder, and does something at its first look at the cluster.
+    pub async fn start_in(journal: &Path, at_first_poll: impl Fn() + Send + Sync + 'static) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::in_folders(folder.path(), journal);
+        Bench::start_with(folder, files, at_first_poll).await
+    }
+
+    async fn start_with(
+        folder: tempfile::TempDir,
+        files: Files,
+        at_first_poll: impl Fn() + Send + Sync + 'static,
+    ) -> Bench {
         files.order(Order::None);
         let state = Arc::new(Mutex::new(State::default()));
-        let server = serve(&files, &state, order).await;
+        let server = serve(&files, &state, at_first_poll).await;
         let daemon = run_daemon(&files, &server.endpoint());
         Bench { files, state, daemon, _server: server, _folder: folder }
     }
@@ -203,9 +221,9 @@ fn run_daemon(files: &Files, endpoint: &str) -> Child {
         .arg(configuration)
         .env_clear()
         .env("MILVUS_REBALANCER__CONNECTIONS__DEFAULT__ENDPOINT", endpoint)
-        .env("MILVUS_REBALANCER__JOURNAL__PATH", files.journal())
+        .env("MILVUS_REBALANCER__JOURNAL__PATH", &files.journal)
         .env("LD_PRELOAD", compiled_shim(&files.folder))
-        .env("DURABILITY_JOURNAL", files.journal())
+        .env("DURABILITY_JOURNAL", &files.journal)
         .env("DURABILITY_LOG", files.folder.join("syncs"))
         .env("DURABILITY_CONTROL", files.folder.join("control"))
         .stdout(Stdio::null())
@@ -246,7 +264,11 @@ fn uneven_world() -> World {
 }
 
 /// Serves that cluster; each call is looked at before it is answered.
-async fn serve(files: &Files, state: &Arc<Mutex<State>>, order: Order) -> Serving {
+async fn serve(
+    files: &Files,
+    state: &Arc<Mutex<State>>,
+    at_first_poll: impl Fn() + Send + Sync + 'static,
+) -> Serving {
     let world = SharedWorld::new(uneven_world());
     macro_rules! of_the_world {
         ($call:ident) => {{
@@ -260,7 +282,7 @@ async fn serve(files: &Files, state: &Arc<Mutex<State>>, order: Order) -> Servin
             })
         }};
     }
-    let (on_poll, at_poll, polled) = (files.clone(), Arc::clone(state), world.clone());
+    let (at_poll, polled) = (Arc::clone(state), world.clone());
     let (on_call, at_call, called) = (files.clone(), Arc::clone(state), world.clone());
     let fake = FakeMilvus {
         list_databases: of_the_world!(list_databases),
@@ -279,7 +301,7 @@ async fn serve(files: &Files, state: &Arc<Mutex<State>>, order: Order) -> Servin
             state.polls += 1;
             if state.first_poll.is_none() {
                 state.first_poll = Some(Instant::now());
-                on_poll.order(order);
+                at_first_poll();
             }
             polled.lock().get_metrics(request.get_ref()).map_err(|_| Status::unavailable(""))
         }),
