@@ -13,12 +13,11 @@ use super::problem::Findings;
 use super::settings::Config;
 
 mod connection;
+mod gate;
+mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
-
-/// Milvus' own guard refuses loads from here on.
-const MILVUS_MEMORY_GUARD: Ratio = Ratio(900_000);
 
 /// An hour of a cluster of some hundred segments; with less, files would come and go with every look.
 const LEAST_RECORDINGS: Bytes = Bytes(1 << 20);
@@ -33,7 +32,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
     check_policies(config, &mut findings);
-    check_gate(config, &mut findings);
+    gate::check(config, &mut findings);
     check_execute(config, &mut findings);
     check_shell(config, &mut findings);
     findings
@@ -117,37 +116,6 @@ fn check_dimension(section: &str, policy: &DimensionSettings, findings: &mut Fin
     }
 }
 
-fn check_gate(config: &Config, findings: &mut Findings) {
-    let gate = &config.gate;
-    positive("gate.max_age", gate.max_age, findings);
-    if gate.max_age < config.poll.interval {
-        let (age, interval) = (display(gate.max_age), display(config.poll.interval));
-        let message = format!(
-            "{age} is less than poll.interval ({interval}): what is seen may be called stale before it is seen again"
-        );
-        findings.warn("gate.max_age", message);
-    }
-    let memory = gate.destination_memory;
-    if memory == Ratio::ZERO || memory > Ratio::ONE {
-        let message = format!(
-            "{memory} is no share of a node's memory: write a number above 0 and up to 1, such as 0.8"
-        );
-        findings.error("gate.destination_memory", message);
-    } else if memory >= MILVUS_MEMORY_GUARD {
-        let message = format!(
-            "{memory} is where Milvus refuses to load segments ({MILVUS_MEMORY_GUARD}): 0.8 leaves room"
-        );
-        findings.warn("gate.destination_memory", message);
-    }
-    if gate.cool_down_limit < gate.cool_down {
-        let (limit, first) = (display(gate.cool_down_limit), display(gate.cool_down));
-        let message = format!("{limit} is shorter than gate.cool_down ({first}): write at least that");
-        findings.error("gate.cool_down_limit", message);
-    }
-    at_least_one("gate.foreign.moves", gate.foreign.moves, findings);
-    positive("gate.foreign.within", gate.foreign.within, findings);
-}
-
 fn check_execute(config: &Config, findings: &mut Findings) {
     let execute = &config.execute;
     positive("execute.call_timeout", execute.call_timeout, findings);
@@ -181,12 +149,7 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         );
         findings.warn("execute.bytes_per_day", message);
     }
-    at_least_one("execute.waves.first", execute.waves.first, findings);
-    if execute.waves.largest < execute.waves.first {
-        let (largest, first) = (execute.waves.largest, execute.waves.first);
-        let message = format!("{largest} is less than execute.waves.first ({first}): write at least that");
-        findings.error("execute.waves.largest", message);
-    }
+    waves::check(&execute.waves, findings);
     at_least_one("plan.effort", config.plan.effort, findings);
 }
 

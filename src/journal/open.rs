@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::begin::{begin, tidy};
 use super::recordings::Recorder;
 use super::settings::state_directory;
 use super::trust::Trust;
@@ -34,9 +35,20 @@ impl Journal {
         check_folder(path)?;
         let exists = look_at_header(path, now)?;
         let fresh_after_corruption = if exists { None } else { newest_kept_aside(path) };
+        if exists {
+            tidy(path);
+        } else if let Err(error) = begin(path, open_checked) {
+            // Opening it in place says why it cannot be, by its own name.
+            tracing::debug!(%error, "the journal cannot be made beside its place");
+        }
         let connection = match open_checked(path) {
             Err(Failure::Damaged(detail)) => return Err(set_aside(path, detail, now)),
-            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Other(error)) => {
+                if !exists {
+                    remove_if_empty(path);
+                }
+                return Err(error);
+            }
             Ok(connection) => connection,
         };
         Ok(Journal {
@@ -47,6 +59,15 @@ impl Journal {
             recorder: Recorder::new(path, &settings.observations),
             trust: Arc::new(Trust::in_files_of(path)),
         })
+    }
+}
+
+/// A full disk has room for the file's name and for nothing in it. The next start must not take that for a journal
+/// that was lost.
+fn remove_if_empty(path: &Path) {
+    let is_empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    if is_empty && let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "an empty file stays");
     }
 }
 

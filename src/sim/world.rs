@@ -45,8 +45,11 @@ pub struct WorldSettings {
     pub traffic_tick: Duration,
     /// Pause between compactions; `None` for none.
     pub compaction: Option<Duration>,
-    /// Whether Milvus' own balancer runs.
+    /// Whether Milvus' own balancer runs from the beginning on.
     pub own_balancer: bool,
+    /// Whether growing segments are listed among the sealed ones, as such. No version does so; nothing promises
+    /// that none will.
+    pub lists_growing: bool,
 }
 
 impl Default for WorldSettings {
@@ -64,6 +67,7 @@ impl Default for WorldSettings {
             traffic_tick: Duration::from_secs(1),
             compaction: None,
             own_balancer: false,
+            lists_growing: false,
         }
     }
 }
@@ -108,6 +112,8 @@ pub struct World {
     pub(super) left: Vec<LeftByCall>,
     pub(super) faults: FaultState,
     pub(super) own_balancer: OwnBalancer,
+    /// Settings that were altered over HTTP, as written, by name.
+    pub(super) altered: BTreeMap<&'static str, String>,
     pub(super) dirty: BTreeSet<CollectionId>,
     check_is_due: bool,
     pub(super) target_pending: BTreeSet<CollectionId>,
@@ -121,6 +127,8 @@ pub struct World {
     pub(super) metrics_cache: Option<super::answers::CachedMetrics>,
     /// Counts what could change the balancer's mind.
     pub(super) changes: u64,
+    /// By how much the calendar was turned.
+    turned_by: jiff::SignedDuration,
     trace: VecDeque<String>,
     digest: u64,
 }
@@ -131,7 +139,7 @@ const FIRST_ID: i64 = 455_000_000_000_000_001;
 impl World {
     /// An empty world.
     pub fn new(profile: Profile, settings: WorldSettings, seed: u64) -> World {
-        let own_balancer = OwnBalancer::new(&profile);
+        let own_balancer = OwnBalancer::new(&profile, settings.own_balancer);
         let mut world = World {
             profile,
             now: SimTime::ZERO,
@@ -149,6 +157,7 @@ impl World {
             left: Vec::new(),
             faults: FaultState::default(),
             own_balancer,
+            altered: BTreeMap::new(),
             dirty: BTreeSet::new(),
             check_is_due: false,
             target_pending: BTreeSet::new(),
@@ -161,6 +170,7 @@ impl World {
             counts: super::answers::CallCounts::default(),
             metrics_cache: None,
             changes: 0,
+            turned_by: jiff::SignedDuration::ZERO,
             trace: VecDeque::new(),
             digest: FNV_BASIS,
             settings,
@@ -170,9 +180,7 @@ impl World {
         if let Some(pause) = world.settings.compaction {
             world.after(pause, Event::Compaction);
         }
-        if world.settings.own_balancer {
-            world.after(world.own_balancer.interval(), Event::Balance);
-        }
+        world.keep_balancing();
         world
     }
 
@@ -202,7 +210,14 @@ impl World {
     /// What the calendar says in the world.
     pub fn wall(&self) -> Timestamp {
         let past = jiff::SignedDuration::try_from(self.now).unwrap_or(jiff::SignedDuration::MAX);
+        let past = past.saturating_add(self.turned_by);
         self.settings.begins_at.saturating_add(past).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Turns the calendar, forwards or backwards. Nothing in the world goes by it.
+    pub fn turn_calendar(&mut self, by: jiff::SignedDuration) {
+        self.turned_by = self.turned_by.saturating_add(by);
+        self.note(format_args!("the calendar is turned by {by:#}"));
     }
 
     /// The version it plays.
@@ -334,10 +349,7 @@ impl World {
                     self.after(pause, Event::Compaction);
                 }
             }
-            Event::Balance => {
-                self.balance_round();
-                self.after(self.own_balancer.interval(), Event::Balance);
-            }
+            Event::Balance => self.balance(),
             Event::Fault(fault) => self.strike(fault),
             Event::NodeStarts(node) => self.node_starts(*node),
         }

@@ -15,7 +15,7 @@ use crate::system::{self, SmallDisk};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_failure_at_the_moment_of_a_call_leaves_its_intent() {
     let bench = Bench::start(Order::None).await;
-    bench.wait_until("two calls have come", |seen| seen.calls.len() >= 2).await;
+    bench.wait_until("a call has come", |seen| !seen.calls.is_empty()).await;
     bench.every_intent_was_durable();
 }
 
@@ -74,8 +74,10 @@ fn a_daemon_does_not_start_on_a_full_disk_and_says_why() {
         return;
     }
     let disk = SmallDisk::mount(1 << 20);
-    SmallDisk::fill(disk.path());
+    let filler = SmallDisk::fill(disk.path());
     let settings = JournalSettings { path: disk.path().join("journal.db"), ..JournalSettings::default() };
     let error = Journal::open(&settings, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
     assert!(error.to_string().contains("make room on its disk"), "{error}");
+    std::fs::remove_file(filler).unwrap();
+    Journal::open(&settings, jiff::Timestamp::UNIX_EPOCH).unwrap();
 }

@@ -21,6 +21,9 @@ const TROUBLE: Duration = Duration::from_secs(30 * 60);
 /// The stream of numbers that scenarios are made from; the simulated cluster has others of the same seed.
 const STREAM: u64 = 1_000;
 
+/// Another one, for what came later: the seeds of old go on to mean what they meant.
+const LATER_STREAM: u64 = 1_001;
+
 /// A part of a scenario, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reduction {
@@ -82,13 +85,17 @@ pub struct Scenario {
     pub gate: GateSettings,
     /// What load is.
     pub policies: PolicySettings,
+    /// During the trouble plans are made by throwing dice.
+    pub sloppy: bool,
 }
 
 impl Scenario {
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Scenario {
-        let mut chance = Chance::new(seed);
-        let world = world(seed, &mut chance);
+        let mut chance = Chance::new(seed, STREAM);
+        let mut later = Chance::new(seed, LATER_STREAM);
+        let mut world = world(seed, &mut chance);
+        make_later_world(&mut world, &mut later);
         let execute = execute(&mut chance);
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
@@ -103,6 +110,7 @@ impl Scenario {
             execute,
             gate,
             policies,
+            sloppy: later.happens(0.15),
         }
     }
 
@@ -128,9 +136,9 @@ impl Scenario {
 struct Chance(ChaCha8Rng);
 
 impl Chance {
-    fn new(seed: u64) -> Chance {
+    fn new(seed: u64, stream: u64) -> Chance {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        generator.set_stream(STREAM);
+        generator.set_stream(stream);
         Chance(generator)
     }
 
@@ -202,6 +210,17 @@ fn world(seed: u64, chance: &mut Chance) -> WorldPlan {
     plan
 }
 
+/// What no version is known to do, and nothing promises that none will.
+fn make_later_world(plan: &mut WorldPlan, chance: &mut Chance) {
+    if chance.happens(0.15) {
+        plan.settings.lists_growing = true;
+        plan.ingest_rows_per_second = plan.ingest_rows_per_second.max(200.0);
+    }
+    if chance.happens(0.3) {
+        plan.level0_rows = chance.0.random_range(1..200_000);
+    }
+}
+
 fn faults(world: &WorldPlan, chance: &mut Chance) -> Vec<(Duration, Fault)> {
     let settings = FaultSettings {
         count: *chance.of(&[0, 1, 2, 4, 6, 10]),
@@ -255,6 +274,7 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
             enabled: chance.happens(0.7),
             first: *chance.of(&[1, 1, 4]),
             largest: *chance.of(&[64, 4, 0]),
+            ..WaveSettings::default()
         },
         ..ExecuteSettings::default()
     }
@@ -333,6 +353,13 @@ impl fmt::Display for Scenario {
             execute.bytes_per_call,
             execute.bytes_per_day,
             execute.call_timeout,
+        )?;
+        writeln!(
+            f,
+            "  {} level-0 rows, growing segments {}, plans {}",
+            world.level0_rows,
+            if world.settings.lists_growing { "listed" } else { "not listed" },
+            if self.sloppy { "thrown by dice at first" } else { "made in earnest" },
         )?;
         for (position, (at, fault)) in self.faults.iter().enumerate() {
             writeln!(f, "  fault {position} at {:.0} s: {fault:?}", at.as_secs_f64())?;

@@ -362,12 +362,12 @@ fn a_transferred_channel_takes_its_growing_rows_and_level_0_along() {
     let id = first_collection(&world);
     let leader = world.collections()[&id].replicas[0].leaders[0].unwrap();
     let to = NodeId(leader.0 % 4 + 1);
-    world.transfer_channels(leader, to, Some(&world.collections()[&id].channels[0].clone())).unwrap();
+    world.transfer_channels(leader, Some(to), Some(&world.collections()[&id].channels[0].clone())).unwrap();
     assert_eq!(world.growing_rows_on(leader, id), 0);
     assert!(world.growing_rows_on(to, id) > 0);
     let level0 =
         world.segments().values().find(|segment| segment.level0 && segment.collection == id).unwrap();
     assert_eq!(level0.copies[0].node, to);
-    assert_eq!(world.transfer_channels(leader, to, Some("none")).unwrap_err().code, 500);
+    assert_eq!(world.transfer_channels(leader, Some(to), Some("none")).unwrap_err().code, 500);
     assert_sums(&world);
 }

@@ -34,8 +34,6 @@ bytes_per_day = 0
 enabled = false
 [http]
 listen = "127.0.0.1:0"
-[log]
-level = "debug"
 "#;
 
 /// What the shim is to do.
@@ -192,7 +190,7 @@ impl Bench {
     pub async fn wait_until(&self, what: &str, is_so: impl Fn(&Seen) -> bool) {
         let began = Instant::now();
         while !is_so(&self.look()) {
-            assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{:#?}", self.look());
+            assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", self.look().log);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
