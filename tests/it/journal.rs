@@ -1,6 +1,7 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
 mod damage;
+mod documentation;
 mod formats;
 mod recording_size;
 mod recordings;
