@@ -123,6 +123,10 @@ fn doubts_of_reading(observation: &Observation) -> Vec<Doubt> {
     if observation.server.is_too_old_to_act_on() {
         doubts.push(Doubt { subject: Subject::Cluster, kind: DoubtKind::ServerTooOld });
     }
+    if !observation.complaints.is_empty() {
+        let kind = DoubtKind::Unhealthy { complaints: observation.complaints.clone() };
+        doubts.push(Doubt { subject: Subject::Cluster, kind });
+    }
     for gap in &observation.gaps {
         let subject = match &gap.subject {
             GapSubject::Replicas { collection }

@@ -17,6 +17,7 @@ mod memory_over_restarts;
 mod milvus_client;
 mod milvus_observer;
 mod net_zero;
+mod operations_doc;
 mod planning;
 mod scale;
 mod sim_golden;

@@ -24,6 +24,9 @@ const STREAM: u64 = 1_000;
 /// Another one, for what came later: the seeds of old go on to mean what they meant.
 const LATER_STREAM: u64 = 1_001;
 
+/// And one for the limits of moves and bytes.
+const LIMITS_STREAM: u64 = 1_002;
+
 /// A part of a scenario, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reduction {
@@ -96,7 +99,8 @@ impl Scenario {
         let mut later = Chance::new(seed, LATER_STREAM);
         let mut world = world(seed, &mut chance);
         make_later_world(&mut world, &mut later);
-        let execute = execute(&mut chance);
+        let mut execute = execute(&mut chance);
+        limit_moves(&mut execute, &mut Chance::new(seed, LIMITS_STREAM));
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
         let interval = Duration::from_secs(*chance.of(&[30, 30, 30, 10, 60]));
@@ -280,6 +284,17 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
     }
 }
 
+fn limit_moves(execute: &mut ExecuteSettings, chance: &mut Chance) {
+    execute.moves_in_flight = *chance.of(&[32, 32, 3, 0]);
+    execute.moves_in_flight_per_source = *chance.of(&[16, 2, 0]);
+    execute.moves_in_flight_per_destination = *chance.of(&[16, 2, 0]);
+    execute.moves_in_flight_per_collection = *chance.of(&[16, 4, 0]);
+    execute.bytes_per_second = *chance.of(&[Bytes(256 << 20), Bytes(16 << 20), Bytes::ZERO]);
+    execute.moves_per_hour = *chance.of(&[240, 20, 0]);
+    execute.moves_per_day = *chance.of(&[1_000, 50, 0]);
+    execute.bytes_per_hour = *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio(25_000), Ratio(250_000)]);
+}
+
 fn gate(chance: &mut Chance) -> GateSettings {
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     GateSettings {
@@ -353,6 +368,19 @@ impl fmt::Display for Scenario {
             execute.bytes_per_call,
             execute.bytes_per_day,
             execute.call_timeout,
+        )?;
+        writeln!(
+            f,
+            "  {} moves in flight, {} per source, {} per destination, {} per collection, {}/s, {} an hour, {} a day, \
+             {} of bytes an hour",
+            execute.moves_in_flight,
+            execute.moves_in_flight_per_source,
+            execute.moves_in_flight_per_destination,
+            execute.moves_in_flight_per_collection,
+            execute.bytes_per_second,
+            execute.moves_per_hour,
+            execute.moves_per_day,
+            execute.bytes_per_hour,
         )?;
         writeln!(
             f,
