@@ -91,6 +91,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
             segments: Some(segments),
             estimated_row_bytes: None,
         }],
+        complaints: Vec::new(),
         gaps: Vec::new(),
     }
 }
@@ -224,6 +225,7 @@ prop_compose! {
             nodes,
             resource_groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             collections,
+            complaints: Vec::new(),
             gaps: gaps.into_iter().map(gap).collect(),
         }
     }
