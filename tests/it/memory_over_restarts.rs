@@ -140,8 +140,8 @@ async fn three_turns_in_a_row_may_have_a_restart_among_them() {
 async fn somebody_else_at_work_is_not_forgotten() {
     let (world, folder) = (uneven(), tempfile::tempdir().unwrap());
     let unbudgeted = || ExecuteSettings {
-        bytes_per_day: Ratio::ZERO,
         bytes_per_hour: Ratio::ZERO,
+        bytes_per_day: Ratio::ZERO,
         ..ExecuteSettings::default()
     };
     let mut first = Daemon::start(&world, folder.path(), unbudgeted());
@@ -170,11 +170,7 @@ async fn somebody_else_at_work_is_not_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn what_was_spent_of_the_budget_stays_spent() {
     let (world, folder) = (uneven(), tempfile::tempdir().unwrap());
-    let small = || ExecuteSettings {
-        bytes_per_day: Ratio(1_000),
-        bytes_per_hour: Ratio::ZERO,
-        ..ExecuteSettings::default()
-    };
+    let small = || ExecuteSettings { bytes_per_day: Ratio(1_000), ..ExecuteSettings::default() };
     let mut first = Daemon::start(&world, folder.path(), small());
     first.turn(10).await;
     let spent = first.state.borrow().executor.bytes_spent;
