@@ -1,6 +1,7 @@
 //! Execute: every move is an operation with a life of its own. Calls are grouped and limited, always name their
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
+mod breaker;
 pub mod executor;
 mod follow;
 mod in_flight;
@@ -21,6 +22,7 @@ mod spending;
 pub mod steady;
 mod usage;
 
+pub use breaker::BreakerSettings;
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 pub use usage::LimitUse;
 
@@ -146,6 +148,8 @@ pub struct ExecuteSettings {
     pub stop_timeout: Duration,
     /// Growing batches of moves.
     pub waves: WaveSettings,
+    /// What stops everything when calls fail.
+    pub breaker: BreakerSettings,
 }
 
 impl Default for ExecuteSettings {
@@ -180,6 +184,7 @@ impl Default for ExecuteSettings {
             settle_timeout: Duration::from_secs(10 * 60),
             stop_timeout: Duration::from_secs(30),
             waves: WaveSettings::default(),
+            breaker: BreakerSettings::default(),
         }
     }
 }

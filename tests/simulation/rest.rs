@@ -63,7 +63,8 @@ fn is_quiet(state: &LoopState) -> bool {
     matches!(
         last.limited_by,
         Some(
-            Reason::HourlyBytes { .. }
+            Reason::BreakerOpen { .. }
+                | Reason::HourlyBytes { .. }
                 | Reason::HourlyMoves { .. }
                 | Reason::DailyBytes { .. }
                 | Reason::DailyMoves { .. }
