@@ -140,7 +140,8 @@ pub struct ExecuteSettings {
     /// How long after the answer a move is looked for before only the regular polls do.
     #[serde(with = "crate::config::duration")]
     pub verify_timeout: Duration,
-    /// How long after the call a segment that is still only on its source is given up.
+    /// How long after the call a segment that is still only on its source is given up at the latest: sooner once it is
+    /// known how long landings take here. So long, too, a segment may be on both nodes.
     #[serde(with = "crate::config::duration")]
     pub settle_timeout: Duration,
     /// How long a stopping daemon waits for running calls.
