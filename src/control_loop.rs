@@ -1,9 +1,11 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod orders;
 mod state;
 mod written;
 
+pub use orders::{GATE_MEMORY, orders};
 pub use state::{LastTurn, LoopState};
 
 use std::sync::Arc;
@@ -76,10 +78,11 @@ struct Rhythm {
 #[derive(Default)]
 struct Told {
     doubts: Vec<Doubt>,
-    limited_by: Option<&'static str>,
+    limited_by: Option<String>,
     planned: usize,
     recorded: Option<Plan>,
     written: Written,
+    gates: Option<String>,
 }
 
 impl ControlLoop {
@@ -87,6 +90,7 @@ impl ControlLoop {
     /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
+        self.recall_gates().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
@@ -105,7 +109,7 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
-                _ = heartbeat.tick() => {}
+                _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
             }
         }
         tracing::info!(open = self.executor.open_operations().count(), "stopping: running calls may finish");
@@ -190,14 +194,21 @@ impl ControlLoop {
             known: self.executor.known_moves(),
             landed: self.executor.landed_moves(),
         };
+        let unread = self.obey().await.err();
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
+        self.keep_gates(&mut told.gates).await;
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
-            self.executor.offer(admitted_moves(&decision), cluster_bytes);
-            self.executor.let_offer_lapse(Instant::now() + self.thinking.oldest_view());
+            let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
+            self.executor.offer(admitted, cluster_bytes);
+            self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }
-        let limited_by = limiting_reason(self.mode, &decision, self.executor.limited_by());
+        let limited_by = match unread {
+            // A pause may be in there.
+            Some(error) => Some(Reason::JournalUnavailable { detail: Chain(&error).to_string() }),
+            None => limiting_reason(self.mode, &decision, self.executor.limited_by()),
+        };
         tell(&decision, self.mode, limited_by.as_ref(), told);
         self.metrics.observe_turn(&report::turn_metrics(
             &decision,
@@ -326,13 +337,13 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
     }
     told.planned = planned;
 
-    let code = limited_by.map(Reason::code);
-    if code != told.limited_by {
+    let essence = limited_by.map(Reason::essence);
+    if essence != told.limited_by {
         match limited_by {
             Some(reason) => tracing::info!(limited_by = reason.code(), "held back: {reason}"),
             None => tracing::info!("nothing holds us back any more"),
         }
-        told.limited_by = code;
+        told.limited_by = essence;
     }
 }
 
@@ -379,7 +390,7 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     }
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
-        digest: None,
+        digest: Some(decision.plan.digest().to_string()),
         snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,

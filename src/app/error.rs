@@ -67,6 +67,15 @@ pub enum AppError {
         /// What it says of itself.
         version: String,
     },
+    /// A pause that would be over before it began.
+    #[error("{until} is over already: a pause must end later than now")]
+    Past {
+        /// The end that was asked for.
+        until: jiff::Timestamp,
+    },
+    /// A pause beyond the end of the calendar.
+    #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
+    TooFar,
     /// What was asked for cannot be done.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -3,15 +3,21 @@
 use std::io::{Write, stdout};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{AppError, connect};
 use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control_loop;
 use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
-use crate::journal::{DaemonLock, Journal};
+use crate::journal::{DaemonLock, Journal, JournalSettings};
+use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
+use crate::model::Controls;
 use crate::report::{PlanReport, limiting_reason};
+use crate::telemetry::Chain;
 use crate::turn::{OwnMoves, Thinking};
 
 /// Looks at the cluster once and prints what would be moved and why.
@@ -19,7 +25,9 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let clock = Arc::new(Clock::system());
     let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
     let observation = connected.observer.observe().await?;
+    let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    thinking.obey(orders(&config.journal, &kill_switch, clock.read().wall).await);
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
     let limited_by = limiting_reason(config.mode, &decision, None);
     let report = PlanReport::new(&decision, limited_by.as_ref());
@@ -29,6 +37,24 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     };
     stdout().write_all(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// What people have ordered, for a plan that is only shown: a journal is not begun for that, and one that cannot be read
+/// is no reason to show nothing.
+async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Timestamp) -> Controls {
+    let only_switch = Controls { kill_switch: kill_switch.thrown(), ..Controls::default() };
+    // Without a daemon nobody pauses; with one, the journal is sound, and opening it changes nothing.
+    if DaemonLock::holder(&settings.path).is_none() {
+        return only_switch;
+    }
+    let read = match Journal::open(settings, now) {
+        Ok(journal) => control_loop::orders(&journal, kill_switch).await,
+        Err(error) => Err(error),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "this plan knows of no pause and no approval");
+        only_switch
+    })
 }
 
 /// Moves what a person asked for and prints where each segment went, as seen.

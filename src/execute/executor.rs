@@ -22,6 +22,7 @@ use super::sight::Sight;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
+use crate::kill_switch::KillSwitch;
 use crate::milvus::Remedy;
 use crate::model::{Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
@@ -109,6 +110,7 @@ pub struct Executor {
     journal_failure: Option<JournalError>,
     journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    pub(super) kill_switch: KillSwitch,
     happened: Happenings,
 }
 
@@ -146,8 +148,24 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            kill_switch: KillSwitch::default(),
             happened: Happenings::default(),
         }
+    }
+
+    /// Looks at this switch right before each call.
+    pub fn obey(&mut self, kill_switch: KillSwitch) {
+        self.kill_switch = kill_switch;
+    }
+
+    /// The switch that it obeys.
+    pub fn kill_switch(&self) -> &KillSwitch {
+        &self.kill_switch
+    }
+
+    /// Whether anything waits to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Applies a full poll to all open operations, and to those that may land late.
@@ -378,6 +396,9 @@ impl Executor {
         }
         if self.is_stopping {
             return Some(Reason::Stopping);
+        }
+        if let Some(reason) = self.kill_switch.refusal() {
+            return Some(reason);
         }
         if let Some(error) = &self.journal_failure {
             return Some(Reason::JournalUnavailable { detail: with_causes(error) });

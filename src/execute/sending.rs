@@ -44,6 +44,11 @@ impl Executor {
             self.lapses_at = None;
         }
         let Ok((group, count)) = self.next_batch() else { return };
+        if let Some(reason) = self.kill_switch.refusal() {
+            tracing::warn!("nothing is sent: {reason}");
+            self.queue.clear();
+            return;
+        }
         let moves: Vec<Move> = group.moves.iter().take(count).cloned().collect();
         let segments: Vec<SegmentId> = moves.iter().map(|movement| movement.segment).collect();
         let Route { from, to, .. } = group.route;
@@ -76,8 +81,9 @@ impl Executor {
             }
         };
         self.note_journal_works();
-        // While it was written, a new plan may have taken these moves back.
-        let is_wanted = !self.is_stopping && self.queue.contains_all(&moves);
+        // While it was written, a new plan may have taken these moves back, or somebody thrown the switch.
+        let is_stopped = self.is_stopping || self.kill_switch.thrown().is_some();
+        let is_wanted = !is_stopped && self.queue.contains_all(&moves);
         self.queue.remove(&moves);
         if is_wanted {
             self.send(call, operations);

@@ -87,7 +87,7 @@ fn changes_after(windows: &[Window], now: Timestamp) -> Vec<Timestamp> {
             for time in [window.from, window.to] {
                 let ambiguous = zone.to_ambiguous_timestamp(day.to_datetime(time.0));
                 let read = [AmbiguousTimestamp::earlier, AmbiguousTimestamp::later];
-                changes.extend(read.iter().filter_map(|read| read(ambiguous.clone()).ok()));
+                changes.extend(read.iter().filter_map(|read| read(ambiguous).ok()));
             }
         }
         changes.extend(zone.clock_changes_after(now).take(CLOCK_CHANGES));

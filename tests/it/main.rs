@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
 mod architecture;
+mod care;
 mod cli;
 mod cluster;
 mod config;
+mod controls;
 mod demo;
 mod executor;
 mod fake_milvus;
@@ -15,8 +17,10 @@ mod journal;
 mod milvus_client;
 mod milvus_observer;
 mod net_zero;
+mod orders;
 mod planning;
 mod scale;
 mod sim_golden;
 mod sim_model;
 mod sim_server;
+mod windows;

@@ -1,6 +1,6 @@
 //! The executor against a scripted cluster, on paused time.
 
-mod fake;
+pub mod fake;
 mod limits;
 mod manual;
 mod outcomes;
