@@ -153,10 +153,11 @@ pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>
     }
     if decision.verdict.admitted.is_empty() {
         let refusals = &decision.verdict.refusals;
-        let order = decision.verdict.order().cloned();
-        return order
-            .or_else(|| decision.restrictions.stop().cloned())
-            .or_else(|| refusals.last().map(|last| last.reason.clone()));
+        let reason = decision.verdict.order().or_else(|| decision.restrictions.stop());
+        let reason = reason.or_else(|| refusals.last().map(|last| &last.reason));
+        // Nobody needs to approve what would not be done either way.
+        let waits_in_vain = mode == Mode::Advise && matches!(reason, Some(Reason::AwaitingApproval { .. }));
+        return if waits_in_vain { Some(Reason::AdviseOnly) } else { reason.cloned() };
     }
     if mode == Mode::Advise {
         return Some(Reason::AdviseOnly);

@@ -6,6 +6,7 @@ use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError};
+use crate::reason::Reason;
 use crate::sim::server::ServeError;
 
 /// Why a subcommand ended without having done its work.
@@ -66,6 +67,12 @@ pub enum AppError {
     TooOld {
         /// What it says of itself.
         version: String,
+    },
+    /// The kill switch holds for people, too.
+    #[error("nothing is moved: {reason}")]
+    Stopped {
+        /// What it says.
+        reason: Reason,
     },
     /// A pause that would be over before it began.
     #[error("{until} is over already: a pause must end later than now")]

@@ -61,6 +61,9 @@ async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Times
 pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
         args;
+    if let Some(reason) = KillSwitch::at(config.gate.kill_switch.clone()).refusal() {
+        return Err(AppError::Stopped { reason });
+    }
     let clock = Arc::new(Clock::system());
     let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
     if let Some(process) = DaemonLock::holder(&config.journal.path) {

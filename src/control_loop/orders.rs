@@ -45,7 +45,9 @@ impl ControlLoop {
             }
         };
         if is_stopped {
+            tracing::info!("what waited to be sent is taken back");
             self.executor.offer(Vec::new(), Bytes::ZERO);
+            self.publish_happenings();
         }
     }
 

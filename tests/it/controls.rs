@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// How long the next line of the log may take on a busy machine before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Turns after which nothing new is to be expected.
+const MOST_TURNS: usize = 60;
+
 /// A folder with a configuration and a journal.
 struct Site {
     folder: TempDir,
@@ -131,6 +134,9 @@ fn controls_show_the_switch_the_windows_and_what_needs_approval() {
     assert!(text.contains("approval:    required; no plan waits for it\n"), "{text}");
     let shown = strict.controls();
     assert_eq!(shown["has_windows"], true);
+    let by_hand = strict.run(&["load-balance", "--collection", "books", "--src-node", "7"]);
+    let stderr = String::from_utf8_lossy(&by_hand.stderr);
+    assert!(stderr.contains("nothing is moved: the kill switch"), "it holds for people, too: {stderr}");
     assert!(shown["windows_change_at"].is_string());
     assert_eq!(shown["kill_switch"]["unreadable"], Value::Null);
 }
@@ -176,6 +182,8 @@ impl Daemon {
                 return (line, before);
             }
             before.push(line);
+            let turns = before.iter().filter(|line| line.contains("turn ended")).count();
+            assert!(turns < MOST_TURNS, "{text:?} does not come within {turns} turns: {before:#?}");
         }
         panic!("{text:?} never comes: {before:#?}")
     }

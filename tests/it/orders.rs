@@ -1,18 +1,30 @@
 //! What people order: pauses, the kill switch, approvals. Nothing overrides them, and the plan stays visible.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use milvus_rebalancer::config::Mode;
-use milvus_rebalancer::execute::Executor;
+use milvus_rebalancer::clock::Clock;
+use milvus_rebalancer::config::{Mode, PollSettings};
+use milvus_rebalancer::control_loop::{ControlLoop, LoopState};
+use milvus_rebalancer::execute::{ExecuteSettings, Executor};
 use milvus_rebalancer::gate::{ApprovalRule, GateSettings};
+use milvus_rebalancer::http::Health;
+use milvus_rebalancer::journal::{Journal, JournalSettings};
 use milvus_rebalancer::kill_switch::KillSwitch;
+use milvus_rebalancer::metrics::Metrics;
 use milvus_rebalancer::model::{Approval, Controls, Pause, Thrown};
+use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::observe::observation::Observation;
 use milvus_rebalancer::plan::{PlanDigest, PlanSettings};
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::report::limiting_reason;
+use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimMover, SimObserver, WorldPlan, build};
 use milvus_rebalancer::turn::{Decision, GateMemory, OwnMoves, Thinking};
 use milvus_rebalancer::units::{Bytes, NodeId, SegmentId};
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{add_collection, apply, cluster, lifted_gates, moment, move_segment, rows_at_once};
 use crate::executor::fake::{Fake, admitted, let_pass, save, unlimited};
@@ -181,7 +193,7 @@ fn an_approval_of_before_the_first_plan_counts_and_one_from_the_future_does_not(
 }
 
 /// An executor with a switch that can be thrown, and the switch.
-fn with_switch(fake: &std::sync::Arc<Fake>) -> (Executor, std::path::PathBuf) {
+fn with_switch(fake: &Arc<Fake>) -> (Executor, std::path::PathBuf) {
     let path = fake.journal_path.with_file_name("stop");
     let mut executor = fake.executor(unlimited());
     executor.obey(KillSwitch::at(Some(path.clone())));
@@ -224,4 +236,82 @@ async fn a_switch_thrown_after_the_intent_was_written_still_stops_the_call() {
     save(&mut executor).await;
     assert_eq!(fake.calls(), []);
     assert_eq!(fake.journalled().values().collect::<Vec<_>>(), ["superseded"], "withdrawn, and known to be");
+}
+
+/// A daemon that looks once an hour and may send one call a minute, on a cluster that needs many calls.
+struct SlowDaemon {
+    state: watch::Receiver<LoopState>,
+    journal: Journal,
+    clock: Arc<Clock>,
+    stop: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+fn slow_daemon() -> SlowDaemon {
+    let plan = WorldPlan {
+        nodes: 3,
+        collections: 6,
+        segments: 60,
+        placement: Placement::Grown,
+        ..WorldPlan::new(Profile::of(Line::V2_5), 7)
+    };
+    let world = SharedWorld::new(build(&plan));
+    let clock = Arc::new(world.clock());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = JournalSettings { path: folder.path().join("it.db"), ..JournalSettings::default() };
+    let journal = Journal::open(&settings, clock.read().wall).unwrap();
+    let observer: Arc<dyn Observer> = Arc::new(SimObserver::new(world.clone(), true));
+    let execute = ExecuteSettings { calls_per_minute: 1, segments_per_call: 1, ..unlimited() };
+    let mover = Arc::new(SimMover::new(world, execute.call_timeout));
+    let executor = Executor::new(execute, Some(mover), observer.clone(), journal.clone(), clock.clone());
+    let gates = GateSettings { max_age: Duration::from_secs(3_600), ..lifted_gates() };
+    let (sender, state) = watch::channel(LoopState::default());
+    let stop = CancellationToken::new();
+    let control_loop = ControlLoop {
+        observer,
+        thinking: Thinking::new(&rows_at_once(), PlanSettings::default(), gates),
+        executor,
+        mode: Mode::Act,
+        poll: PollSettings { interval: Duration::from_secs(3_600), ..PollSettings::default() },
+        clock: clock.clone(),
+        journal: journal.clone(),
+        metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
+        health: Arc::new(Health::new()),
+        state: sender,
+        stop: stop.clone(),
+    };
+    tokio::spawn(control_loop.run());
+    SlowDaemon { state, journal, clock, stop, _folder: folder }
+}
+
+/// Between two turns an hour may pass: what waits to be sent does not wait for the next one.
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_turns_takes_back_what_waits_to_be_sent() {
+    let mut daemon = slow_daemon();
+    daemon.state.wait_for(|state| state.executor.calls_sent >= 1 && state.executor.queued > 2).await.unwrap();
+    let from = daemon.clock.read().wall;
+    let pause = Pause { from, until: None, reason: String::new(), by: "ann".into() };
+    daemon.journal.pause(pause).await.unwrap();
+    let sent = daemon.state.wait_for(|state| state.executor.queued == 0).await.unwrap().executor.calls_sent;
+    assert!(daemon.clock.read().wall.duration_since(from).as_secs() < 60, "within seconds");
+    assert!(sent <= 2, "one may have gone out meanwhile: {sent}");
+    tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(daemon.state.borrow().executor.calls_sent, sent, "nor with the turns after it");
+    assert!(daemon.state.borrow().turns >= 2);
+    daemon.journal.resume(daemon.clock.read().wall, "ann".into()).await.unwrap();
+    daemon.state.wait_for(|state| state.executor.calls_sent > sent).await.unwrap();
+    daemon.stop.cancel();
+}
+
+/// Hours of a window end between two turns, too.
+#[test]
+fn a_plan_holds_no_longer_than_its_window() {
+    let window = serde_json::json!([{ "kind": "allow", "from": clock(0)[..5], "to": clock(600)[..5] }]);
+    let gates = GateSettings { windows: serde_json::from_value(window).unwrap(), ..lifted_gates() };
+    let thinking = Thinking::new(&rows_at_once(), PlanSettings::default(), gates);
+    // The tests' time begins 20 seconds after a minute, and windows are written in minutes.
+    assert_eq!(thinking.plan_holds(moment(570).wall), Duration::from_secs(10));
+    assert_eq!(thinking.plan_holds(moment(100).wall), Duration::from_secs(60), "no longer than its view");
+    let always = Thinking::new(&rows_at_once(), PlanSettings::default(), lifted_gates());
+    assert_eq!(always.plan_holds(moment(0).wall), Duration::from_secs(60));
 }
