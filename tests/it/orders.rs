@@ -157,6 +157,7 @@ fn an_approval_is_void_as_soon_as_something_else_is_planned() {
     let (mut thinking, observation) = (strict(), uneven());
     let digest = waits_for(&turn(&mut thinking, &observation, 1)).unwrap();
     thinking.obey(approve(digest, 2));
+    assert_eq!(turn(&mut thinking, &observation, 2).verdict.admitted.len(), 8);
     let mut other = observation.clone();
     move_segment(&mut other, SegmentId(7000), NodeId(1), NodeId(2));
     move_segment(&mut other, SegmentId(7011), NodeId(1), NodeId(2));
