@@ -1,6 +1,7 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod memory;
 mod orders;
 mod state;
 mod written;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
+use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
 use crate::metrics::{CallResult, Metrics};
@@ -31,6 +33,7 @@ use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
+use memory::Unwritten;
 use written::Written;
 
 /// How often the loop shows that it is alive while it waits for something long.
@@ -82,6 +85,7 @@ struct Told {
     planned: usize,
     recorded: Option<Plan>,
     written: Written,
+    memory: Unwritten,
     gates: Option<String>,
 }
 
@@ -90,6 +94,7 @@ impl ControlLoop {
     /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
+        self.recall().await?;
         self.recall_gates().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
@@ -117,6 +122,22 @@ impl ControlLoop {
         self.executor.stop().await;
         self.publish_happenings();
         Ok(())
+    }
+
+    /// Takes over what the process before knew beside its own moves.
+    async fn recall(&mut self) -> Result<(), JournalError> {
+        let now = self.clock.read().wall;
+        let (remembered, foreign_moves) = memory::read(&self.journal, now).await?;
+        self.thinking.recall(remembered, foreign_moves, now);
+        Ok(())
+    }
+
+    /// Hands the model's memory to the next process, which may be needed at any moment.
+    async fn keep_memory(&self, decision: &Decision, now: Moment, unwritten: &mut Unwritten) {
+        let remembered = self.thinking.remembered(now.wall);
+        if let Err(error) = unwritten.write(&self.journal, remembered, decision.foreign_moves.clone()).await {
+            tracing::error!(error = %Chain(&error), "after a restart, the last turns would not be remembered");
+        }
     }
 
     /// One turn, which also sets the pause until the next one; `None` when it was told to stop meanwhile.
@@ -193,14 +214,20 @@ impl ControlLoop {
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
             landed: self.executor.landed_moves(),
+            wave: self.executor.wave_moves(),
         };
         let unread = self.obey().await.err();
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
+        self.keep_memory(&decision, now, &mut told.memory).await;
         self.keep_gates(&mut told.gates).await;
+        if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
+            self.publish_wave(wave);
+        }
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
+            self.executor.note_room(decision.restrictions.rooms());
             self.executor.offer(admitted, cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }
@@ -215,6 +242,7 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
+        self.metrics.waves_stand(&self.executor.status());
         let verdicts = told.written.new_verdicts(&decision);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
@@ -232,6 +260,15 @@ impl ControlLoop {
         });
     }
 
+    /// Counts and shows what a wave brought.
+    fn publish_wave(&self, wave: JudgedWave) {
+        self.metrics.wave_judged(&wave);
+        self.state.send_modify(|state| {
+            state.waves_judged += 1;
+            state.last_wave = Some(wave);
+        });
+    }
+
     /// Counts and shows what became of calls and moves.
     fn publish_happenings(&mut self) {
         let happened = self.executor.take_happenings();
@@ -242,6 +279,9 @@ impl ControlLoop {
         });
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
+        }
+        for (_, reason) in &happened.dropped {
+            self.metrics.move_dropped(reason);
         }
         for answer in happened.answers {
             self.metrics.call_ended(match answer {

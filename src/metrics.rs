@@ -2,6 +2,7 @@
 //! replaced as a whole, so that a node that went away takes its series along.
 
 mod net_zero;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +16,12 @@ use prometheus::{
 };
 
 use crate::config::Mode;
+use crate::execute::LimitUse;
+use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
+use crate::execute::waves::JudgedWave;
 use crate::model::NetZero;
+use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use net_zero::NetZeroMetrics;
 
@@ -51,6 +56,10 @@ pub struct TurnMetrics {
     pub limited_by: Option<&'static str>,
     /// Operations that have not ended.
     pub operations_open: usize,
+    /// The executor's limits and how much of each is used.
+    pub limits: Vec<LimitUse>,
+    /// How long an outcome that nobody knows is waited for.
+    pub settle_patience: Duration,
     /// Moves by somebody else that this turn noticed.
     pub foreign_moves: usize,
     /// What the moves of the last 24 hours came to.
@@ -126,9 +135,14 @@ pub struct Metrics {
     calls: IntCounterVec,
     moves: IntCounterVec,
     moved_bytes: IntCounter,
+    moves_dropped: IntCounterVec,
     operations_open: IntGauge,
+    limit_used: IntGaugeVec,
+    limit: IntGaugeVec,
+    settle_patience: Gauge,
     foreign_moves: IntCounter,
     net_zero: NetZeroMetrics,
+    waves: waves::WaveMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -216,9 +230,29 @@ impl Metrics {
                 &["result", "origin"],
             )?,
             moved_bytes: counter("moved_bytes_total", "Bytes of segments that were seen to have moved.")?,
+            moves_dropped: counters(
+                "moves_dropped_total",
+                "Moves that were let through and dropped before their call, by reason.",
+                &["reason"],
+            )?,
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
+            limit_used: gauges(
+                "limit_used",
+                "How much of a limit is used, by the option that sets it; of limits for each node or collection, by \
+                 the busiest.",
+                &["limit"],
+            )?,
+            limit: gauges("limit", "Limits by the option that sets them; 0 is no limit.", &["limit"])?,
+            settle_patience: registered(
+                registry,
+                Gauge::with_opts(described(
+                    "settle_patience_seconds",
+                    "How long a move is waited for whose outcome nobody knows; learned from those that landed.",
+                )),
+            )?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
             net_zero: NetZeroMetrics::register(registry)?,
+            waves: waves::WaveMetrics::register(registry)?,
         })
     }
 
@@ -261,6 +295,8 @@ impl Metrics {
             refusals,
             limited_by,
             operations_open,
+            limits,
+            settle_patience,
             foreign_moves,
             net_zero,
         } = turn;
@@ -272,6 +308,11 @@ impl Metrics {
         self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
         self.operations_open.set(count(*operations_open));
         self.foreign_moves.inc_by(*foreign_moves as u64);
+        self.settle_patience.set(settle_patience.as_secs_f64());
+        for LimitUse { name, used, limit } in limits {
+            self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));
+            self.limit.with_label_values(&[name]).set(i64::try_from(*limit).unwrap_or(i64::MAX));
+        }
         self.net_zero.observe(net_zero);
 
         self.doubts.reset();
@@ -303,6 +344,11 @@ impl Metrics {
         self.calls.with_label_values(&[result.code()]).inc();
     }
 
+    /// A move that was let through will not be sent.
+    pub fn move_dropped(&self, reason: &Reason) {
+        self.moves_dropped.with_label_values(&[reason.code()]).inc();
+    }
+
     /// A move ended. Only what landed counts as moved bytes.
     pub fn move_ended(&self, state: &OperationState, origin: Origin, bytes: Bytes) {
         let origin = match origin {
@@ -313,6 +359,16 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// A wave was judged.
+    pub fn wave_judged(&self, wave: &JudgedWave) {
+        self.waves.judged(wave);
+    }
+
+    /// Where the waves stand now.
+    pub fn waves_stand(&self, executor: &ExecutorStatus) {
+        self.waves.stand(executor.wave_size, executor.stopped_after_waves.is_some());
     }
 
     /// Everything in the text format of Prometheus, and its content type.

@@ -229,6 +229,13 @@ pub enum Reason {
     EffortSpent,
     /// An earlier step of the plan, on which this one builds, was refused.
     EarlierStepRefused,
+    /// The segment is not on the node that the move takes it from any more.
+    NotOnSource {
+        /// The node.
+        node: NodeId,
+    },
+    /// The segment is not listed any more.
+    SegmentGone,
 
     // --- limits of the executor
     /// Calls per minute.
@@ -248,15 +255,75 @@ pub enum Reason {
         /// The limit.
         limit: u32,
     },
+    /// Moves on their way.
+    MovesInFlight {
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves on their way from one node.
+    SourceMovesInFlight {
+        /// Which.
+        node: NodeId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves on their way to one node.
+    DestinationMovesInFlight {
+        /// Which.
+        node: NodeId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves of one collection on their way.
+    CollectionMovesInFlight {
+        /// Which.
+        collection: CollectionId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Bytes per second.
+    ByteRate {
+        /// The limit.
+        per_second: Bytes,
+    },
+    /// Moves per hour.
+    HourlyMoves {
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves per day.
+    DailyMoves {
+        /// The limit.
+        limit: u32,
+    },
+    /// Bytes per hour.
+    HourlyBytes {
+        /// What may be moved in an hour.
+        limit: Bytes,
+    },
     /// Bytes per day.
     DailyBytes {
         /// What may be moved in 24 hours.
         limit: Bytes,
     },
+    /// An earlier step of the plan, on which this one builds, has not landed yet.
+    EarlierStepOpen,
     /// The wave is full; the next one starts when this one has settled.
     WaveFull {
         /// Moves in this wave.
         size: u32,
+    },
+    /// The wave has ended; the next one starts when it has been seen what it brought.
+    WaveUnjudged {
+        /// Moves in this wave.
+        moves: u32,
+    },
+    /// Several waves in a row brought no relief.
+    NoRelief {
+        /// How many.
+        waves: u32,
+        /// For how much longer nothing is moved.
+        remaining: Duration,
     },
 }
 
@@ -274,6 +341,7 @@ impl Reason {
                 | Reason::Held { .. }
                 | Reason::Pinned
                 | Reason::NeverDestination { .. }
+                | Reason::SegmentGone
         )
     }
 
@@ -328,11 +396,24 @@ impl Reason {
             Reason::NoDestination => "no_destination",
             Reason::EffortSpent => "effort_spent",
             Reason::EarlierStepRefused => "earlier_step_refused",
+            Reason::NotOnSource { .. } => "not_on_source",
+            Reason::SegmentGone => "segment_gone",
             Reason::CallRate { .. } => "call_rate",
             Reason::InFlightLimit { .. } => "in_flight_limit",
             Reason::NodeInFlightLimit { .. } => "node_in_flight_limit",
+            Reason::MovesInFlight { .. } => "moves_in_flight",
+            Reason::SourceMovesInFlight { .. } => "source_moves_in_flight",
+            Reason::DestinationMovesInFlight { .. } => "destination_moves_in_flight",
+            Reason::CollectionMovesInFlight { .. } => "collection_moves_in_flight",
+            Reason::ByteRate { .. } => "byte_rate",
+            Reason::HourlyMoves { .. } => "hourly_moves",
+            Reason::DailyMoves { .. } => "daily_moves",
+            Reason::HourlyBytes { .. } => "hourly_bytes",
             Reason::DailyBytes { .. } => "daily_bytes",
+            Reason::EarlierStepOpen => "earlier_step_open",
             Reason::WaveFull { .. } => "wave_full",
+            Reason::WaveUnjudged { .. } => "wave_unjudged",
+            Reason::NoRelief { .. } => "no_relief",
         }
     }
 }
@@ -500,13 +581,53 @@ impl fmt::Display for Reason {
             Reason::NoDestination => f.write_str("no other node of the replica can take it"),
             Reason::EffortSpent => f.write_str("the effort budget of the planner ran out"),
             Reason::EarlierStepRefused => f.write_str("an earlier step of the plan was refused"),
+            Reason::NotOnSource { node } => write!(f, "the segment is not on node {node} any more"),
+            Reason::SegmentGone => f.write_str("the segment is not listed any more"),
             Reason::CallRate { per_minute } => write!(f, "at most {per_minute} calls a minute"),
             Reason::InFlightLimit { limit } => write!(f, "{limit} calls are in flight, which is the limit"),
             Reason::NodeInFlightLimit { node, limit } => {
                 write!(f, "node {node} takes part in {limit} calls in flight, which is the limit for a node")
             }
+            Reason::MovesInFlight { limit } => {
+                write!(f, "{limit} segments are on their way, which is the limit")
+            }
+            Reason::SourceMovesInFlight { node, limit } => {
+                write!(
+                    f,
+                    "{limit} segments are on their way from node {node}, which is the limit for a source"
+                )
+            }
+            Reason::DestinationMovesInFlight { node, limit } => {
+                write!(
+                    f,
+                    "{limit} segments are on their way to node {node}, which is the limit for a destination"
+                )
+            }
+            Reason::CollectionMovesInFlight { collection, limit } => write!(
+                f,
+                "{limit} segments of collection {collection} are on their way, which is the limit for a collection"
+            ),
+            Reason::ByteRate { per_second } => write!(f, "at most {per_second} a second"),
+            Reason::HourlyMoves { limit } => {
+                write!(f, "{limit} segments may be moved in an hour, and that is spent")
+            }
+            Reason::DailyMoves { limit } => {
+                write!(f, "{limit} segments may be moved in 24 hours, and that is spent")
+            }
+            Reason::HourlyBytes { limit } => write!(f, "{limit} may be moved in an hour, and that is spent"),
+            Reason::EarlierStepOpen => {
+                f.write_str("an earlier step of the plan, on which this one builds, has not landed yet")
+            }
             Reason::DailyBytes { limit } => write!(f, "{limit} may be moved in 24 hours, and that is spent"),
             Reason::WaveFull { size } => write!(f, "the wave of {size} moves is full and must settle first"),
+            Reason::WaveUnjudged { moves } => {
+                write!(f, "the wave of {moves} moves has ended; what it brought must be seen first")
+            }
+            Reason::NoRelief { waves, remaining } => write!(
+                f,
+                "{waves} waves of moves in a row brought no relief; nothing is moved for another {}",
+                spoken(remaining)
+            ),
         }
     }
 }

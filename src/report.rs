@@ -213,7 +213,9 @@ pub fn turn_metrics(
         refusals,
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
-        foreign_moves: decision.foreign_moves,
+        limits: executor.limits.clone(),
+        settle_patience: executor.settle_patience,
+        foreign_moves: decision.foreign_moves.len(),
         net_zero: decision.net_zero,
     }
 }

@@ -1,6 +1,7 @@
 //! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
 //! daemon, a dry run, the simulator and every replay call alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,20 +9,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, EndedMove, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen,
-    PlanningInput, Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, ForeignMove, HeldPlan, InFlight, KnownMove, ModelState, NetZero,
+    NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
-use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
+use crate::plan::relief::LoadPicture;
+use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
 use crate::units::Moment;
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
-const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
+pub type Planner = Box<
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
+>;
 
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
     controls: Controls,
@@ -41,6 +49,8 @@ pub struct OwnMoves {
     pub known: Vec<KnownMove>,
     /// Landed within the last day, by whoever works through this program.
     pub landed: Vec<EndedMove>,
+    /// The wave that is under way, to be judged on what this turn sees.
+    pub wave: Vec<Move>,
 }
 
 /// What the gates must know after a restart.
@@ -66,9 +76,11 @@ pub struct Decision {
     /// What of it may be done.
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
-    pub foreign_moves: usize,
+    pub foreign_moves: Vec<ForeignMove>,
     /// What the moves of the last day came to, everybody's, and the time out of band.
     pub net_zero: NetZero,
+    /// The loads of this turn, by which a wave is judged later.
+    pub loads: Arc<LoadPicture>,
 }
 
 impl Thinking {
@@ -76,11 +88,17 @@ impl Thinking {
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
             policies: policy::registry(policies),
+            planner: Box::new(plan::plan),
             plan,
             gate,
             controls: Controls::default(),
             model: ModelState::default(),
         }
+    }
+
+    /// The same with another planner.
+    pub fn planned_by(self, planner: Planner) -> Thinking {
+        Thinking { planner, ..self }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -116,9 +134,24 @@ impl Thinking {
         self.model.history.held_plan = held_plan;
     }
 
+    /// What the next process should know of the turns so far; foreign moves are in each [`Decision`].
+    pub fn remembered(&self, at: Timestamp) -> Remembered {
+        self.model.remembered(at)
+    }
+
+    /// Takes over what the process before knew.
+    pub fn recall(&mut self, remembered: Remembered, foreign_moves: Vec<ForeignMove>, now: Timestamp) {
+        self.model.recall(remembered, foreign_moves, now);
+    }
+
     /// What people have ordered; it holds for all turns from now on.
     pub fn obey(&mut self, controls: Controls) {
         self.controls = controls;
+    }
+
+    /// How long the figures of nodes lag behind a move.
+    pub fn settle_time(&self) -> Duration {
+        self.gate.settle_time
     }
 
     /// Takes one turn.
@@ -127,7 +160,7 @@ impl Thinking {
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
-        let foreign_moves = model.history.foreign_moves.len() - known_foreign;
+        let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
             .foreign_moves
@@ -148,7 +181,7 @@ impl Thinking {
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
-        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
         history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
@@ -157,9 +190,20 @@ impl Thinking {
         let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
         input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
+        let judged = own.wave.iter().chain(plan.moves());
+        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, judged));
 
         model.history = input.history;
         self.model = model;
-        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, net_zero }
+        Decision {
+            snapshot: input.snapshot,
+            findings,
+            restrictions,
+            plan,
+            verdict,
+            foreign_moves,
+            net_zero,
+            loads,
+        }
     }
 }

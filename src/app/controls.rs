@@ -6,12 +6,13 @@ use std::io::{Write, stdout};
 use jiff::{SignedDuration, Timestamp};
 
 use super::AppError;
+use super::once::tell_journal;
 use crate::cli::{ApproveArgs, ControlsArgs, Exit, OutputFormat, PauseArgs, ResumeArgs, controls_view};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_loop::{self, GATE_MEMORY};
 use crate::gate::ApprovalRule;
-use crate::journal::{DaemonLock, Journal};
+use crate::journal::{DaemonLock, Journal, JournalSettings};
 use crate::kill_switch::KillSwitch;
 use crate::model::{Controls, Pause};
 use crate::telemetry::shown;
@@ -32,17 +33,17 @@ pub async fn pause(config: Config, args: PauseArgs) -> Result<Exit, AppError> {
         return Err(AppError::Past { until });
     }
     let pause = Pause { from, until, reason, by: user() };
-    let journal = Journal::open(&config.journal, from)?;
-    journal.pause(pause.clone()).await?;
+    let settings = tell_journal(&config);
+    Journal::open(&settings, from)?.pause(pause.clone()).await?;
     say(&controls_view::pause(&pause))?;
-    say_who_listens(&config, "it will find the pause when it starts")?;
+    say_who_listens(&settings, "it will find the pause when it starts")?;
     Ok(Exit::Done)
 }
 
 /// Ends a pause.
 pub async fn resume(config: Config, _args: ResumeArgs) -> Result<Exit, AppError> {
     let now = Clock::system().read().wall;
-    let journal = Journal::open(&config.journal, now)?;
+    let journal = Journal::open(&tell_journal(&config), now)?;
     let ended = journal.resume(now, user()).await?;
     match ended.filter(|pause| pause.holds_at(now)) {
         Some(pause) => say(&format!("ended: {}", controls_view::pause(&pause)))?,
@@ -54,20 +55,20 @@ pub async fn resume(config: Config, _args: ResumeArgs) -> Result<Exit, AppError>
 /// Agrees to a plan.
 pub async fn approve(config: Config, args: ApproveArgs) -> Result<Exit, AppError> {
     let now = Clock::system().read().wall;
-    let journal = Journal::open(&config.journal, now)?;
-    journal.approve(args.digest.to_string(), now, user()).await?;
+    let settings = tell_journal(&config);
+    Journal::open(&settings, now)?.approve(args.digest.to_string(), now, user()).await?;
     say(&format!("approved: {}", args.digest))?;
     if config.gate.approval == ApprovalRule::Off {
         say("by this configuration no plan needs approval (gate.approval = \"off\")")?;
     }
-    say_who_listens(&config, "the approval is void an hour from now")?;
+    say_who_listens(&settings, "the approval is void an hour from now")?;
     Ok(Exit::Done)
 }
 
 /// Shows what is in force.
 pub async fn controls(config: Config, args: ControlsArgs) -> Result<Exit, AppError> {
     let now = Clock::system().read().wall;
-    let journal = Journal::open(&config.journal, now)?;
+    let journal = Journal::open(&tell_journal(&config), now)?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let controls: Controls = control_loop::orders(&journal, &kill_switch).await?;
     let memory = journal.load_state(GATE_MEMORY).await?;
@@ -93,9 +94,9 @@ fn user() -> String {
 }
 
 /// Says whether a daemon reads what was just written: with another journal.path, nobody would.
-fn say_who_listens(config: &Config, otherwise: &str) -> Result<(), AppError> {
-    let path = config.journal.path.display();
-    match DaemonLock::holder(&config.journal.path) {
+fn say_who_listens(settings: &JournalSettings, otherwise: &str) -> Result<(), AppError> {
+    let path = settings.path.display();
+    match DaemonLock::holder(&settings.path) {
         Some(process) => {
             say(&format!("the daemon that works with {path} (process {process}) reads it within a turn"))
         }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control_loop;
 use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
-use crate::journal::{DaemonLock, Journal, JournalSettings};
+use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
 use crate::model::Controls;
@@ -27,7 +27,9 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
-    thinking.obey(orders(&config.journal, &kill_switch, clock.read().wall).await);
+    thinking.obey(
+        orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
+    );
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
     let limited_by = limiting_reason(config.mode, &decision, None);
     let report = PlanReport::new(&decision, limited_by.as_ref());
@@ -57,6 +59,17 @@ async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Times
     })
 }
 
+/// The journal of the daemon beside which a command runs, and says which one that is: in another one, nobody would read
+/// what is written, and moves would be somebody else's.
+pub(super) fn tell_journal(config: &Config) -> JournalSettings {
+    let located = Located::beside_the_daemon(&config.journal);
+    match located.choice {
+        Choice::Default { forbidden: Some(_) } => tracing::warn!("{located}"),
+        _ => tracing::info!("{located}"),
+    }
+    located.settings
+}
+
 /// Moves what a person asked for and prints where each segment went, as seen.
 pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
@@ -66,13 +79,14 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     }
     let clock = Arc::new(Clock::system());
     let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
-    if let Some(process) = DaemonLock::holder(&config.journal.path) {
+    let settings = tell_journal(&config);
+    if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(
             process,
             "a daemon works with this journal: it will see these moves as yours, and may plan around them"
         );
     }
-    let journal = Journal::open(&config.journal, clock.read().wall)?;
+    let journal = Journal::open(&settings, clock.read().wall)?;
     journal.belongs_to(&connected.client.target().endpoint).await?;
 
     let observation = connected.observer.observe().await?;

@@ -14,6 +14,7 @@ use super::settings::Config;
 
 mod connection;
 mod gate;
+mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
@@ -145,12 +146,7 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         );
         findings.warn("execute.bytes_per_day", message);
     }
-    at_least_one("execute.waves.first", execute.waves.first, findings);
-    if execute.waves.largest < execute.waves.first {
-        let (largest, first) = (execute.waves.largest, execute.waves.first);
-        let message = format!("{largest} is less than execute.waves.first ({first}): write at least that");
-        findings.error("execute.waves.largest", message);
-    }
+    waves::check(&execute.waves, findings);
     at_least_one("plan.effort", config.plan.effort, findings);
 }
 

@@ -74,9 +74,18 @@ fn execute(speed: u32) -> ExecuteSettings {
         calls_per_minute: 240 * speed,
         calls_in_flight: 6,
         calls_in_flight_per_node: 3,
+        // What the calls carry at most.
+        moves_in_flight: 0,
+        moves_in_flight_per_source: 0,
+        moves_in_flight_per_destination: 0,
+        moves_in_flight_per_collection: 0,
         segments_per_call: 8,
         bytes_per_call: Bytes(2 << 30),
         // No limit: an uneven start is more than a day's drift.
+        bytes_per_second: Bytes::ZERO,
+        moves_per_hour: 0,
+        moves_per_day: 0,
+        bytes_per_hour: Ratio::ZERO,
         bytes_per_day: Ratio::ZERO,
         verify_interval: Duration::from_millis(500) / speed,
         // Milvus' own limit for a call is 120 s; nobody watches longer.

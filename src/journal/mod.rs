@@ -1,11 +1,13 @@
 //! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
 //! done, so that a crash at any point leaves nothing forgotten.
 
+mod begin;
 mod configurations;
 mod controls;
 mod error;
 mod foreign;
 mod formats;
+mod locate;
 mod lock;
 mod open;
 mod operations;
@@ -18,6 +20,7 @@ mod waves;
 pub use configurations::{ConfigurationChange, StartComparison};
 pub use controls::{Approval, Controls, Pause};
 pub use error::JournalError;
+pub use locate::{Choice, Located};
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};

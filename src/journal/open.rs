@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::begin::{begin, tidy};
 use super::settings::state_directory;
 use super::{DaemonLock, Journal, JournalError, JournalSettings, formats};
 
@@ -32,6 +33,12 @@ impl Journal {
         check_folder(path)?;
         let exists = look_at_header(path, now)?;
         let fresh_after_corruption = if exists { None } else { newest_kept_aside(path) };
+        if exists {
+            tidy(path);
+        } else if let Err(error) = begin(path, open_checked) {
+            // Opening it in place says why it cannot be, by its own name.
+            tracing::debug!(%error, "the journal cannot be made beside its place");
+        }
         let connection = match open_checked(path) {
             Err(Failure::Damaged(detail)) => return Err(set_aside(path, detail, now)),
             Err(Failure::Other(error)) => return Err(error),

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// Name of the file where nothing else was configured.
-const FILE_NAME: &str = "milvus-rebalancer.db";
+pub(super) const FILE_NAME: &str = "milvus-rebalancer.db";
 
 /// Settings of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalSettings {
     /// The SQLite file. By default `milvus-rebalancer.db` in `$STATE_DIRECTORY` where systemd set that, else in
-    /// the working directory.
+    /// the working directory. Commands beside the daemon look for it with [`super::Located`].
     pub path: PathBuf,
     /// For how long turns and ended operations are kept. Never less than a day, which the daily budget needs.
     #[serde(with = "crate::config::duration")]

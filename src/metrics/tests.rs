@@ -51,6 +51,29 @@ fn exactly_one_limit_is_in_force() {
 }
 
 #[test]
+fn every_limit_is_shown_with_what_is_used_of_it() {
+    let metrics = metrics();
+    let limits = vec![
+        LimitUse { name: "calls_in_flight", used: 1, limit: 2 },
+        LimitUse { name: "bytes_per_day", used: u64::MAX, limit: 0 },
+    ];
+    let settle_patience = Duration::from_secs(180);
+    metrics.observe_turn(&TurnMetrics { limits, settle_patience, ..TurnMetrics::default() });
+    metrics.move_dropped(&Reason::SegmentGone);
+    let text = text(&metrics);
+    for line in [
+        r#"limit_used{limit="calls_in_flight"} 1"#,
+        r#"limit{limit="calls_in_flight"} 2"#,
+        r#"limit_used{limit="bytes_per_day"} 9223372036854775807"#,
+        r#"limit{limit="bytes_per_day"} 0"#,
+        "settle_patience_seconds 180",
+        r#"moves_dropped_total{reason="segment_gone"} 1"#,
+    ] {
+        assert!(text.contains(&format!("milvus_rebalancer_{line}")), "{line}: {text}");
+    }
+}
+
+#[test]
 fn refusals_are_counted_over_turns_and_shown_for_the_current_one() {
     let metrics = metrics();
     let refusing = TurnMetrics { refusals: BTreeMap::from([("pinned", 2)]), ..TurnMetrics::default() };

@@ -7,6 +7,7 @@
 //! of the last while: it falls at once and rises late.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
@@ -19,7 +20,7 @@ const WINDOW_SECONDS: i64 = 15 * 60;
 pub const FIGURES_LAG: SignedDuration = SignedDuration::from_secs(15);
 
 /// The lowest unexplained memory of one node in this window and in the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnexplainedMemory {
     window_started: Timestamp,
     current: Bytes,
@@ -40,6 +41,12 @@ impl UnexplainedMemory {
             return;
         }
         *self = UnexplainedMemory { window_started: at, current: reading, previous: Some(self.current) };
+    }
+
+    /// Whether it says anything about the two windows before now.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.window_started).as_secs();
+        age.unsigned_abs() <= 2 * WINDOW_SECONDS.unsigned_abs()
     }
 
     /// The lowest of both windows.

@@ -346,9 +346,9 @@ fn a_move_seen_half_way_is_judged_when_it_has_ended() {
     let mut observation = uneven();
     thinking.turn(&observation, OwnMoves::default(), moment(0));
     observation.collections[0].segments.as_mut().unwrap()[3].nodes = vec![NodeId(1), NodeId(2)];
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves, 0);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves.len(), 0);
     observation.collections[0].segments.as_mut().unwrap()[3].nodes = vec![NodeId(2)];
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(2)).foreign_moves, 1);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(2)).foreign_moves.len(), 1);
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn what_milvus_reloads_after_a_crash_is_not_foreign() {
     for segment in observation.collections[0].segments.as_mut().unwrap() {
         segment.nodes = vec![NodeId(3)];
     }
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves, 0);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves.len(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::config::Mode;
 use milvus_rebalancer::control_loop::{ControlLoop, LoopState};
 use milvus_rebalancer::execute::executor::Executor;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::polls::{Polls, RecordingObserver};
 use crate::scenario::Scenario;
+use crate::sloppy;
 
 /// A running daemon.
 pub struct Daemon {
@@ -90,5 +92,11 @@ impl Daemon {
 
 /// The pure half as a scenario configures it, with an empty memory.
 pub fn thinking(scenario: &Scenario) -> Thinking {
-    Thinking::new(&scenario.policies, PlanSettings::default(), scenario.gate.clone())
+    let thinking = Thinking::new(&scenario.policies, PlanSettings::default(), scenario.gate.clone());
+    if !scenario.sloppy {
+        return thinking;
+    }
+    let lasts = SignedDuration::try_from(scenario.trouble_ends).unwrap_or(SignedDuration::MAX);
+    let until = scenario.world.settings.begins_at.saturating_add(lasts).unwrap_or(Timestamp::MAX);
+    thinking.planned_by(sloppy::planner(scenario.world.seed, until))
 }

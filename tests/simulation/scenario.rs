@@ -21,6 +21,12 @@ const TROUBLE: Duration = Duration::from_secs(30 * 60);
 /// The stream of numbers that scenarios are made from; the simulated cluster has others of the same seed.
 const STREAM: u64 = 1_000;
 
+/// Another one, for what came later: the seeds of old go on to mean what they meant.
+const LATER_STREAM: u64 = 1_001;
+
+/// And one for the limits of moves and bytes.
+const LIMITS_STREAM: u64 = 1_002;
+
 /// A part of a scenario, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reduction {
@@ -82,14 +88,19 @@ pub struct Scenario {
     pub gate: GateSettings,
     /// What load is.
     pub policies: PolicySettings,
+    /// During the trouble plans are made by throwing dice.
+    pub sloppy: bool,
 }
 
 impl Scenario {
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Scenario {
-        let mut chance = Chance::new(seed);
-        let world = world(seed, &mut chance);
-        let execute = execute(&mut chance);
+        let mut chance = Chance::new(seed, STREAM);
+        let mut later = Chance::new(seed, LATER_STREAM);
+        let mut world = world(seed, &mut chance);
+        make_later_world(&mut world, &mut later);
+        let mut execute = execute(&mut chance);
+        limit_moves(&mut execute, &mut Chance::new(seed, LIMITS_STREAM));
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
         let interval = Duration::from_secs(*chance.of(&[30, 30, 30, 10, 60]));
@@ -103,6 +114,7 @@ impl Scenario {
             execute,
             gate,
             policies,
+            sloppy: later.happens(0.15),
         }
     }
 
@@ -128,9 +140,9 @@ impl Scenario {
 struct Chance(ChaCha8Rng);
 
 impl Chance {
-    fn new(seed: u64) -> Chance {
+    fn new(seed: u64, stream: u64) -> Chance {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        generator.set_stream(STREAM);
+        generator.set_stream(stream);
         Chance(generator)
     }
 
@@ -202,6 +214,17 @@ fn world(seed: u64, chance: &mut Chance) -> WorldPlan {
     plan
 }
 
+/// What no version is known to do, and nothing promises that none will.
+fn make_later_world(plan: &mut WorldPlan, chance: &mut Chance) {
+    if chance.happens(0.15) {
+        plan.settings.lists_growing = true;
+        plan.ingest_rows_per_second = plan.ingest_rows_per_second.max(200.0);
+    }
+    if chance.happens(0.3) {
+        plan.level0_rows = chance.0.random_range(1..200_000);
+    }
+}
+
 fn faults(world: &WorldPlan, chance: &mut Chance) -> Vec<(Duration, Fault)> {
     let settings = FaultSettings {
         count: *chance.of(&[0, 1, 2, 4, 6, 10]),
@@ -255,9 +278,21 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
             enabled: chance.happens(0.7),
             first: *chance.of(&[1, 1, 4]),
             largest: *chance.of(&[64, 4, 0]),
+            ..WaveSettings::default()
         },
         ..ExecuteSettings::default()
     }
+}
+
+fn limit_moves(execute: &mut ExecuteSettings, chance: &mut Chance) {
+    execute.moves_in_flight = *chance.of(&[32, 32, 3, 0]);
+    execute.moves_in_flight_per_source = *chance.of(&[16, 2, 0]);
+    execute.moves_in_flight_per_destination = *chance.of(&[16, 2, 0]);
+    execute.moves_in_flight_per_collection = *chance.of(&[16, 4, 0]);
+    execute.bytes_per_second = *chance.of(&[Bytes(256 << 20), Bytes(16 << 20), Bytes::ZERO]);
+    execute.moves_per_hour = *chance.of(&[240, 20, 0]);
+    execute.moves_per_day = *chance.of(&[1_000, 50, 0]);
+    execute.bytes_per_hour = *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio(25_000), Ratio(250_000)]);
 }
 
 fn gate(chance: &mut Chance) -> GateSettings {
@@ -333,6 +368,26 @@ impl fmt::Display for Scenario {
             execute.bytes_per_call,
             execute.bytes_per_day,
             execute.call_timeout,
+        )?;
+        writeln!(
+            f,
+            "  {} moves in flight, {} per source, {} per destination, {} per collection, {}/s, {} an hour, {} a day, \
+             {} of bytes an hour",
+            execute.moves_in_flight,
+            execute.moves_in_flight_per_source,
+            execute.moves_in_flight_per_destination,
+            execute.moves_in_flight_per_collection,
+            execute.bytes_per_second,
+            execute.moves_per_hour,
+            execute.moves_per_day,
+            execute.bytes_per_hour,
+        )?;
+        writeln!(
+            f,
+            "  {} level-0 rows, growing segments {}, plans {}",
+            world.level0_rows,
+            if world.settings.lists_growing { "listed" } else { "not listed" },
+            if self.sloppy { "thrown by dice at first" } else { "made in earnest" },
         )?;
         for (position, (at, fault)) in self.faults.iter().enumerate() {
             writeln!(f, "  fault {position} at {:.0} s: {fault:?}", at.as_secs_f64())?;
