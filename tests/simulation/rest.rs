@@ -60,14 +60,14 @@ fn is_quiet(state: &LoopState) -> bool {
     if decision.plan.steps.is_empty() {
         return true;
     }
-    // A budget is spent: there is more to do, and the reason is known why it is not done now.
+    // The budget is spent: there is more to do, and the reason is known why it is not done now.
     matches!(
         last.limited_by,
         Some(
-            Reason::HourlyBytes { .. }
-                | Reason::HourlyMoves { .. }
-                | Reason::DailyBytes { .. }
+            Reason::HourlyMoves { .. }
                 | Reason::DailyMoves { .. }
+                | Reason::HourlyBytes { .. }
+                | Reason::DailyBytes { .. }
         )
     )
 }

@@ -301,7 +301,8 @@ impl Watch {
     }
 }
 
-fn exceeds(count: usize, limit: u32) -> bool {
+/// Whether a count is above a limit, of which 0 is none.
+pub fn exceeds(count: usize, limit: u32) -> bool {
     limit != 0 && count > usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
