@@ -352,6 +352,15 @@ impl Reason {
         )
     }
 
+    /// What is the same as long as nothing new is to be said about it: the numbers in a sentence change all the time, but
+    /// another plan that waits for approval is news.
+    pub fn essence(&self) -> String {
+        match self {
+            Reason::AwaitingApproval { digest } => format!("{} {digest}", self.code()),
+            _ => self.code().to_owned(),
+        }
+    }
+
     /// The stable name: metric label and JSON `reason`.
     pub fn code(&self) -> &'static str {
         match self {

@@ -30,6 +30,7 @@ use super::waves::Waves;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
+use crate::kill_switch::KillSwitch;
 use crate::milvus::Remedy;
 use crate::model::{Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
@@ -126,6 +127,7 @@ pub struct Executor {
     pub(super) journal_failure: Option<JournalError>,
     pub(super) journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    pub(super) kill_switch: KillSwitch,
     pub(super) happened: Happenings,
     pub(super) dropped: BTreeMap<&'static str, u64>,
 }
@@ -168,9 +170,25 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            kill_switch: KillSwitch::default(),
             happened: Happenings::default(),
             dropped: BTreeMap::new(),
         }
+    }
+
+    /// Looks at this switch right before each call.
+    pub fn obey(&mut self, kill_switch: KillSwitch) {
+        self.kill_switch = kill_switch;
+    }
+
+    /// The switch that it obeys.
+    pub fn kill_switch(&self) -> &KillSwitch {
+        &self.kill_switch
+    }
+
+    /// Whether anything waits to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Applies a full poll to all open operations, and to those that may land late.
@@ -373,6 +391,9 @@ impl Executor {
         }
         if self.is_stopping {
             return Some(Reason::Stopping);
+        }
+        if let Some(reason) = self.kill_switch.refusal() {
+            return Some(reason);
         }
         if let Some(error) = &self.journal_failure {
             return Some(Reason::JournalUnavailable { detail: with_causes(error) });

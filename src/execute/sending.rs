@@ -49,6 +49,11 @@ impl Executor {
         }
         self.drop_what_has_no_room();
         let Ok((group, count)) = self.next_batch() else { return };
+        if let Some(reason) = self.kill_switch.refusal() {
+            tracing::warn!("nothing is sent: {reason}");
+            self.queue.clear();
+            return;
+        }
         let moves: Vec<Move> =
             group.moves.iter().take(count).map(|waiting| waiting.movement.clone()).collect();
         let intent = Intent {
@@ -88,8 +93,9 @@ impl Executor {
             }
         };
         self.note_journal_works();
-        // While it was written, a new plan may have taken these moves back.
-        let is_wanted = !self.is_stopping && self.queue.contains_all(&moves);
+        // While it was written, a new plan may have taken these moves back, or somebody thrown the switch.
+        let is_stopped = self.is_stopping || self.kill_switch.thrown().is_some();
+        let is_wanted = !is_stopped && self.queue.contains_all(&moves);
         if !is_wanted {
             self.queue.remove(&moves.iter().map(copy_key).collect());
             self.withdraw(operations);

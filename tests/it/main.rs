@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
 mod architecture;
+mod care;
 mod cli;
 mod cluster;
 mod config;
+mod controls;
 mod demo;
 mod durability;
 mod executor;
@@ -18,6 +20,7 @@ mod milvus_client;
 mod milvus_observer;
 mod net_zero;
 mod operations_doc;
+mod orders;
 mod planning;
 mod scale;
 mod sim_golden;
@@ -25,3 +28,4 @@ mod sim_http;
 mod sim_model;
 mod sim_server;
 mod system;
+mod windows;

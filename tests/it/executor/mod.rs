@@ -3,7 +3,7 @@
 mod beside;
 mod breaker;
 mod clock;
-mod fake;
+pub mod fake;
 mod limits;
 mod manual;
 mod outcomes;
