@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
+use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
 use crate::metrics::{CallResult, Metrics};
@@ -36,7 +37,7 @@ use written::Written;
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often old rows leave the journal. They are counted in days.
+/// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Everything the loop works with; put together in [`crate::app`].
@@ -116,6 +117,7 @@ impl ControlLoop {
         self.health.stopping();
         self.executor.stop().await;
         self.publish_happenings();
+        self.journal.finish_recording().await;
         Ok(())
     }
 
@@ -144,6 +146,8 @@ impl ControlLoop {
         self.metrics.observation_took(took);
         match observed {
             Ok(observation) => {
+                let observation = Arc::new(observation);
+                self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
@@ -209,10 +213,14 @@ impl ControlLoop {
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
             landed: self.executor.landed_moves(),
+            wave: self.executor.wave_moves(),
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
         self.keep_memory(&decision, now, &mut told.memory).await;
+        if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
+            self.publish_wave(wave);
+        }
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.note_room(decision.restrictions.room.clone());
@@ -226,6 +234,7 @@ impl ControlLoop {
             limited_by.as_ref(),
             &self.executor.status(),
         ));
+        self.metrics.waves_stand(&self.executor.status());
         let verdicts = told.written.new_verdicts(&decision);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
@@ -240,6 +249,15 @@ impl ControlLoop {
             state.turns += 1;
             state.failure = None;
             state.last = is_watched.then(|| Arc::new(LastTurn { decision, limited_by }));
+        });
+    }
+
+    /// Counts and shows what a wave brought.
+    fn publish_wave(&self, wave: JudgedWave) {
+        self.metrics.wave_judged(&wave);
+        self.state.send_modify(|state| {
+            state.waves_judged += 1;
+            state.last_wave = Some(wave);
         });
     }
 
@@ -283,6 +301,10 @@ impl ControlLoop {
             return;
         }
         rhythm.pruned_at = Some(Instant::now());
+        if let Err(error) = self.journal.check().await {
+            tracing::error!(error = %Chain(&error), "the journal does not pass its check");
+            return;
+        }
         match self.journal.prune(self.clock.read().wall).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old rows left the journal"),

@@ -2,6 +2,7 @@
 //! replaced as a whole, so that a node that went away takes its series along.
 
 mod net_zero;
+mod waves;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,9 @@ use prometheus::{
 
 use crate::config::Mode;
 use crate::execute::LimitUse;
+use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
+use crate::execute::waves::JudgedWave;
 use crate::model::NetZero;
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
@@ -142,6 +145,7 @@ pub struct Metrics {
     settle_patience: Gauge,
     foreign_moves: IntCounter,
     net_zero: NetZeroMetrics,
+    waves: waves::WaveMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -256,6 +260,7 @@ impl Metrics {
             )?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
             net_zero: NetZeroMetrics::register(registry)?,
+            waves: waves::WaveMetrics::register(registry)?,
         })
     }
 
@@ -365,6 +370,16 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// A wave was judged.
+    pub fn wave_judged(&self, wave: &JudgedWave) {
+        self.waves.judged(wave);
+    }
+
+    /// Where the waves stand now.
+    pub fn waves_stand(&self, executor: &ExecutorStatus) {
+        self.waves.stand(executor.wave_size, executor.stopped_after_waves.is_some());
     }
 
     /// Everything in the text format of Prometheus, and its content type.

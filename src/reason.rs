@@ -320,6 +320,18 @@ pub enum Reason {
         /// Moves in this wave.
         size: u32,
     },
+    /// The wave has ended; the next one starts when it has been seen what it brought.
+    WaveUnjudged {
+        /// Moves in this wave.
+        moves: u32,
+    },
+    /// Several waves in a row brought no relief.
+    NoRelief {
+        /// How many.
+        waves: u32,
+        /// For how much longer nothing is moved.
+        remaining: Duration,
+    },
 }
 
 impl Reason {
@@ -400,6 +412,8 @@ impl Reason {
             Reason::DailyBytes { .. } => "daily_bytes",
             Reason::EarlierStepOpen => "earlier_step_open",
             Reason::WaveFull { .. } => "wave_full",
+            Reason::WaveUnjudged { .. } => "wave_unjudged",
+            Reason::NoRelief { .. } => "no_relief",
         }
     }
 }
@@ -614,6 +628,14 @@ impl fmt::Display for Reason {
             }
             Reason::DailyBytes { limit } => write!(f, "{limit} may be moved in 24 hours, and that is spent"),
             Reason::WaveFull { size } => write!(f, "the wave of {size} moves is full and must settle first"),
+            Reason::WaveUnjudged { moves } => {
+                write!(f, "the wave of {moves} moves has ended; what it brought must be seen first")
+            }
+            Reason::NoRelief { waves, remaining } => write!(
+                f,
+                "{waves} waves of moves in a row brought no relief; nothing is moved for another {}",
+                spoken(remaining)
+            ),
         }
     }
 }

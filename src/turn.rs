@@ -1,6 +1,7 @@
 //! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
 //! daemon, a dry run, the simulator and every replay call alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +12,8 @@ use crate::model::{
     Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
-use crate::plan::{self, DimensionView, Finding, Placement, Plan, PlanSettings};
+use crate::plan::relief::LoadPicture;
+use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
 use crate::units::Moment;
 
@@ -46,6 +48,8 @@ pub struct OwnMoves {
     pub known: Vec<KnownMove>,
     /// Landed within the last day, by whoever works through this program.
     pub landed: Vec<EndedMove>,
+    /// The wave that is under way, to be judged on what this turn sees.
+    pub wave: Vec<Move>,
 }
 
 /// What a turn came to.
@@ -65,6 +69,8 @@ pub struct Decision {
     pub foreign_moves: Vec<ForeignMove>,
     /// What the moves of the last day came to, everybody's, and the time out of band.
     pub net_zero: NetZero,
+    /// The loads of this turn, by which a wave is judged later.
+    pub loads: Arc<LoadPicture>,
 }
 
 impl Thinking {
@@ -113,6 +119,11 @@ impl Thinking {
         self.controls = controls;
     }
 
+    /// How long the figures of nodes lag behind a move.
+    pub fn settle_time(&self) -> Duration {
+        self.gate.settle_time
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let known_foreign = self.model.history.foreign_moves.len();
@@ -149,9 +160,20 @@ impl Thinking {
         let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
         input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
+        let judged = own.wave.iter().chain(plan.moves());
+        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, judged));
 
         model.history = input.history;
         self.model = model;
-        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, net_zero }
+        Decision {
+            snapshot: input.snapshot,
+            findings,
+            restrictions,
+            plan,
+            verdict,
+            foreign_moves,
+            net_zero,
+            loads,
+        }
     }
 }

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::execute::BreakerSettings;
 use crate::policy::DimensionSettings;
-use crate::units::Ratio;
+use crate::units::{Bytes, Ratio};
 
 use super::duration::display;
 use super::origins::joined;
@@ -14,9 +15,13 @@ use super::settings::Config;
 
 mod connection;
 mod gate;
+mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
+
+/// An hour of a cluster of some hundred segments; with less, files would come and go with every look.
+const LEAST_RECORDINGS: Bytes = Bytes(1 << 20);
 
 /// Log levels; any other single word would be taken for the name of a module.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -145,24 +150,23 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         );
         findings.warn("execute.bytes_per_day", message);
     }
-    at_least_one("execute.waves.first", execute.waves.first, findings);
-    if execute.waves.largest < execute.waves.first {
-        let (largest, first) = (execute.waves.largest, execute.waves.first);
-        let message = format!("{largest} is less than execute.waves.first ({first}): write at least that");
-        findings.error("execute.waves.largest", message);
-    }
-    let breaker = &execute.breaker;
-    if breaker.failures != 0 {
-        positive("execute.breaker.within", breaker.within, findings);
-        positive("execute.breaker.pause", breaker.pause, findings);
-        if breaker.longest_pause < breaker.pause {
-            let (longest, pause) = (display(breaker.longest_pause), display(breaker.pause));
-            let message =
-                format!("{longest} is shorter than execute.breaker.pause ({pause}): write at least that");
-            findings.error("execute.breaker.longest_pause", message);
-        }
-    }
+    waves::check(&execute.waves, findings);
+    check_breaker(&execute.breaker, findings);
     at_least_one("plan.effort", config.plan.effort, findings);
+}
+
+fn check_breaker(breaker: &BreakerSettings, findings: &mut Findings) {
+    if breaker.failures == 0 {
+        return;
+    }
+    positive("execute.breaker.within", breaker.within, findings);
+    positive("execute.breaker.pause", breaker.pause, findings);
+    if breaker.longest_pause < breaker.pause {
+        let (longest, pause) = (display(breaker.longest_pause), display(breaker.pause));
+        let message =
+            format!("{longest} is shorter than execute.breaker.pause ({pause}): write at least that");
+        findings.error("execute.breaker.longest_pause", message);
+    }
 }
 
 /// Journal, listener and logs: what surrounds the work.
@@ -179,6 +183,16 @@ fn check_shell(config: &Config, findings: &mut Findings) {
             "{keep} is shorter than gate.cool_down_limit ({limit}): moves would be forgotten before they have cooled down"
         );
         findings.warn("journal.keep", message);
+    }
+    let observations = &config.journal.observations;
+    positive("journal.observations.keep", observations.keep, findings);
+    if observations.max_bytes < LEAST_RECORDINGS {
+        let message = format!(
+            "{} has no room for the observations of a small cluster: write at least {LEAST_RECORDINGS}, or \
+             journal.observations.enabled = false to record none",
+            observations.max_bytes
+        );
+        findings.error("journal.observations.max_bytes", message);
     }
     let listen = &config.http.listen;
     if listen.parse::<SocketAddr>().is_err() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::Operation;
+use crate::execute::waves::JudgedWave;
 use crate::reason::Reason;
 use crate::turn::Decision;
 
@@ -30,6 +31,10 @@ pub struct LoopState {
     pub ended_count: u64,
     /// The newest of those, oldest first.
     pub ended: VecDeque<Arc<Operation>>,
+    /// How many waves have been judged since the start.
+    pub waves_judged: u64,
+    /// The last of them.
+    pub last_wave: Option<JudgedWave>,
 }
 
 /// A turn and what held it back.

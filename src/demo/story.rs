@@ -11,6 +11,7 @@ use super::report::MoveCounts;
 use crate::cli::plan_view::bar;
 use crate::control_loop::{LastTurn, LoopState};
 use crate::execute::operation::{Operation, OperationId, OperationState};
+use crate::execute::waves::WaveVerdict;
 use crate::model::{Doubt, DoubtKind, Standing};
 use crate::plan::{Move, Step};
 use crate::telemetry::shown;
@@ -32,6 +33,7 @@ pub(super) struct Story {
     moves: BTreeMap<OperationId, Told>,
     reasons: BTreeMap<(SegmentId, NodeId), String>,
     known_ends: u64,
+    known_waves: u64,
     has_plan: bool,
     limited_by: Option<&'static str>,
     doubts: Vec<Doubt>,
@@ -62,6 +64,7 @@ impl Story {
             moves: BTreeMap::new(),
             reasons: BTreeMap::new(),
             known_ends: 0,
+            known_waves: 0,
             has_plan: false,
             limited_by: None,
             doubts: Vec::new(),
@@ -81,6 +84,7 @@ impl Story {
             self.tell_limit(turn, &mut lines);
         }
         self.tell_moves(state, &mut lines);
+        self.tell_wave(state, &mut lines);
         self.calls = state.executor.calls_sent;
         lines.into_iter().flat_map(|line| self.stamped(at, &line)).collect()
     }
@@ -276,6 +280,19 @@ impl Story {
         }
     }
 
+    fn tell_wave(&mut self, state: &LoopState, lines: &mut Vec<Line>) {
+        let Some(wave) = state.last_wave.as_ref().filter(|_| state.waves_judged > self.known_waves) else {
+            return;
+        };
+        self.known_waves = state.waves_judged;
+        let moves = if wave.sent == 1 { "move" } else { "moves" };
+        let text = format!("the wave of {} {moves} brought {}", wave.sent, wave.relief);
+        lines.push(match wave.verdict {
+            WaveVerdict::NoRelief => warning(text),
+            _ => Line { tone: Tone::Aside, text },
+        });
+    }
+
     fn move_line(&self, operation: &Operation) -> Line {
         let movement = &operation.movement;
         let why = self.reasons.get(&(movement.segment, movement.to)).map_or("", String::as_str);
@@ -307,6 +324,7 @@ fn is_pace(code: &str) -> bool {
     matches!(
         code,
         "wave_full"
+            | "wave_unjudged"
             | "in_flight_limit"
             | "node_in_flight_limit"
             | "call_rate"

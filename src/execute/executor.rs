@@ -15,7 +15,7 @@ use super::follow::{News, with_causes};
 use super::in_flight::UnderWay;
 use super::landings::Landings;
 use super::ledger::{Change, Ledger};
-use super::limits::{CallRate, Waves};
+use super::limits::CallRate;
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
 use super::queue::{Queue, Route};
 use super::revalidation;
@@ -26,6 +26,7 @@ use super::sight::Sight;
 use super::spending::{ByteRate, Spending};
 use super::steady::Steady;
 use super::usage::LimitUse;
+use super::waves::Waves;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
@@ -67,6 +68,8 @@ pub struct ExecutorStatus {
     pub settle_patience: Duration,
     /// Moves that were let through and dropped before their call, since the start, by the code of the reason.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Waves in a row without relief, when nothing is moved because of them.
+    pub stopped_after_waves: Option<u32>,
     /// Why the journal cannot be written, if so.
     pub journal_failure: Option<String>,
 }
@@ -335,7 +338,7 @@ impl Executor {
             was = change.before.code(),
             "move {state}"
         );
-        self.waves.record_end(*id, state);
+        self.waves.record_end(*id, state, now.wall);
         self.happened.ended.push(change.operation.clone());
         if has_landed {
             self.landings.record(evidence.sent.age(evidence.changed));
@@ -431,6 +434,7 @@ impl Executor {
             limits: self.limit_uses(),
             settle_patience: self.patience().on_source,
             dropped: self.dropped.clone(),
+            stopped_after_waves: self.waves.stopped_after(self.now().wall),
             journal_failure: self.journal_failure.as_ref().map(|error| with_causes(error)),
         }
     }

@@ -23,6 +23,7 @@ fn snapshot() -> Snapshot {
         memory_used: None,
         growing: None,
         unexplained_memory: None,
+        reported_sealed: None,
         version: String::new(),
         component: None,
     };

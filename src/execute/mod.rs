@@ -5,6 +5,7 @@ mod breaker;
 pub mod executor;
 mod follow;
 mod in_flight;
+mod judging;
 mod landings;
 mod ledger;
 pub mod limits;
@@ -21,6 +22,7 @@ pub mod sight;
 mod spending;
 pub mod steady;
 mod usage;
+pub mod waves;
 
 pub use breaker::BreakerSettings;
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
@@ -200,11 +202,36 @@ pub struct WaveSettings {
     pub first: u32,
     /// Moves in the largest wave.
     pub largest: u32,
+    /// Share of the predicted relief from which a wave went as predicted.
+    pub as_predicted: Ratio,
+    /// Share of the predicted relief below which a wave brought none.
+    pub no_relief: Ratio,
+    /// So many waves in a row without relief stop all moving; 0 never stops.
+    pub without_relief: u32,
+    /// How long the first such stop lasts; doubles with every further one.
+    #[serde(with = "crate::config::duration")]
+    pub rest: Duration,
+    /// The longest that doubling may make it.
+    #[serde(with = "crate::config::duration")]
+    pub rest_limit: Duration,
 }
 
 impl Default for WaveSettings {
     fn default() -> Self {
-        // One canary; 64 is one full call.
-        WaveSettings { enabled: true, first: 1, largest: 64 }
+        WaveSettings {
+            enabled: true,
+            // One canary; 64 is one full call.
+            first: 1,
+            largest: 64,
+            // Bytes are estimates, and others load and flush meanwhile: half of it is no accident.
+            as_predicted: Ratio(500_000),
+            // What noise alone brings.
+            no_relief: Ratio(100_000),
+            // One can be bad luck and two a coincidence.
+            without_relief: 3,
+            // Somebody should have looked by then, and a night of it is a handful of moves.
+            rest: Duration::from_secs(30 * 60),
+            rest_limit: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }

@@ -133,13 +133,13 @@ impl Executor {
         );
         let mut total = Bytes::ZERO;
         for operation in operations {
-            let (id, bytes) = (operation.id, operation.movement.bytes);
-            self.queue.sent(&operation.movement, id);
+            let (id, movement) = (operation.id, operation.movement.clone());
+            self.queue.sent(&movement, id);
             self.ledger.insert(operation, now);
             self.apply(id, &Event::Send, now);
-            self.spending.record(Steady::of(now), id, bytes);
-            self.waves.record_sent(id);
-            total = total.saturating_add(bytes);
+            self.spending.record(Steady::of(now), id, movement.bytes);
+            self.waves.record_sent(id, &movement, now.wall);
+            total = total.saturating_add(movement.bytes);
         }
         if let Some(room) = self.room.as_mut().and_then(|room| room.get_mut(&route.to)) {
             *room = room.saturating_sub(total);
@@ -174,7 +174,7 @@ impl Executor {
             .refusal(now)
             .or_else(|| self.rate.refusal(now))
             .or_else(|| under_way.refusal(&self.settings))
-            .or_else(|| self.waves.refusal());
+            .or_else(|| self.waves.refusal(self.now().wall));
         if blocks_all.is_some() {
             return Err(blocks_all);
         }

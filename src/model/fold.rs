@@ -123,6 +123,10 @@ fn doubts_of_reading(observation: &Observation) -> Vec<Doubt> {
     if observation.server.is_too_old_to_act_on() {
         doubts.push(Doubt { subject: Subject::Cluster, kind: DoubtKind::ServerTooOld });
     }
+    if !observation.complaints.is_empty() {
+        let kind = DoubtKind::Unhealthy { complaints: observation.complaints.clone() };
+        doubts.push(Doubt { subject: Subject::Cluster, kind });
+    }
     for gap in &observation.gaps {
         let subject = match &gap.subject {
             GapSubject::Replicas { collection }
@@ -173,6 +177,10 @@ fn build_nodes(observation: &Observation, standings: &Standings) -> Vec<Node> {
                 memory_used: believable(report.and_then(|report| report.memory_used)),
                 growing: believable(report.and_then(|report| report.growing)),
                 unexplained_memory: None,
+                reported_sealed: report.and_then(|report| {
+                    let sealed = report.sealed_bytes.as_ref()?;
+                    believable(Some(sealed.values().copied().sum()))
+                }),
                 version: report.map(|report| report.version.clone()).unwrap_or_default(),
                 component: None,
             }

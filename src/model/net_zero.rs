@@ -12,7 +12,7 @@ use crate::units::{Bytes, CollectionId, NodeId, Ratio, ReplicaId, SegmentId};
 
 /// How far the ledger looks back: a day holds every daily pattern of use once, and the daily budget looks back as
 /// far.
-pub const NET_ZERO_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+const NET_ZERO_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// Who moved something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -94,6 +94,8 @@ pub struct Node {
     pub growing: Option<Bytes>,
     /// Memory in use that the listed segments do not explain, the lowest of the last while.
     pub unexplained_memory: Option<Bytes>,
+    /// Bytes of its sealed segments as the node itself reports them, where it was asked.
+    pub reported_sealed: Option<Bytes>,
     /// Its build version; empty when unknown.
     pub version: String,
     /// The component it belongs to; `None` for a node without replicas.

@@ -16,7 +16,9 @@ use super::observation::{
 };
 use super::row_estimates::{RowEstimate, RowEstimates};
 use super::system_info::SystemInfo;
-use super::{NodeMetricsSettings, ObserveError, Observer, SeamFuture, row_size, system_info, translate};
+use super::{
+    NodeMetricsSettings, ObserveError, Observer, SeamFuture, health, row_size, system_info, translate,
+};
 use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
 use crate::milvus::wire::milvus::ResourceGroup;
@@ -44,7 +46,7 @@ pub struct MilvusObserver {
 /// The shortest time between two `GetMetrics`. The proxy answers from a cache that lives for 5 s *after the last
 /// reader*: asked more often it never looks again, and hides nodes that came or went (measured on 2.3.5: the same
 /// answer for 34 s when asked every 4 s, a fresh one when asked every 7 s).
-const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
+pub(crate) const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
 
 /// A collection as its database lists it.
 struct Listed {
@@ -78,15 +80,16 @@ impl MilvusObserver {
         let listed = self.list(databases, &mut gaps).await?;
         self.remember_load(&listed);
 
-        let (collections, nodes, groups) = futures::join!(
+        let (collections, nodes, groups, (complaints, health_gap)) = futures::join!(
             Box::pin(self.collections(listed, &version)),
             Box::pin(self.nodes()),
             Box::pin(self.resource_groups()),
+            Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
         let (nodes, build_version, node_gaps) = nodes;
         let (groups, group_gaps) = groups;
-        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
+        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps).chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
@@ -97,6 +100,7 @@ impl MilvusObserver {
             nodes,
             resource_groups,
             collections,
+            complaints,
             gaps,
         })
     }
@@ -401,7 +405,7 @@ fn resource_group_reports(groups: Vec<ResourceGroup>, server: &ServerVersion) ->
     reports
 }
 
-fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
+pub(super) fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
     Gap { subject, cause: with_causes(error) }
 }
 

@@ -25,6 +25,10 @@ pub struct Observation {
     pub resource_groups: Option<Vec<ResourceGroupReport>>,
     /// Every loaded collection of every database that could be seen.
     pub collections: Vec<CollectionReport>,
+    /// What Milvus itself says is wrong with it (`CheckHealth`), in order; empty when it says that it is well, or
+    /// nothing.
+    #[serde(default)]
+    pub complaints: Vec<String>,
     /// What this poll could not read.
     pub gaps: Vec<Gap>,
 }
@@ -268,6 +272,8 @@ pub enum GapSubject {
         /// The node's address.
         address: String,
     },
+    /// What Milvus says of its own health.
+    Health,
 }
 
 impl fmt::Display for GapSubject {
@@ -284,6 +290,7 @@ impl fmt::Display for GapSubject {
             GapSubject::ResourceGroups => f.write_str("the list of resource groups"),
             GapSubject::ResourceGroup { name } => write!(f, "resource group {name:?}"),
             GapSubject::NodeMetrics { address } => write!(f, "the /metrics of node {address}"),
+            GapSubject::Health => f.write_str("how Milvus says it is (CheckHealth)"),
         }
     }
 }

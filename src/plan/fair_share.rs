@@ -128,6 +128,7 @@ mod tests {
             scope: Scope::Node,
             copy_load: Vec::new(),
             base_load: base.iter().copied().map(Load).collect(),
+            measured_load: Vec::new(),
             capacity: Capacity::Weights(capacity.iter().copied().map(Load).collect()),
             settings: DimensionSettings::default(),
             confidence: Ratio::ONE,

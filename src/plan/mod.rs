@@ -7,6 +7,7 @@ pub mod fair_share;
 pub mod finding;
 pub mod floor;
 pub mod planner;
+pub mod relief;
 mod search;
 
 pub use digest::{DigestError, PlanDigest};

@@ -26,12 +26,14 @@ impl Policy for MemoryPolicy {
         let snapshot = &input.snapshot;
         let capacity =
             snapshot.nodes.iter().map(|node| Load(node.memory_capacity.unwrap_or_default().0)).collect();
+        let base_load = if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) };
         let dimension = Dimension {
             name: self.name().to_owned(),
             unit: LoadUnit::Bytes,
             scope: Scope::Node,
             copy_load: snapshot.copies.bytes.iter().map(|bytes| Load(bytes.0)).collect(),
-            base_load: if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) },
+            measured_load: measured_load(snapshot, &base_load),
+            base_load,
             capacity: Capacity::Physical(capacity),
             settings: self.settings.clone(),
             confidence: confidence(snapshot),
@@ -50,6 +52,13 @@ fn base_load(snapshot: &Snapshot) -> Vec<Load> {
         Load(node.unexplained_memory.unwrap_or_default().max(node.growing.unwrap_or_default()).0)
     };
     snapshot.nodes.iter().map(base).collect()
+}
+
+/// What nodes report of their sealed segments. Their memory in use is no measure of it: an allocator gives memory
+/// back minutes late.
+fn measured_load(snapshot: &Snapshot, base_load: &[Load]) -> Vec<Option<Load>> {
+    let measured = |(node, base): (&Node, &Load)| Some(base.saturating_add(Load(node.reported_sealed?.0)));
+    snapshot.nodes.iter().zip(base_load).map(measured).collect()
 }
 
 /// Bytes that were guessed are not worth moving production data for at full price.

@@ -30,6 +30,7 @@ impl Policy for RowsPolicy {
             scope: Scope::Node,
             copy_load: snapshot.copies.rows.iter().map(|rows| Load(rows.0)).collect(),
             base_load: vec![Load::ZERO; snapshot.nodes.len()],
+            measured_load: Vec::new(),
             capacity: Capacity::Weights(weights(snapshot)),
             settings: self.settings.clone(),
             confidence: Ratio::ONE,

@@ -128,6 +128,8 @@ pub struct CallRecord {
     pub destinations: Vec<DestinationTruth>,
     /// Earlier calls of which a move was still under way, whether anybody waited for their answers or not.
     pub calls_under_way: usize,
+    /// Segments that earlier calls had set in motion and that had not arrived yet.
+    pub moves_under_way: usize,
     /// What was answered, and when.
     pub answered: Option<(SimTime, CallAnswer)>,
     /// Whether the caller went away before.
@@ -463,15 +465,15 @@ impl World {
                 is_under_way: replica.is_some_and(|replica| self.tasks.busy.contains_key(&(*id, replica))),
             }
         });
-        let calls_under_way: BTreeSet<CallId> =
-            self.tasks.all.values().filter_map(|task| task.call).collect();
+        let under_way: Vec<CallId> = self.tasks.all.values().filter_map(|task| task.call).collect();
         CallRecord {
             at: self.now,
             request: request.clone(),
             from_hostname: host(&request.from),
             segments: segments.collect(),
             destinations: destinations.collect(),
-            calls_under_way: calls_under_way.len(),
+            calls_under_way: under_way.iter().collect::<BTreeSet<_>>().len(),
+            moves_under_way: under_way.len(),
             answered: None,
             disconnected: false,
         }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::config::{Mode, PollSettings};
 use milvus_rebalancer::control_loop::{ControlLoop, LoopState};
 use milvus_rebalancer::execute::executor::Executor;
-use milvus_rebalancer::execute::operation::OperationId;
+use milvus_rebalancer::execute::operation::{Operation, OperationId, OperationState};
 use milvus_rebalancer::execute::{ExecuteSettings, WaveSettings};
-use milvus_rebalancer::gate::GateSettings;
+use milvus_rebalancer::gate::{BlastRadiusSettings, GateSettings, WarmUpSettings};
 use milvus_rebalancer::http::Health;
 use milvus_rebalancer::journal::{Journal, JournalSettings};
 use milvus_rebalancer::metrics::Metrics;
@@ -22,6 +22,7 @@ use milvus_rebalancer::plan::PlanSettings;
 use milvus_rebalancer::policy::{DimensionSettings, PolicySettings};
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::sim::calls::{CallAnswer, CallRecord};
 use milvus_rebalancer::sim::cluster::SimTime;
 use milvus_rebalancer::sim::invariants::{InvariantChecker, InvariantSettings};
 use milvus_rebalancer::sim::{
@@ -79,7 +80,7 @@ impl Scene {
                 // Looking at traffic every few seconds is enough, and a fraction of the work.
                 traffic_tick: Duration::from_secs(10),
                 // Moves that take a while, so that some are open when the clock jumps.
-                load_bytes_per_second: *chance.of(&[8 << 20, 64 << 20, 256 << 20]),
+                load_bytes_per_second: *chance.of(&[8 << 20, 32 << 20, 128 << 20]),
                 ..WorldSettings::default()
             },
             nodes: 6,
@@ -93,11 +94,25 @@ impl Scene {
             calls_per_minute: *chance.of(&[2, 6]),
             calls_in_flight: *chance.of(&[2, 4]),
             calls_in_flight_per_node: 0,
+            bytes_per_second: Bytes::ZERO,
+            moves_in_flight_per_source: 0,
+            moves_per_hour: *chance.of(&[0, 0, 10]),
+            bytes_per_hour: Ratio::ZERO,
             segments_per_call: *chance.of(&[1, 2]),
             // A half of them is held back by today's bytes.
-            bytes_per_day: *chance.of(&[Ratio(200_000), Ratio(400_000), Ratio::ZERO, Ratio::ZERO]),
+            bytes_per_day: *chance.of(&[Ratio(100_000), Ratio(300_000), Ratio::ZERO, Ratio::ZERO]),
             waves: WaveSettings { enabled: chance.happens(0.5), ..WaveSettings::default() },
             ..ExecuteSettings::default()
+        };
+        let gate = GateSettings {
+            warm_up: WarmUpSettings { time: Duration::ZERO, ..WarmUpSettings::default() },
+            blast_radius: BlastRadiusSettings {
+                collection_segments: Ratio::ZERO,
+                collection_bytes: Ratio::ZERO,
+                node_bytes: Bytes::ZERO,
+                ..BlastRadiusSettings::default()
+            },
+            ..GateSettings::default()
         };
         let mut calls = 0;
         let steps = (0..chance.count(1, 4)).map(|_| {
@@ -106,7 +121,7 @@ impl Scene {
             (calls, wait, *chance.of(&STEPS))
         });
         let steps = steps.collect();
-        Scene { plan, execute, gate: GateSettings::default(), steps }
+        Scene { plan, execute, gate, steps }
     }
 
     fn without_steps(&self) -> Scene {
@@ -148,6 +163,7 @@ pub fn prove(first: u64, count: u64) -> Outcome {
             clusters: 1,
             calls: jumping.calls,
             steps: jumping.stepped.len() as u64,
+            steps_in_moves: jumping.stepped.iter().filter(|(_, _, open)| *open > 0).count() as u64,
             problems: steady.problems.iter().map(|problem| format!("steady clock: {problem}")).collect(),
             ..Outcome::default()
         };
@@ -168,7 +184,8 @@ pub fn prove(first: u64, count: u64) -> Outcome {
 struct Played {
     calls: usize,
     segments: usize,
-    stepped: Vec<(SimTime, SignedDuration)>,
+    /// When, by how much, and how many moves were open.
+    stepped: Vec<(SimTime, SignedDuration, usize)>,
     problems: Vec<String>,
 }
 
@@ -194,6 +211,7 @@ struct Play<'a> {
     world: SharedWorld,
     state: watch::Receiver<LoopState>,
     stop: CancellationToken,
+    journal: Journal,
     checker: InvariantChecker,
     checked: usize,
     open_since: BTreeMap<OperationId, SimTime>,
@@ -222,7 +240,7 @@ impl<'a> Play<'a> {
             mode: Mode::Act,
             poll: PollSettings::default(),
             clock,
-            journal,
+            journal: journal.clone(),
             metrics: Arc::new(Metrics::register(&Registry::new()).expect("an empty registry")),
             health: Arc::new(Health::new()),
             state,
@@ -234,6 +252,7 @@ impl<'a> Play<'a> {
             world,
             state: seen,
             stop,
+            journal,
             checker: InvariantChecker::new(scene.invariants()),
             checked: 0,
             open_since: BTreeMap::new(),
@@ -244,7 +263,8 @@ impl<'a> Play<'a> {
     async fn run(mut self) -> Played {
         let mut steps = self.scene.steps.iter().peekable();
         loop {
-            sleep(if self.open_since.is_empty() { FAR_LOOK } else { LOOK }).await;
+            let is_calm = self.open_since.is_empty() && steps.peek().is_none();
+            sleep(if is_calm { FAR_LOOK } else { LOOK }).await;
             self.look();
             let (now, calls) = {
                 let world = self.world.lock();
@@ -254,13 +274,16 @@ impl<'a> Play<'a> {
                 sleep(*wait).await;
                 let mut world = self.world.lock();
                 world.turn_calendar(*by);
-                self.played.stepped.push((world.now(), *by));
+                let open = world.pending_tasks().count();
+                self.played.stepped.push((world.now(), *by, open));
             }
             if !self.played.problems.is_empty() || now >= PLAYED {
                 break;
             }
         }
-        self.check_end();
+        if self.played.problems.is_empty() {
+            self.check_end().await;
+        }
         self.stop.cancel();
         let world = self.world.lock();
         self.played.calls = world.calls().len();
@@ -283,6 +306,13 @@ impl<'a> Play<'a> {
                 problems.push(format!("call {call} at {:?} is one too many in flight", record.at));
             }
         }
+        let an_hour_ago = world.now().saturating_sub(Duration::from_secs(60 * 60));
+        let recent = world.calls().iter().filter(|call| call.at > an_hour_ago && !is_refused(call));
+        let moves: usize = recent.map(|call| call.segments.len()).sum();
+        let limit = usize::try_from(self.scene.execute.moves_per_hour).unwrap_or(usize::MAX);
+        if limit > 0 && moves > limit {
+            problems.push(format!("{moves} segments were moved within an hour; {limit} are allowed"));
+        }
         self.checked = world.calls().len();
         let state = self.state.borrow();
         let open_since = &mut self.open_since;
@@ -296,28 +326,38 @@ impl<'a> Play<'a> {
     }
 
     /// Everything is level or waits for a reason that time lifts, and today's bytes were kept.
-    fn check_end(&mut self) {
+    async fn check_end(&mut self) {
+        let operations = match self.journal.operations_since(Timestamp::UNIX_EPOCH).await {
+            Ok(operations) => operations,
+            Err(error) => return self.played.problems.push(error.to_string()),
+        };
         let state = self.state.borrow();
         let Some(last) = &state.last else {
             self.played.problems.push("there was no turn".to_owned());
             return;
         };
         let planned = last.decision.plan.moves().count();
-        let is_spent = matches!(last.limited_by, Some(Reason::DailyBytes { .. }));
+        let is_spent =
+            matches!(last.limited_by, Some(Reason::DailyBytes { .. } | Reason::HourlyMoves { .. }));
         if planned > 0 && !is_spent {
             let text = format!("after {PLAYED:?} {planned} moves are still planned");
             self.played.problems.push(format!("{text}, held back by {:?}", last.limited_by));
         }
-        let share = self.scene.execute.bytes_per_day;
-        let world = self.world.lock();
-        let copies = world.segments().values().map(|segment| segment.bytes * segment.copies.len() as u64);
-        let limit = share.share_of(copies.sum());
-        let moved = world.calls().iter().flat_map(|call| &call.segments);
-        let moved: u64 = moved.filter(|segment| segment.on_source).map(|segment| segment.bytes).sum();
-        // The daemon knows the sum of a collection's bytes and spreads it over its segments by rows.
-        let slack = limit / 4;
-        if share.0 > 0 && moved > limit + slack {
-            self.played.problems.push(format!("{moved} bytes were moved in a day, {limit} are allowed"));
+        let limit = self
+            .scene
+            .execute
+            .bytes_per_day
+            .share_of(last.decision.snapshot.copies.bytes.iter().copied().sum::<Bytes>().0);
+        // All of it is less than a day.
+        let counts = |operation: &&Operation| !matches!(operation.state, OperationState::Refused { .. });
+        let moved: Bytes = operations.iter().filter(counts).map(|operation| operation.movement.bytes).sum();
+        if limit > 0 && moved.0 > limit {
+            let text = format!("{moved} were moved in less than a day, {} are allowed", Bytes(limit));
+            self.played.problems.push(text);
         }
     }
+}
+
+fn is_refused(call: &CallRecord) -> bool {
+    matches!(call.answered, Some((_, CallAnswer::Refused(_))))
 }

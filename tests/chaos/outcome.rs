@@ -30,6 +30,8 @@ pub struct Outcome {
     pub spoilt: u64,
     /// Steps of the clock.
     pub steps: u64,
+    /// … while moves were under way.
+    pub steps_in_moves: u64,
     /// What must never happen, and did.
     pub problems: Vec<String>,
 }
@@ -52,6 +54,7 @@ impl Outcome {
         }
         self.spoilt += other.spoilt;
         self.steps += other.steps;
+        self.steps_in_moves += other.steps_in_moves;
         self.problems.extend(other.problems);
     }
 
@@ -81,7 +84,7 @@ impl fmt::Display for Outcome {
             write!(f, ", {} connections spoilt", self.spoilt)?;
         }
         if self.steps > 0 {
-            write!(f, ", {} steps of the clock", self.steps)?;
+            write!(f, ", {} steps of the clock ({} with moves under way)", self.steps, self.steps_in_moves)?;
         }
         write!(f, "; {} calls arrived, {} intents without a call", self.calls, self.unsent)?;
         if !self.ends.is_empty() {

@@ -54,7 +54,7 @@ impl Referee {
             self.check_call(call, world, pages, &mut problems);
         }
         self.calls = calls;
-        self.check_bytes(world, pages, &mut problems);
+        self.check_budgets(world, pages, &mut problems);
         self.check_open(pages, &mut problems);
         self.check_twice(pages, &mut problems);
         if pages.integrity != "ok" {
@@ -107,6 +107,11 @@ impl Referee {
             let text = format!("call {call} at {:?} is one of {}", record.at, record.calls_under_way + 1);
             problems.push(format!("{text} in flight; {} are allowed", self.limits.calls_in_flight));
         }
+        let moves = record.moves_under_way + record.segments.len();
+        if exceeds(moves, self.limits.moves_in_flight) {
+            let text = format!("call {call} at {:?} makes {moves} moves in flight", record.at);
+            problems.push(format!("{text}; {} are allowed", self.limits.moves_in_flight));
+        }
         let recent = world.calls()[..=call].iter().rev();
         let recent = recent.take_while(|other| other.at + ALMOST_A_MINUTE > record.at).count();
         if exceeds(recent, self.limits.calls_per_minute) {
@@ -132,20 +137,24 @@ impl Referee {
         batches.into_iter().rev().find_map(|(batch, segments)| (segments == wanted).then_some(batch))
     }
 
-    /// Bytes of all calls that arrived and were not refused: none of these runs lasts a day.
-    fn check_bytes(&self, world: &World, pages: &Pages, problems: &mut Vec<String>) {
-        let share = self.limits.bytes_per_day;
-        if share.0 == 0 {
-            return;
-        }
+    /// Moves and bytes of all calls that arrived and were not refused: none of these runs lasts an hour.
+    fn check_budgets(&self, world: &World, pages: &Pages, problems: &mut Vec<String>) {
         let counts = |entry: &&Entry| {
             let call = self.claimed.get(&entry.batch).map(|call| &world.calls()[*call]);
             call.is_some_and(|call| !matches!(call.answered, Some((_, CallAnswer::Refused(_)))))
         };
-        let moved: u64 = pages.entries.iter().filter(counts).map(|entry| entry.bytes).sum();
-        let limit = share.share_of(self.cluster_bytes);
-        if moved > limit {
-            problems.push(format!("{moved} bytes were moved, {limit} are allowed"));
+        let moved: Vec<u64> = pages.entries.iter().filter(counts).map(|entry| entry.bytes).collect();
+        if exceeds(moved.len(), self.limits.moves_per_hour) {
+            let (moves, limit) = (moved.len(), self.limits.moves_per_hour);
+            problems.push(format!("{moves} segments were moved within an hour, {limit} are allowed"));
+        }
+        let bytes: u64 = moved.iter().sum();
+        for (share, window) in [(self.limits.bytes_per_hour, "an hour"), (self.limits.bytes_per_day, "a day")]
+        {
+            let limit = share.share_of(self.cluster_bytes);
+            if limit > 0 && bytes > limit {
+                problems.push(format!("{bytes} bytes were moved within {window}, {limit} are allowed"));
+            }
         }
     }
 

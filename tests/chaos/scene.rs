@@ -92,6 +92,12 @@ pub struct Limits {
     pub calls_in_flight: u32,
     /// Segments in one call.
     pub segments_per_call: u32,
+    /// Segments that are on their way.
+    pub moves_in_flight: u32,
+    /// Segments in an hour.
+    pub moves_per_hour: u32,
+    /// Share of the cluster's bytes in an hour.
+    pub bytes_per_hour: Ratio,
     /// Share of the cluster's bytes in a day.
     pub bytes_per_day: Ratio,
     /// Whether waves are on.
@@ -152,8 +158,10 @@ impl Scene {
 
     /// The daemon's configuration file.
     pub fn configuration(&self, milvus: SocketAddr, server: &SimServer, journal: &Path) -> String {
-        let Limits { calls_per_minute, calls_in_flight, segments_per_call, bytes_per_day, waves } =
+        let Limits { calls_per_minute, calls_in_flight, segments_per_call, moves_in_flight, .. } =
             &self.limits;
+        let Limits { moves_per_hour, bytes_per_hour, bytes_per_day, waves, .. } = &self.limits;
+        let bytes_per_hour = bytes_per_hour.decimal();
         let bytes_per_call = BYTES_PER_CALL.0;
         let bytes_per_day = bytes_per_day.decimal();
         let settle = SETTLE_TIMEOUT.as_secs();
@@ -180,12 +188,26 @@ backoff_limit = "500ms"
 cool_down = "{cool_down}s"
 settle_time = "0s"
 setback_rest = "0s"
+[gate.warm_up]
+time = "0s"
+[gate.blast_radius]
+collection_segments = 0.0
+collection_bytes = 0.0
+node_bytes = 0
 [execute]
 calls_per_minute = {calls_per_minute}
 calls_in_flight = {calls_in_flight}
 calls_in_flight_per_node = 0
 segments_per_call = {segments_per_call}
 bytes_per_call = {bytes_per_call}
+bytes_per_second = 0
+moves_in_flight = {moves_in_flight}
+moves_in_flight_per_source = 0
+moves_in_flight_per_destination = 0
+moves_in_flight_per_collection = 0
+moves_per_hour = {moves_per_hour}
+moves_per_day = 0
+bytes_per_hour = {bytes_per_hour}
 bytes_per_day = {bytes_per_day}
 call_timeout = "{settle}s"
 verify_interval = "100ms"
@@ -214,13 +236,19 @@ fn limits(seed: u64, chance: &mut Chance) -> Limits {
         calls_per_minute: 0,
         calls_in_flight: *chance.of(&[3, 4, 6]),
         segments_per_call: *chance.of(&[1, 2, 3]),
+        moves_in_flight: 0,
+        moves_per_hour: 0,
+        bytes_per_hour: Ratio::ZERO,
         bytes_per_day: Ratio::ZERO,
         waves: chance.happens(0.3),
     };
-    match seed % 4 {
+    match seed % 7 {
         0 => Limits { calls_per_minute: 12, ..wide },
         1 => Limits { calls_in_flight: 2, waves: true, ..wide },
         2 => Limits { bytes_per_day: Ratio(50_000), ..wide },
+        3 => Limits { moves_per_hour: 15, ..wide },
+        4 => Limits { moves_in_flight: 3, ..wide },
+        5 => Limits { bytes_per_hour: Ratio(40_000), ..wide },
         _ => wide,
     }
 }

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a scene that cannot be set should fail loudly
 
 mod arguments;
+mod budget;
 mod daemon;
 #[path = "../harness_options.rs"]
 mod harness_options;

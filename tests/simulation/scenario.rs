@@ -24,9 +24,6 @@ const STREAM: u64 = 1_000;
 /// Another one, for what came later: the seeds of old go on to mean what they meant.
 const LATER_STREAM: u64 = 1_001;
 
-/// And one for the limits of moves and bytes.
-const LIMITS_STREAM: u64 = 1_002;
-
 /// A part of a scenario, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reduction {
@@ -99,12 +96,11 @@ impl Scenario {
         let mut later = Chance::new(seed, LATER_STREAM);
         let mut world = world(seed, &mut chance);
         make_later_world(&mut world, &mut later);
-        let mut execute = execute(&mut chance);
-        limit_moves(&mut execute, &mut Chance::new(seed, LIMITS_STREAM));
+        let execute = execute(&mut chance);
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
         let interval = Duration::from_secs(*chance.of(&[30, 30, 30, 10, 60]));
-        Scenario {
+        let mut scenario = Scenario {
             faults: faults(&world, &mut chance),
             world,
             crashes: crashes(&mut chance),
@@ -115,7 +111,9 @@ impl Scenario {
             gate,
             policies,
             sloppy: later.happens(0.15),
-        }
+        };
+        limit_windows(&mut scenario.execute, &mut later);
+        scenario
     }
 
     /// A part of it.
@@ -278,20 +276,18 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
             enabled: chance.happens(0.7),
             first: *chance.of(&[1, 1, 4]),
             largest: *chance.of(&[64, 4, 0]),
+            ..WaveSettings::default()
         },
         ..ExecuteSettings::default()
     }
 }
 
-fn limit_moves(execute: &mut ExecuteSettings, chance: &mut Chance) {
-    execute.moves_in_flight = *chance.of(&[32, 32, 3, 0]);
-    execute.moves_in_flight_per_source = *chance.of(&[16, 2, 0]);
-    execute.moves_in_flight_per_destination = *chance.of(&[16, 2, 0]);
-    execute.moves_in_flight_per_collection = *chance.of(&[16, 4, 0]);
-    execute.bytes_per_second = *chance.of(&[Bytes(256 << 20), Bytes(16 << 20), Bytes::ZERO]);
-    execute.moves_per_hour = *chance.of(&[240, 20, 0]);
-    execute.moves_per_day = *chance.of(&[1_000, 50, 0]);
-    execute.bytes_per_hour = *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio(25_000), Ratio(250_000)]);
+/// The limits by the hour, and of moves by the day.
+fn limit_windows(execute: &mut ExecuteSettings, chance: &mut Chance) {
+    execute.bytes_per_hour =
+        *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio::ZERO, Ratio(500_000), Ratio(25_000)]);
+    execute.moves_per_hour = *chance.of(&[240, 240, 0, 6]);
+    execute.moves_per_day = *chance.of(&[1_000, 1_000, 0, 20]);
 }
 
 fn gate(chance: &mut Chance) -> GateSettings {
@@ -370,16 +366,8 @@ impl fmt::Display for Scenario {
         )?;
         writeln!(
             f,
-            "  {} moves in flight, {} per source, {} per destination, {} per collection, {}/s, {} an hour, {} a day, \
-             {} of bytes an hour",
-            execute.moves_in_flight,
-            execute.moves_in_flight_per_source,
-            execute.moves_in_flight_per_destination,
-            execute.moves_in_flight_per_collection,
-            execute.bytes_per_second,
-            execute.moves_per_hour,
-            execute.moves_per_day,
-            execute.bytes_per_hour,
+            "  {} of bytes and {} moves an hour, {} moves a day",
+            execute.bytes_per_hour, execute.moves_per_hour, execute.moves_per_day,
         )?;
         writeln!(
             f,

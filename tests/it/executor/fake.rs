@@ -167,6 +167,7 @@ impl Fake {
             nodes: Vec::new(),
             resource_groups: None,
             collections,
+            complaints: Vec::new(),
             gaps: Vec::new(),
         }
     }

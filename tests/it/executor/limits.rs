@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings, WaveSettings};
+use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings};
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::units::{Bytes, Ratio};
 use tokio::time::Instant;
@@ -287,20 +287,6 @@ async fn every_limit_tells_how_much_of_it_is_used() {
     assert_eq!(used["moves_per_hour"], (3, 9));
     assert_eq!(used["bytes_per_day"], (300, 500));
     assert_eq!(used.len(), 12, "all that the configuration has");
-}
-
-#[tokio::test(start_paused = true)]
-async fn waves_grow_while_it_goes_well_and_shrink_when_it_does_not() {
-    let fake = Fake::new(1, 20);
-    let waves = WaveSettings { enabled: true, first: 1, largest: 64 };
-    let mut executor = fake.executor(ExecuteSettings { waves, ..unlimited() });
-    fake.state().fates.insert(104, Fate::GoesTo(3));
-    executor.offer((101..=112).map(|segment| admitted(segment, 2)).collect(), Bytes(1_000));
-    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
-    assert_eq!(executor.limited_by(), Some(Reason::WaveFull { size: 1 }));
-    finish(&mut executor).await;
-    let sizes: Vec<usize> = fake.calls().iter().map(|(_, _, segments)| segments.len()).collect();
-    assert_eq!(sizes, [1, 2, 4, 2, 3], "104 was in the third, which went wrong");
 }
 
 #[tokio::test(start_paused = true)]

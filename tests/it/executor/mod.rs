@@ -9,3 +9,4 @@ mod manual;
 mod outcomes;
 mod restarts;
 mod revalidation;
+mod waves;
