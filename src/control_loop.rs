@@ -235,7 +235,7 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
-        let verdicts = told.written.new_verdicts(&decision);
+        let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
         self.show_turn(decision, limited_by);
@@ -426,7 +426,7 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     }
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
-        digest: None,
+        digest: Some(decision.plan.digest().to_string()),
         snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,

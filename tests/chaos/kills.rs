@@ -88,7 +88,7 @@ pub async fn prove(seed: u64, kills: u64) -> Outcome {
     while let Some(ended) = clusters.join_next().await {
         match ended {
             Ok(outcome) => sum.add(outcome),
-            Err(error) => sum.problems.push(format!("a cluster broke off: {error}")),
+            Err(error) => sum.add(Outcome::broken_off(error)),
         }
     }
     sum

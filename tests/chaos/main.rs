@@ -37,40 +37,33 @@ fn main() -> ExitCode {
 }
 
 fn prove(proofs: &Proofs) -> ExitCode {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut failed = 0;
-    let mut passed = 0;
     let Proofs { seed, kills, networks, clocks } = *proofs;
+    let (mut passed, mut failed) = (0, 0);
+    let mut tell = |name: &str, outcome: Outcome, began: Instant| {
+        println!("{name}: {outcome}, in {:.0} s", began.elapsed().as_secs_f64());
+        outcome.problems.iter().for_each(|problem| println!("  {problem}"));
+        *(if outcome.problems.is_empty() { &mut passed } else { &mut failed }) += 1;
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let began = Instant::now();
+    println!(
+        "cargo test --test chaos -- --kills {kills} --networks {networks} --clocks {clocks} --seed {seed}"
+    );
+    // Both of them mostly wait.
+    let (killed, cut_off) = runtime.block_on(async {
+        tokio::join!(tokio::spawn(kills::prove(seed, kills)), tokio::spawn(network::prove(seed, networks)))
+    });
     if kills > 0 {
-        println!("kill -9: cargo test --test chaos -- --kills {kills} --seed {seed}");
-        let outcome = runtime.block_on(kills::prove(seed, kills));
-        tell(&outcome, began, &mut passed, &mut failed);
+        tell("kills", killed.unwrap_or_else(Outcome::broken_off), began);
     }
-    let began = Instant::now();
     if networks > 0 {
-        println!("bad network: cargo test --test chaos -- --networks {networks} --seed {seed}");
-        let outcome = runtime.block_on(network::prove(seed, networks));
-        tell(&outcome, began, &mut passed, &mut failed);
+        tell("networks", cut_off.unwrap_or_else(Outcome::broken_off), began);
     }
     drop(runtime);
     let began = Instant::now();
     if clocks > 0 {
-        println!("clock: cargo test --test chaos -- --clocks {clocks} --seed {seed}");
-        tell(&clock::prove(seed, clocks), began, &mut passed, &mut failed);
+        tell("clocks", clock::prove(seed, clocks), began);
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn tell(outcome: &Outcome, began: Instant, passed: &mut u32, failed: &mut u32) {
-    println!("  {outcome}, in {:.0} s", began.elapsed().as_secs_f64());
-    for problem in &outcome.problems {
-        println!("  {problem}");
-    }
-    if outcome.problems.is_empty() {
-        *passed += 1;
-    } else {
-        *failed += 1;
-    }
 }

@@ -39,7 +39,7 @@ pub async fn prove(first: u64, count: u64) -> Outcome {
         }
         match playing.join_next().await {
             Some(Ok(outcome)) => sum.add(outcome),
-            Some(Err(error)) => sum.problems.push(format!("a cluster broke off: {error}")),
+            Some(Err(error)) => sum.add(Outcome::broken_off(error)),
             None => return sum,
         }
     }

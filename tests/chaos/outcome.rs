@@ -37,6 +37,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of a proof that panicked.
+    pub fn broken_off(error: tokio::task::JoinError) -> Outcome {
+        Outcome { problems: vec![format!("it broke off: {error}")], ..Outcome::default() }
+    }
+
     /// Both together.
     pub fn add(&mut self, other: Outcome) {
         self.clusters += other.clusters;

@@ -81,6 +81,7 @@ changes! {
         took: Duration,
         server: ServerVersion,
         resource_groups: Option<Vec<ResourceGroupReport>>,
+        complaints: Vec<String>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }
 }

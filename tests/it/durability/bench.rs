@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milvus_rebalancer::milvus::wire::common::Status as MilvusStatus;
 use milvus_rebalancer::milvus::wire::milvus::LoadBalanceRequest;
@@ -11,6 +11,7 @@ use milvus_rebalancer::sim::build::Placement;
 use milvus_rebalancer::sim::calls::BalanceRequest;
 use milvus_rebalancer::sim::{Line, Profile, SharedWorld, World, WorldPlan, WorldSettings, build};
 use milvus_rebalancer::units::{NodeId, SegmentId};
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::fake_milvus::{FakeMilvus, Script, Serving};

@@ -91,6 +91,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
             segments: Some(segments),
             estimated_row_bytes: None,
         }],
+        complaints: Vec::new(),
         gaps: Vec::new(),
     }
 }
@@ -208,6 +209,7 @@ prop_compose! {
         nodes in vec(node(), 0..4),
         groups in option::of(vec((word(), option::of(vec(small(), 0..2))), 0..2)),
         collections in vec(collection(), 0..4),
+        complaints in vec(word(), 0..2),
         gaps in vec((word(), small()), 0..2),
     ) -> Observation {
         let group_node =
@@ -224,6 +226,7 @@ prop_compose! {
             nodes,
             resource_groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             collections,
+            complaints,
             gaps: gaps.into_iter().map(gap).collect(),
         }
     }
