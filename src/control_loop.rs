@@ -37,7 +37,7 @@ use written::Written;
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often old rows leave the journal. They are counted in days.
+/// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Everything the loop works with; put together in [`crate::app`].
@@ -117,6 +117,7 @@ impl ControlLoop {
         self.health.stopping();
         self.executor.stop().await;
         self.publish_happenings();
+        self.journal.finish_recording().await;
         Ok(())
     }
 
@@ -145,6 +146,8 @@ impl ControlLoop {
         self.metrics.observation_took(took);
         match observed {
             Ok(observation) => {
+                let observation = Arc::new(observation);
+                self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
@@ -232,7 +235,7 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
-        let verdicts = told.written.new_verdicts(&decision);
+        let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
         self.show_turn(decision, limited_by);
@@ -298,6 +301,10 @@ impl ControlLoop {
             return;
         }
         rhythm.pruned_at = Some(Instant::now());
+        if let Err(error) = self.journal.check().await {
+            tracing::error!(error = %Chain(&error), "the journal does not pass its check");
+            return;
+        }
         match self.journal.prune(self.clock.read().wall).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old rows left the journal"),
@@ -419,7 +426,7 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     }
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
-        digest: None,
+        digest: Some(decision.plan.digest().to_string()),
         snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,

@@ -308,12 +308,12 @@ impl Metrics {
         self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
         self.operations_open.set(count(*operations_open));
         self.foreign_moves.inc_by(*foreign_moves as u64);
-        self.net_zero.observe(net_zero);
         self.settle_patience.set(settle_patience.as_secs_f64());
         for LimitUse { name, used, limit } in limits {
             self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));
             self.limit.with_label_values(&[name]).set(i64::try_from(*limit).unwrap_or(i64::MAX));
         }
+        self.net_zero.observe(net_zero);
 
         self.doubts.reset();
         for (doubt, number) in doubts {

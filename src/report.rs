@@ -45,8 +45,8 @@ pub struct PlanReport {
     pub proof: Proof,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
-    /// What the moves of the last 24 hours came to, as far as they are known here: a single look knows of none.
-    pub net_zero: NetZero,
+    /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
+    pub net_zero: Option<NetZero>,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
 }
@@ -135,7 +135,7 @@ impl PlanReport {
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
-            net_zero: decision.net_zero,
+            net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }

@@ -33,7 +33,8 @@ pub fn tables(report: &PlanReport) -> String {
     left_alone(report, &mut text);
     list("Refused by the gates:", refusals(report), &mut text);
     list("Doubts:", report.doubts.clone(), &mut text);
-    list("In the last 24 hours:", net_zero_view::lines(&report.net_zero), &mut text);
+    let last_day = report.net_zero.as_ref().map(net_zero_view::lines).unwrap_or_default();
+    list("In the last 24 hours:", last_day, &mut text);
     text
 }
 

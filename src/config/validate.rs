@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::policy::DimensionSettings;
-use crate::units::Ratio;
+use crate::units::{Bytes, Ratio};
 
 use super::duration::display;
 use super::origins::joined;
@@ -18,6 +18,9 @@ mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
+
+/// An hour of a cluster of some hundred segments; with less, files would come and go with every look.
+const LEAST_RECORDINGS: Bytes = Bytes(1 << 20);
 
 /// Log levels; any other single word would be taken for the name of a module.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -164,6 +167,16 @@ fn check_shell(config: &Config, findings: &mut Findings) {
             "{keep} is shorter than gate.cool_down_limit ({limit}): moves would be forgotten before they have cooled down"
         );
         findings.warn("journal.keep", message);
+    }
+    let observations = &config.journal.observations;
+    positive("journal.observations.keep", observations.keep, findings);
+    if observations.max_bytes < LEAST_RECORDINGS {
+        let message = format!(
+            "{} has no room for the observations of a small cluster: write at least {LEAST_RECORDINGS}, or \
+             journal.observations.enabled = false to record none",
+            observations.max_bytes
+        );
+        findings.error("journal.observations.max_bytes", message);
     }
     let listen = &config.http.listen;
     if listen.parse::<SocketAddr>().is_err() {

@@ -8,7 +8,7 @@ use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{ExecuteSettings, WaveSettings};
 use crate::gate::{BlastRadiusSettings, GateSettings};
-use crate::journal::JournalSettings;
+use crate::journal::{JournalSettings, RecordingSettings};
 use crate::milvus::ConnectionSettings;
 use crate::observe::NodeMetricsSettings;
 use crate::policy::{DimensionSettings, PolicySettings};
@@ -52,7 +52,12 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             ..GateSettings::default()
         },
         execute: execute(args.speed),
-        journal: JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() },
+        journal: JournalSettings {
+            path: folder.join("journal.db"),
+            // The folder goes away with the demo.
+            observations: RecordingSettings { enabled: false, ..RecordingSettings::default() },
+            ..JournalSettings::default()
+        },
         http: HttpSettings { listen: "127.0.0.1:0".to_owned() },
         ..defaults
     }

@@ -177,7 +177,7 @@ impl Executor {
             self.apply(id, &Event::Seen(sight), now);
         }
         self.drop_settled_calls();
-        self.ledger.forget(Steady::of(now));
+        self.ledger.forget(now);
         self.spending.forget(Steady::of(now));
         self.save().await;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
 use super::queue::{CopyKey, copy_key};
 use super::steady::Steady;
+use crate::model::net_zero::is_in_window;
 use crate::model::{Actor, Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::plan::Move;
 use crate::units::{Moment, NodeId};
@@ -16,9 +17,6 @@ pub const ENDED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// For how long departures and setbacks are remembered: a week of doubling pauses.
 pub const DEPARTURES_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// The window of the net-zero ledger.
-const LANDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An operation that changed its state.
 #[derive(Clone, Debug)]
@@ -185,12 +183,13 @@ impl Ledger {
     }
 
     /// Forgets what ended long ago and is in the journal.
-    pub fn forget(&mut self, now: Steady) {
+    pub fn forget(&mut self, now: Moment) {
         let unsaved = &self.unsaved;
-        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
-        self.departures.retain(|_, (at, _)| at.age(now) < DEPARTURES_KEPT);
-        self.setbacks.retain(|_, (at, _)| at.age(now) < DEPARTURES_KEPT);
-        self.landed.retain(|_, (at, _)| at.age(now) < LANDED_KEPT);
+        let steady = Steady::of(now);
+        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, steady));
+        self.departures.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.setbacks.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.landed.retain(|_, (at, _)| is_in_window(at.wall(now), now.wall));
     }
 
     /// Moves whose end is not known.

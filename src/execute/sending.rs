@@ -220,11 +220,12 @@ impl Executor {
         }
     }
 
+    /// The longer window first: where both are spent, that one tells how long it takes.
     fn move_budgets(&self) -> [(&SlidingWindow, u32, Reason); 2] {
         let (hour, day) = (self.settings.moves_per_hour, self.settings.moves_per_day);
         [
-            (&self.spending.hour, hour, Reason::HourlyMoves { limit: hour }),
             (&self.spending.day, day, Reason::DailyMoves { limit: day }),
+            (&self.spending.hour, hour, Reason::HourlyMoves { limit: hour }),
         ]
     }
 
@@ -232,8 +233,8 @@ impl Executor {
         let hour = self.share_of_cluster(self.settings.bytes_per_hour);
         let day = self.share_of_cluster(self.settings.bytes_per_day);
         [
-            (&self.spending.hour, hour, Reason::HourlyBytes { limit: hour }),
             (&self.spending.day, day, Reason::DailyBytes { limit: day }),
+            (&self.spending.hour, hour, Reason::HourlyBytes { limit: hour }),
         ]
     }
 

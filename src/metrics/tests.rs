@@ -64,7 +64,7 @@ fn every_limit_is_shown_with_what_is_used_of_it() {
     for line in [
         r#"limit_used{limit="calls_in_flight"} 1"#,
         r#"limit{limit="calls_in_flight"} 2"#,
-        r#"limit_used{limit="bytes_per_day"} 9223372036854775807"#,
+        r#"limit_used{limit="bytes_per_day"} 9223372036854776000"#,
         r#"limit{limit="bytes_per_day"} 0"#,
         "settle_patience_seconds 180",
         r#"moves_dropped_total{reason="segment_gone"} 1"#,

@@ -188,7 +188,7 @@ impl NetZero {
 }
 
 /// Whether something that ended then still counts. What seems to come from the future does: a clock was set back.
-fn is_in_window(at: Timestamp, now: Timestamp) -> bool {
+pub fn is_in_window(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) < NET_ZERO_WINDOW
 }
 

@@ -1,6 +1,10 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
+mod damage;
+mod documentation;
 mod formats;
+mod recording_size;
+mod recordings;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +26,11 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn settings(path: &Path) -> JournalSettings {
-    JournalSettings { path: path.to_owned(), keep: Duration::from_secs(2 * 24 * 3_600) }
+    JournalSettings {
+        path: path.to_owned(),
+        keep: Duration::from_secs(2 * 24 * 3_600),
+        ..JournalSettings::default()
+    }
 }
 
 fn open(path: &Path) -> Result<Journal, JournalError> {

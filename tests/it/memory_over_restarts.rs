@@ -139,7 +139,11 @@ async fn three_turns_in_a_row_may_have_a_restart_among_them() {
 #[tokio::test(start_paused = true)]
 async fn somebody_else_at_work_is_not_forgotten() {
     let (world, folder) = (uneven(), tempfile::tempdir().unwrap());
-    let unbudgeted = || ExecuteSettings { bytes_per_day: Ratio::ZERO, ..ExecuteSettings::default() };
+    let unbudgeted = || ExecuteSettings {
+        bytes_per_hour: Ratio::ZERO,
+        bytes_per_day: Ratio::ZERO,
+        ..ExecuteSettings::default()
+    };
     let mut first = Daemon::start(&world, folder.path(), unbudgeted());
     first.turn(1).await;
     for _ in 0..3 {

@@ -56,6 +56,11 @@ fn check(heading: &str, source: &str) {
          they have in {source}, these lines with your own words in them:\n{}",
         missing.join("\n")
     );
+    let gone: Vec<&str> = known.into_iter().filter(|code| !codes.iter().any(|other| other == code)).collect();
+    assert!(
+        gone.is_empty(),
+        "{GUIDE} explains codes that {source} does not have; remove the rows of {gone:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use milvus_rebalancer::config::Mode;
 use milvus_rebalancer::control_loop::{ControlLoop, LoopState};
 use milvus_rebalancer::execute::executor::Executor;
 use milvus_rebalancer::http::Health;
-use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings};
+use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings, RecordingSettings};
 use milvus_rebalancer::metrics::Metrics;
 use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::plan::PlanSettings;
@@ -40,7 +40,12 @@ impl Daemon {
         let observer: Arc<dyn Observer> =
             Arc::new(RecordingObserver::new(world.clone(), scenario.reads_metrics, polls.clone()));
         let mover = Arc::new(SimMover::new(world.clone(), scenario.execute.call_timeout));
-        let settings = JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() };
+        let settings = JournalSettings {
+            path: folder.join("journal.db"),
+            // A failing seed can be run again, which shows more.
+            observations: RecordingSettings { enabled: false, ..RecordingSettings::default() },
+            ..JournalSettings::default()
+        };
         let journal = Journal::open(&settings, clock.read().wall).expect("the journal opens");
         let executor = Executor::new(
             scenario.execute.clone(),

@@ -60,8 +60,16 @@ fn is_quiet(state: &LoopState) -> bool {
     if decision.plan.steps.is_empty() {
         return true;
     }
-    // Today's bytes are spent: there is more to do, and the reason is known why it is not done now.
-    matches!(last.limited_by, Some(Reason::DailyBytes { .. }))
+    // The budget is spent: there is more to do, and the reason is known why it is not done now.
+    matches!(
+        last.limited_by,
+        Some(
+            Reason::HourlyMoves { .. }
+                | Reason::DailyMoves { .. }
+                | Reason::HourlyBytes { .. }
+                | Reason::DailyBytes { .. }
+        )
+    )
 }
 
 /// Codes of the reasons why nodes are left above their band, and nodes that are left so without any.

@@ -100,7 +100,7 @@ impl Scenario {
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
         let interval = Duration::from_secs(*chance.of(&[30, 30, 30, 10, 60]));
-        Scenario {
+        let mut scenario = Scenario {
             faults: faults(&world, &mut chance),
             world,
             crashes: crashes(&mut chance),
@@ -111,7 +111,9 @@ impl Scenario {
             gate,
             policies,
             sloppy: later.happens(0.15),
-        }
+        };
+        limit_windows(&mut scenario.execute, &mut later);
+        scenario
     }
 
     /// A part of it.
@@ -280,6 +282,14 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
     }
 }
 
+/// The limits by the hour, and of moves by the day.
+fn limit_windows(execute: &mut ExecuteSettings, chance: &mut Chance) {
+    execute.bytes_per_hour =
+        *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio::ZERO, Ratio(500_000), Ratio(25_000)]);
+    execute.moves_per_hour = *chance.of(&[240, 240, 0, 6]);
+    execute.moves_per_day = *chance.of(&[1_000, 1_000, 0, 20]);
+}
+
 fn gate(chance: &mut Chance) -> GateSettings {
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     GateSettings {
@@ -353,6 +363,11 @@ impl fmt::Display for Scenario {
             execute.bytes_per_call,
             execute.bytes_per_day,
             execute.call_timeout,
+        )?;
+        writeln!(
+            f,
+            "  {} of bytes and {} moves an hour, {} moves a day",
+            execute.bytes_per_hour, execute.moves_per_hour, execute.moves_per_day,
         )?;
         writeln!(
             f,

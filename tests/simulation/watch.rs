@@ -79,7 +79,7 @@ impl Watch {
             polls,
             checker: InvariantChecker::new(settings),
             calls: 0,
-            budget: Budget::new(execute.bytes_per_day),
+            budget: Budget::new(execute),
             batches: BTreeSet::new(),
             arrived: BTreeSet::new(),
         }
@@ -201,6 +201,33 @@ impl Watch {
                 problems.push(Problem::new("moved twice", text));
             }
         }
+        let count = |of: &dyn Fn(&Operation) -> i64| {
+            let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+            open.iter().for_each(|operation| *counts.entry(of(operation)).or_default() += 1);
+            counts.into_values().max().unwrap_or(0)
+        };
+        for (kind, most, limit) in [
+            ("moves in flight", open.len(), execute.moves_in_flight),
+            (
+                "moves per source",
+                count(&|operation| operation.movement.from.0),
+                execute.moves_in_flight_per_source,
+            ),
+            (
+                "moves per destination",
+                count(&|operation| operation.movement.to.0),
+                execute.moves_in_flight_per_destination,
+            ),
+            (
+                "moves per collection",
+                count(&|operation| operation.movement.collection.0),
+                execute.moves_in_flight_per_collection,
+            ),
+        ] {
+            if exceeds(most, limit) {
+                problems.push(Problem::new(kind, format!("{most} of {limit}")));
+            }
+        }
         for (node, batches) in by_node {
             if exceeds(batches.len(), execute.calls_in_flight_per_node) {
                 let text = format!("{} calls are in flight at node {node}", batches.len());
@@ -274,7 +301,8 @@ impl Watch {
     }
 }
 
-fn exceeds(count: usize, limit: u32) -> bool {
+/// Whether a count is above a limit, of which 0 is none.
+pub fn exceeds(count: usize, limit: u32) -> bool {
     limit != 0 && count > usize::try_from(limit).unwrap_or(usize::MAX)
 }
 

@@ -49,6 +49,8 @@ fn every_broken_rule_names_its_key() {
         ("[execute.waves]\nrest = '25h'", "execute.waves.rest_limit"),
         ("[journal]\npath = ''", "journal.path"),
         ("[journal]\nkeep = '0s'", "journal.keep"),
+        ("[journal.observations]\nmax_bytes = '1 KiB'", "journal.observations.max_bytes"),
+        ("[journal.observations]\nkeep = '0s'", "journal.observations.keep"),
         ("[http]\nlisten = '9095'", "http.listen"),
         ("[log]\nlevel = 'inof'", "log.level"),
         ("[log]\nlevel = 'a=b=c'", "log.level"),
