@@ -209,6 +209,7 @@ pub fn turn_metrics(
         refusals,
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
+        breaker: executor.breaker,
         limits: executor.limits.clone(),
         settle_patience: executor.settle_patience,
         foreign_moves: decision.foreign_moves.len(),

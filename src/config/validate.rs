@@ -150,6 +150,17 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         findings.warn("execute.bytes_per_day", message);
     }
     waves::check(&execute.waves, findings);
+    let breaker = &execute.breaker;
+    if breaker.failures != 0 {
+        positive("execute.breaker.within", breaker.within, findings);
+        positive("execute.breaker.pause", breaker.pause, findings);
+        if breaker.longest_pause < breaker.pause {
+            let (longest, pause) = (display(breaker.longest_pause), display(breaker.pause));
+            let message =
+                format!("{longest} is shorter than execute.breaker.pause ({pause}): write at least that");
+            findings.error("execute.breaker.longest_pause", message);
+        }
+    }
     at_least_one("plan.effort", config.plan.effort, findings);
 }
 

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::Breaker;
 use super::follow::{News, with_causes};
 use super::in_flight::UnderWay;
 use super::landings::Landings;
@@ -59,6 +60,8 @@ pub struct ExecutorStatus {
     pub bytes_spent: Bytes,
     /// Moves in a full wave now; `None` when waves are off.
     pub wave_size: Option<u32>,
+    /// State of the circuit breaker: closed, open, testing.
+    pub breaker: &'static str,
     /// All limits and how much of each is used.
     pub limits: Vec<LimitUse>,
     /// How long an outcome that nobody knows is waited for at present.
@@ -111,6 +114,7 @@ pub struct Executor {
     pub(super) byte_rate: ByteRate,
     pub(super) spending: Spending,
     pub(super) landings: Landings,
+    pub(super) breaker: Breaker,
     pub(super) waves: Waves,
     pub(super) calls: BTreeMap<BatchId, RunningCall>,
     pub(super) calls_sent: u64,
@@ -142,6 +146,7 @@ impl Executor {
             byte_rate: ByteRate::new(settings.bytes_per_second, settings.bytes_per_call),
             spending: Spending::default(),
             landings: Landings::default(),
+            breaker: Breaker::new(settings.breaker.clone()),
             waves: Waves::new(settings.waves.clone()),
             settings,
             origin: Origin::Daemon,
@@ -248,6 +253,12 @@ impl Executor {
         }
         if let Event::Failed { remedy, cause } = event {
             tracing::warn!(batch = batch.0, ?remedy, cause, "LoadBalance failed; looking what became of it");
+            match remedy {
+                Remedy::OutcomeUnknown => self.breaker.unanswered(batch, Steady::of(now)),
+                Remedy::FixAccess => self.breaker.hopeless(Steady::of(now)),
+                // Whether it was refused is seen by what becomes of it.
+                Remedy::RetryLater | Remedy::Replan | Remedy::SkipCollection | Remedy::OurBug => {}
+            }
         }
         self.happened.answers.push(match event {
             Event::Failed { remedy, .. } => Some(*remedy),
@@ -338,6 +349,7 @@ impl Executor {
         if *origin != self.origin {
             return;
         }
+        self.breaker.ended(change.operation.batch, state, Steady::of(now));
         if matches!(state, OperationState::Refused { .. }) {
             self.spending.give_back(*id);
         }
@@ -418,6 +430,7 @@ impl Executor {
             ended: self.ledger.ended().clone(),
             bytes_spent: self.spending.day.spent(Steady::of(self.now())).bytes,
             wave_size: self.waves.size(),
+            breaker: self.breaker.code(),
             limits: self.limit_uses(),
             settle_patience: self.patience().on_source,
             dropped: self.dropped.clone(),

@@ -1,5 +1,8 @@
 //! The executor against a scripted cluster, on paused time.
 
+mod beside;
+mod breaker;
+mod clock;
 mod fake;
 mod limits;
 mod manual;
