@@ -2,6 +2,7 @@
 //! by time and by what became of calls, and reads everything anew.
 
 mod state;
+mod written;
 
 pub use state::{LastTurn, LoopState};
 
@@ -17,7 +18,7 @@ use crate::config::{Mode, PollSettings};
 use crate::execute::executor::{AdmittedMove, Executor};
 use crate::execute::waves::JudgedWave;
 use crate::http::Health;
-use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord};
+use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
@@ -29,6 +30,7 @@ use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
+use written::Written;
 
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -78,6 +80,7 @@ struct Told {
     limited_by: Option<&'static str>,
     planned: usize,
     recorded: Option<Plan>,
+    written: Written,
 }
 
 impl ControlLoop {
@@ -124,10 +127,10 @@ impl ControlLoop {
             Ok(observation) => {
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
-                let record = self.think_and_act(&observation, &mut rhythm.told).await;
+                let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
-                self.write_down(TurnRecord { took: began.elapsed(), ..record.0 }, record.1).await;
+                self.write_down(TurnRecord { took: began.elapsed(), ..record }, plan, verdicts).await;
             }
             Err(error) => {
                 let rest = took.div_f64(self.poll.duty);
@@ -145,7 +148,7 @@ impl ControlLoop {
                     state.turns += 1;
                     state.failure = Some(sentence.clone());
                 });
-                self.write_down(failed_turn(started, began.elapsed(), sentence), None).await;
+                self.write_down(failed_turn(started, began.elapsed(), sentence), None, None).await;
             }
         }
         self.publish_happenings();
@@ -176,7 +179,7 @@ impl ControlLoop {
         &mut self,
         observation: &Observation,
         told: &mut Told,
-    ) -> (TurnRecord, Option<PlanRecord>) {
+    ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
@@ -191,7 +194,7 @@ impl ControlLoop {
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
-            self.publish_wave(wave);
+            self.publish_wave(wave).await;
         }
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
@@ -206,7 +209,9 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
-        let records = (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told));
+        let verdicts = told.written.new_verdicts(&decision);
+        let records =
+            (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
         self.show_turn(decision, limited_by);
         records
     }
@@ -221,8 +226,11 @@ impl ControlLoop {
         });
     }
 
-    /// Counts and shows what a wave brought.
-    fn publish_wave(&self, wave: JudgedWave) {
+    /// Counts, writes down and shows what a wave brought.
+    async fn publish_wave(&self, wave: JudgedWave) {
+        if let Err(error) = self.journal.record_wave(wave.record()).await {
+            tracing::error!(error = %Chain(&error), "the wave is missing from the journal");
+        }
         self.metrics.wave_judged(&wave);
         self.state.send_modify(|state| {
             state.waves_judged += 1;
@@ -251,8 +259,13 @@ impl ControlLoop {
     }
 
     /// The journal of turns is for people; a turn that cannot be written down is still a turn.
-    async fn write_down(&self, turn: TurnRecord, plan: Option<PlanRecord>) {
-        if let Err(error) = self.journal.record_turn(turn, plan).await {
+    async fn write_down(
+        &self,
+        turn: TurnRecord,
+        plan: Option<PlanRecord>,
+        verdicts: Option<Vec<VerdictRecord>>,
+    ) {
+        if let Err(error) = self.journal.record_turn(turn, plan, verdicts).await {
             tracing::error!(error = %Chain(&error), "the turn is missing from the journal");
         }
     }
@@ -384,9 +397,11 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
         digest: None,
+        snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,
-        proof: serde_json::to_string(&decision.plan).unwrap_or_default(),
+        steps: serde_json::to_string(&decision.plan.steps).unwrap_or_default(),
+        proof: serde_json::to_string(proof).unwrap_or_default(),
     })
 }
 

@@ -108,8 +108,7 @@ impl Thinking {
         let restrictions = gate::restrict(&input, &assessment.directives);
         let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
         let verdict = gate::check(&input, &restrictions, &plan);
-        let judged = own.wave.iter().chain(plan.moves());
-        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, judged));
+        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &own.wave, plan.moves()));
 
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         input.history = history;

@@ -65,6 +65,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The options in force as TOML, secrets left out: the same options give the same text.
+    pub fn in_force(&self) -> String {
+        super::show::in_force(self)
+    }
+}
+
 /// Whether the daemon only says what it would do, or does it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]

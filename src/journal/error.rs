@@ -61,6 +61,36 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// The file is damaged, and it is not for this process to set it aside.
+    #[error(
+        "the journal {} is damaged ({detail}), and a daemon (process {pid}) works with it: restart the daemon, \
+         which will keep the damaged file aside and say what to do",
+        .path.display()
+    )]
+    CorruptInUse {
+        /// The journal.
+        path: PathBuf,
+        /// What SQLite found.
+        detail: String,
+        /// The daemon.
+        pid: u32,
+    },
+    /// The file is of an older format, and it is not for this process to change that.
+    #[error(
+        "a daemon of an earlier version (process {pid}) works with the journal {}: restart the daemon with this \
+         version, which will bring the file to format {known} (it is {found})",
+        .path.display()
+    )]
+    OlderDaemon {
+        /// The journal.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this program writes.
+        known: i64,
+        /// The daemon.
+        pid: u32,
+    },
     /// The file is something else; it was not touched.
     #[error(
         "{} is not a journal of milvus-rebalancer ({detail}); it was left as it is: set journal.path to another \

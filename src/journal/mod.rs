@@ -1,18 +1,28 @@
 //! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
 //! done, so that a crash at any point leaves nothing forgotten.
 
+mod configurations;
+mod controls;
 mod error;
+mod foreign;
+mod formats;
 mod lock;
 mod open;
 mod operations;
+mod prune;
 mod records;
+mod saved_state;
 mod settings;
+mod waves;
 
+pub use configurations::{ConfigurationChange, StartComparison};
+pub use controls::{Approval, Controls, Pause};
 pub use error::JournalError;
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
-pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord};
+pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;
+pub use waves::{WaveId, WaveRecord};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,6 +100,11 @@ fn read_time(column: usize, text: &str) -> rusqlite::Result<Timestamp> {
 /// An amount as SQLite can hold it; more than 2^63 of anything is as good as that.
 fn as_integer(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Reads what [`as_integer`] wrote.
+fn amount(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(|value: i64| u64::try_from(value).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -8,16 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::settings::state_directory;
-use super::{Journal, JournalError, JournalSettings};
-
-/// Marks the file as ours in its header (`PRAGMA application_id`): "mrbl".
-const APPLICATION_ID: i64 = 0x6d72_626c;
-
-/// The formats in order; a file of format n needs those from position n on.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+use super::{DaemonLock, Journal, JournalError, JournalSettings, formats};
 
 /// How long a write waits for another process, which never holds the file for longer than one transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +107,9 @@ fn open_checked(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite("switch to WAL"))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite("set limits"))?;
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite("set limits"))?;
-    migrate(&mut connection).map_err(sqlite("create tables"))?;
+    // A transaction that reads before it writes would fail at once when another process writes in between.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    formats::migrate(&mut connection).map_err(sqlite("create tables"))?;
     Ok(connection)
 }
 
@@ -126,34 +122,27 @@ fn check_owner(path: &Path, connection: &Connection) -> Result<(), Failure> {
     if tables == 0 {
         return Ok(());
     }
-    if pragma("PRAGMA application_id")? != APPLICATION_ID {
+    if pragma("PRAGMA application_id")? != formats::APPLICATION_ID {
         let detail = "it is a SQLite database of another program";
         return Err(Failure::Other(JournalError::Foreign { path: path.to_owned(), detail }));
     }
     let found = pragma("PRAGMA user_version")?;
-    let known = newest_format();
+    let known = formats::newest();
     if found > known {
         return Err(Failure::Other(JournalError::TooNew { path: path.to_owned(), found, known }));
     }
-    Ok(())
-}
-
-/// Brings the file to the newest format. The write lock is taken in any case: a file that cannot be written is
-/// found out now and not when a move waits.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let format: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(format).unwrap_or(0);
-    for migration in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(migration)?;
+    match other_daemon(path) {
+        // Its statements were made for the format that it opened.
+        Some(pid) if found < known => {
+            Err(Failure::Other(JournalError::OlderDaemon { path: path.to_owned(), found, known, pid }))
+        }
+        _ => Ok(()),
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", newest_format())?;
-    transaction.commit()
 }
 
-fn newest_format() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+/// The daemon that works with this journal, when it is not this process.
+fn other_daemon(path: &Path) -> Option<u32> {
+    DaemonLock::holder(path).filter(|pid| *pid != std::process::id())
 }
 
 fn sort(doing: &'static str, path: &Path, error: rusqlite::Error) -> Failure {
@@ -171,6 +160,10 @@ fn one_line(text: &str) -> String {
 
 /// Moves a damaged journal and the files beside it out of the way, losing nothing.
 fn set_aside(path: &Path, detail: String, now: Timestamp) -> JournalError {
+    if let Some(pid) = other_daemon(path) {
+        // It would go on writing to the file that was moved, and others to a new one.
+        return JournalError::CorruptInUse { path: path.to_owned(), detail, pid };
+    }
     let kept_as = beside(path, &format!(".corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ")));
     if let Err(source) = std::fs::rename(path, &kept_as) {
         return JournalError::CorruptInPlace { path: path.to_owned(), detail, keep_as: kept_as, source };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use tokio::task::JoinHandle;
 
-use super::{Journal, JournalError, as_integer, read_time, time_text};
+use super::{Journal, JournalError, amount, as_integer, read_time, time_text};
 use crate::execute::operation::{BatchId, Evidence, Operation, OperationId, OperationState, Origin};
 use crate::plan::Move;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
@@ -182,7 +182,6 @@ fn select(
 }
 
 fn read_operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
-    let amount = |column: usize| row.get(column).map(|value: i64| u64::try_from(value).unwrap_or(0));
     let sent_at: Option<String> = row.get(15)?;
     Ok(Operation {
         id: OperationId(row.get(0)?),
@@ -197,8 +196,8 @@ fn read_operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
             replica: ReplicaId(row.get(8)?),
             from: NodeId(row.get(9)?),
             to: NodeId(row.get(10)?),
-            bytes: Bytes(amount(11)?),
-            rows: Rows(amount(12)?),
+            bytes: Bytes(amount(row, 11)?),
+            rows: Rows(amount(row, 12)?),
         },
         state: read_state(row)?,
         sent_at: sent_at.map(|text| read_time(15, &text)).transpose()?,

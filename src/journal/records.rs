@@ -1,4 +1,4 @@
-//! What the journal keeps of starts, turns and plans: for people who ask later why something was or was not
+//! What the journal keeps of starts, turns, plans and verdicts: for people who ask later why something was or was not
 //! done.
 
 use std::time::Duration;
@@ -54,14 +54,29 @@ pub struct TurnRecord {
 /// The plan of a turn.
 #[derive(Clone, Debug)]
 pub struct PlanRecord {
-    /// Digest of the snapshot that was planned on, where there is one.
+    /// Digest of the plan, which an approval names, where there is one.
     pub digest: Option<String>,
+    /// Digest of the snapshot that was planned on, where there is one.
+    pub snapshot_digest: Option<String>,
     /// Moves in the plan.
     pub moves: usize,
     /// Bytes that it moves.
     pub bytes: Bytes,
-    /// How good the plan is, as JSON.
+    /// The steps in order, as JSON.
+    pub steps: String,
+    /// How good the plan is and why it is not better, as JSON.
     pub proof: String,
+}
+
+/// Something that was refused in a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictRecord {
+    /// What is refused: the cluster, a node, a segment …
+    pub subject: String,
+    /// Code of the reason.
+    pub reason: String,
+    /// The same in words.
+    pub sentence: String,
 }
 
 impl Journal {
@@ -93,32 +108,25 @@ impl Journal {
         .await
     }
 
-    /// Records a turn and its plan, if it made one that is worth keeping.
+    /// Records a turn, its plan if it made one that is worth keeping, and its verdicts if they are not those of
+    /// the turn before (`Some` of nothing when there are none any more).
     pub async fn record_turn(
         &self,
         turn: TurnRecord,
         plan: Option<PlanRecord>,
+        verdicts: Option<Vec<VerdictRecord>>,
     ) -> Result<TurnId, JournalError> {
         self.run("record the turn", move |connection| {
             let transaction = connection.transaction()?;
             let id = insert_turn(&transaction, &turn)?;
-            if let Some(plan) = plan {
-                transaction.execute(
-                    "INSERT INTO plans (turn, digest, moves, bytes, proof) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![id, plan.digest, count(plan.moves), as_integer(plan.bytes.0), plan.proof],
-                )?;
+            if let Some(plan) = &plan {
+                insert_plan(&transaction, id, plan)?;
             }
+            insert_verdicts(&transaction, id, verdicts.as_deref())?;
             transaction.commit()?;
             Ok(TurnId(id))
         })
         .await
-    }
-
-    /// Forgets what is older than the configured age, open operations excepted. Returns how many rows went.
-    pub async fn prune(&self, now: Timestamp) -> Result<usize, JournalError> {
-        let age = jiff::SignedDuration::try_from(self.keep).unwrap_or(jiff::SignedDuration::MAX);
-        let oldest = now.checked_sub(age).unwrap_or(Timestamp::MIN);
-        self.run("forget old rows", move |connection| prune_before(connection, &time_text(oldest))).await
     }
 }
 
@@ -149,20 +157,50 @@ fn insert_turn(connection: &Connection, turn: &TurnRecord) -> rusqlite::Result<i
     Ok(connection.last_insert_rowid())
 }
 
-fn prune_before(connection: &mut Connection, oldest: &str) -> rusqlite::Result<usize> {
-    let transaction = connection.transaction()?;
-    let mut gone = transaction.execute("DELETE FROM turns WHERE started_at < ?1", [oldest])?;
-    gone += transaction.execute("DELETE FROM daemon_starts WHERE started_at < ?1", [oldest])?;
-    gone += transaction.execute(
-        "DELETE FROM operations
-         WHERE changed_at < ?1 AND state NOT IN ('admitted', 'sent', 'verifying')",
-        [oldest],
+fn insert_plan(connection: &Connection, turn: i64, plan: &PlanRecord) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO plans (turn, digest, snapshot_digest, moves, bytes, steps, proof)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            turn,
+            plan.digest,
+            plan.snapshot_digest,
+            count(plan.moves),
+            as_integer(plan.bytes.0),
+            plan.steps,
+            plan.proof
+        ],
     )?;
-    gone += transaction.execute(
-        "DELETE FROM batches
-         WHERE created_at < ?1 AND id NOT IN (SELECT batch FROM operations)",
-        [oldest],
+    Ok(())
+}
+
+/// Writes the verdicts, or refers to the turn whose verdicts still hold.
+fn insert_verdicts(
+    connection: &Connection,
+    turn: i64,
+    verdicts: Option<&[VerdictRecord]>,
+) -> rusqlite::Result<()> {
+    let Some(verdicts) = verdicts else {
+        connection.execute(
+            "UPDATE turns
+             SET verdicts_of = (SELECT verdicts_of FROM turns WHERE id < ?1 ORDER BY id DESC LIMIT 1)
+             WHERE id = ?1",
+            [turn],
+        )?;
+        return Ok(());
+    };
+    connection.execute("UPDATE turns SET verdicts_of = id WHERE id = ?1", [turn])?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO verdicts (turn, position, subject, reason, sentence) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    transaction.commit()?;
-    Ok(gone)
+    for (position, verdict) in verdicts.iter().enumerate() {
+        statement.execute(params![
+            turn,
+            count(position),
+            verdict.subject,
+            verdict.reason,
+            verdict.sentence
+        ])?;
+    }
+    Ok(())
 }

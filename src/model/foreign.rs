@@ -49,7 +49,15 @@ pub fn find_foreign_moves(
         let lived_before = is_usable_member(previous, previous.copies.replica[before.at()], from);
         if lived_before && is_usable_member(now, now.copies.replica[at.at()], from) {
             let collection = now.collection_of(now.copies.replica[at.at()]).id;
-            found.push(ForeignMove { segment, collection, replica: replica.id, from, to, at: now.taken_at });
+            found.push(ForeignMove {
+                segment,
+                collection,
+                replica: replica.id,
+                from,
+                to,
+                bytes: now.copies.bytes[at.at()],
+                at: now.taken_at,
+            });
         }
     }
     *moving_from = still_moving;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
+use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
 /// foreign moves and counts of turns begin anew with it.
@@ -66,6 +66,8 @@ pub struct ForeignMove {
     pub from: NodeId,
     /// To where.
     pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// When it was noticed.
     pub at: Timestamp,
 }

@@ -1,5 +1,8 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
+mod formats;
+mod tables;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -110,7 +113,14 @@ async fn turns_and_plans_are_readable_with_any_client_and_old_rows_go() {
     let journal = open(&path).unwrap();
     let start = DaemonStart { started_at: at(0), version: "0.1.0".into(), mode: "act".into() };
     journal.record_start(start).await.unwrap();
-    let plan = || PlanRecord { digest: None, moves: 2, bytes: Bytes(9), proof: "{}".into() };
+    let plan = || PlanRecord {
+        digest: Some("abc".into()),
+        snapshot_digest: None,
+        moves: 2,
+        bytes: Bytes(9),
+        steps: "[]".into(),
+        proof: "{}".into(),
+    };
     for day in [0, 3] {
         let turn = TurnRecord {
             started_at: at(day * 86_400),
@@ -125,7 +135,7 @@ async fn turns_and_plans_are_readable_with_any_client_and_old_rows_go() {
             moves_planned: 8,
             moves_admitted: 6,
         };
-        journal.record_turn(turn, Some(plan())).await.unwrap();
+        journal.record_turn(turn, Some(plan()), None).await.unwrap();
     }
     let old = record(&journal, Origin::Daemon, &[1, 2]).await;
     journal.save(vec![landed(&old[0], 10)]).await.unwrap();
@@ -231,7 +241,7 @@ fn a_newer_format_is_refused() {
     drop(open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = open(&path).unwrap_err();
-    assert!(error.to_string().contains("format 99, this one knows 1"), "{error}");
+    assert!(error.to_string().contains("format 99, this one knows 2"), "{error}");
 }
 
 #[test]

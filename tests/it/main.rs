@@ -19,3 +19,4 @@ mod scale;
 mod sim_golden;
 mod sim_model;
 mod sim_server;
+mod waves;
