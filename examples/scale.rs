@@ -255,6 +255,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         nodes: sealed.into_iter().enumerate().map(report).collect(),
         resource_groups: Some(vec![group]),
         collections,
+        service: milvus_rebalancer::observe::service::ServiceReport::default(),
         gaps: Vec::new(),
     }
 }

@@ -190,12 +190,14 @@ impl ControlLoop {
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
             wave: self.executor.wave_moves(),
+            calls_sent: self.executor.status().calls_sent,
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
             self.publish_wave(wave).await;
         }
+        self.executor.hold(decision.guard.hold.clone());
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             self.executor.offer(admitted_moves(&decision), cluster_bytes);
@@ -209,6 +211,7 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
+        self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);

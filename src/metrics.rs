@@ -1,6 +1,7 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod guard;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
+use crate::model::GuardView;
 use crate::units::{Bytes, NodeId, Ratio};
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
@@ -127,6 +129,7 @@ pub struct Metrics {
     operations_open: IntGauge,
     foreign_moves: IntCounter,
     waves: waves::WaveMetrics,
+    guard: guard::GuardMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -217,6 +220,7 @@ impl Metrics {
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
             waves: waves::WaveMetrics::register(registry)?,
+            guard: guard::GuardMetrics::register(registry)?,
         })
     }
 
@@ -309,6 +313,11 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// The guard took a look.
+    pub fn guard_looked(&self, view: &GuardView) {
+        self.guard.looked(view);
     }
 
     /// A wave was judged.

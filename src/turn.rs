@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
-use crate::model::{Departure, InFlight, KnownMove, ModelState, PlanningInput, Setback, Snapshot, fold};
+use crate::model::{
+    Departure, Guard, GuardInput, GuardSettings, GuardView, InFlight, KnownMove, ModelState, PlanningInput,
+    Setback, Snapshot, fold,
+};
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
-use crate::units::Moment;
+use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -21,6 +24,9 @@ pub struct Thinking {
     plan: PlanSettings,
     gate: GateSettings,
     model: ModelState,
+    guard: Guard,
+    /// Calls sent at the last turn.
+    calls_sent: u64,
 }
 
 /// What the executor contributes to a turn.
@@ -36,6 +42,8 @@ pub struct OwnMoves {
     pub known: Vec<KnownMove>,
     /// The wave that is under way, to be judged on what this turn sees.
     pub wave: Vec<Move>,
+    /// Calls sent since the start.
+    pub calls_sent: u64,
 }
 
 /// What a turn came to.
@@ -55,12 +63,27 @@ pub struct Decision {
     pub foreign_moves: usize,
     /// The loads of this turn, by which a wave is judged later.
     pub loads: Arc<LoadPicture>,
+    /// What users feel, and whether that holds us.
+    pub guard: GuardView,
 }
 
 impl Thinking {
     /// With an empty memory.
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
-        Thinking { policies: policy::registry(policies), plan, gate, model: ModelState::default() }
+        Thinking {
+            policies: policy::registry(policies),
+            plan,
+            gate,
+            model: ModelState::default(),
+            guard: Guard::new(GuardSettings::default()),
+            calls_sent: 0,
+        }
+    }
+
+    /// With another guard than the default one.
+    pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
+        self.guard = Guard::new(settings);
+        self
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -83,6 +106,8 @@ impl Thinking {
 
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
+        let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
+        self.calls_sent = own.calls_sent;
         let known_foreign = self.model.history.foreign_moves.len();
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
         let foreign_moves = model.history.foreign_moves.len() - known_foreign;
@@ -110,10 +135,38 @@ impl Thinking {
         let verdict = gate::check(&input, &restrictions, &plan);
         let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &own.wave, plan.moves()));
 
+        let guard = self.guard.look(GuardInput {
+            service: &observation.service,
+            is_moving,
+            fullest_destination: fullest_destination(&input.snapshot, &own.wave, &input.in_flight),
+            now,
+        });
+
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         input.history = history;
         model.history = input.history;
         self.model = model;
-        Decision { snapshot: input.snapshot, findings, restrictions, plan, verdict, foreign_moves, loads }
+        Decision {
+            snapshot: input.snapshot,
+            findings,
+            restrictions,
+            plan,
+            verdict,
+            foreign_moves,
+            loads,
+            guard,
+        }
     }
+}
+
+/// Memory in use on the fullest node to which something moves.
+fn fullest_destination(snapshot: &Snapshot, wave: &[Move], in_flight: &[InFlight]) -> Option<Ratio> {
+    let wave = wave.iter().map(|movement| movement.to);
+    let destinations = wave.chain(in_flight.iter().map(|flight| flight.to));
+    destinations
+        .filter_map(|id| {
+            let node = snapshot.node(snapshot.node_index(id)?);
+            Some(Ratio::of(node.memory_used?.0, node.memory_capacity?.0))
+        })
+        .max()
 }

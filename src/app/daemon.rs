@@ -43,16 +43,18 @@ impl Daemon {
             connections,
             poll,
             node_metrics,
+            proxy_metrics,
             policies,
             plan,
             gate,
+            guard,
             execute,
             journal,
             http,
             log: _,
         } = config;
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &clock)?;
+        let connected = connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -74,6 +76,9 @@ impl Daemon {
 
         let metrics = Arc::new(Metrics::register(&Registry::new())?);
         metrics.set_mode(mode);
+        if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
+            tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
+        }
         let health = Arc::new(Health::new());
         let listener = Listener::bind(&http.listen).await?;
         tracing::info!(
@@ -91,7 +96,7 @@ impl Daemon {
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
         let control_loop = ControlLoop {
             observer: connected.observer,
-            thinking: Thinking::new(&policies, plan, gate),
+            thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
             executor,
             mode,
             poll,

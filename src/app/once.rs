@@ -11,13 +11,17 @@ use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
 use crate::journal::{DaemonLock, Journal};
 use crate::milvus::MilvusMover;
+use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
 use crate::turn::{OwnMoves, Thinking};
 
 /// Looks at the cluster once and prints what would be moved and why.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let clock = Arc::new(Clock::system());
-    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    // What users feel is of use only beside what they felt before.
+    let no_proxies = ProxyMetricsSettings::default();
+    let connected =
+        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let observation = connected.observer.observe().await?;
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
@@ -36,7 +40,10 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
         args;
     let clock = Arc::new(Clock::system());
-    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    // What users feel is of use only beside what they felt before.
+    let no_proxies = ProxyMetricsSettings::default();
+    let connected =
+        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     if let Some(process) = DaemonLock::holder(&config.journal.path) {
         tracing::warn!(
             process,

@@ -102,6 +102,8 @@ pub struct Executor {
     pub(super) rate: CallRate,
     pub(super) budget: DailyBudget,
     pub(super) waves: Waves,
+    /// Why no call goes out until somebody says otherwise.
+    pub(super) hold: Option<Reason>,
     pub(super) calls: BTreeMap<BatchId, RunningCall>,
     pub(super) calls_sent: u64,
     pub(super) tasks: JoinSet<()>,
@@ -129,6 +131,7 @@ impl Executor {
             ledger: Ledger::new(settings.settle_timeout),
             rate: CallRate::new(settings.calls_per_minute),
             waves: Waves::new(settings.waves.clone()),
+            hold: None,
             settings,
             origin: Origin::Daemon,
             mover,

@@ -8,6 +8,7 @@ use super::waves::{JudgedWave, PastWave, WaveVerdict};
 use crate::journal::{JournalError, WaveRecord};
 use crate::plan::Move;
 use crate::plan::relief::LoadPicture;
+use crate::reason::Reason;
 
 /// Past waves that are looked at after a restart: the size follows from the last, the rests from those in a row
 /// without relief, of which a day has no more.
@@ -37,6 +38,11 @@ impl Executor {
             self.tell_wave(wave);
         }
         judged
+    }
+
+    /// No further call goes out for this reason, until it is taken back; running ones end as they do.
+    pub fn hold(&mut self, reason: Option<Reason>) {
+        self.hold = reason;
     }
 
     fn tell_wave(&self, wave: &JudgedWave) {

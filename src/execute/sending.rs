@@ -139,8 +139,9 @@ impl Executor {
         }
         let in_flight = CallsInFlight::of(self.ledger.open());
         let blocks_all = self
-            .rate
-            .refusal(Instant::now())
+            .hold
+            .clone()
+            .or_else(|| self.rate.refusal(Instant::now()))
             .or_else(|| in_flight.refusal(self.settings.calls_in_flight))
             .or_else(|| self.waves.refusal(self.now()));
         if blocks_all.is_some() {

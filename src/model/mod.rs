@@ -6,6 +6,7 @@ mod copies;
 pub mod doubt;
 pub mod fold;
 mod foreign;
+pub mod guard;
 pub mod history;
 pub mod input;
 pub mod milvus_score;
@@ -16,6 +17,7 @@ mod visibility;
 
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
+pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
 pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
 pub use snapshot::{

@@ -5,8 +5,10 @@ mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
 pub mod observation;
+pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
+pub mod service;
 mod settings;
 pub(crate) mod system_info;
 pub(crate) mod translate;
@@ -18,6 +20,7 @@ use crate::units::CollectionId;
 pub use milvus_observer::MilvusObserver;
 pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
+pub use proxy_metrics::ProxyMetricsSettings;
 pub use settings::NodeMetricsSettings;
 
 /// A future that a seam returns; boxed so that the seams can be trait objects.

@@ -13,7 +13,7 @@ const NOT_IN_PURE: [(&str, &str); 16] = [
     ("async ", "waiting is for the half that does I/O"),
     (".await", "waiting is for the half that does I/O"),
     ("tokio", "the pure half has no runtime"),
-    ("tonic", "wire types end in the client"),
+    ("tonic::", "wire types end in the client"),
     ("reqwest", "the pure half has no network"),
     ("std::fs", "the pure half reads no files"),
     ("std::net", "the pure half has no network"),

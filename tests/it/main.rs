@@ -11,6 +11,7 @@ mod executor;
 mod fake_milvus;
 mod folding;
 mod gates;
+mod guard;
 mod journal;
 mod milvus_client;
 mod milvus_observer;

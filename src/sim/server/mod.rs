@@ -7,7 +7,7 @@
 mod grpc;
 mod http;
 mod management;
-mod metrics_page;
+pub(super) mod metrics_page;
 mod web_ui;
 
 use std::collections::BTreeMap;

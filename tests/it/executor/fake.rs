@@ -135,6 +135,7 @@ impl Fake {
             nodes: Vec::new(),
             resource_groups: None,
             collections,
+            service: milvus_rebalancer::observe::service::ServiceReport::default(),
             gaps: Vec::new(),
         }
     }
