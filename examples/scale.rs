@@ -30,7 +30,7 @@ use std::time::Duration;
 use milvus_rebalancer::clock::Clock;
 use milvus_rebalancer::gate::{self, GateSettings};
 use milvus_rebalancer::milvus::{ConnectionSettings, MilvusClient};
-use milvus_rebalancer::model::{ModelState, PlanningInput, fold};
+use milvus_rebalancer::model::{Controls, ModelState, PlanningInput, fold};
 use milvus_rebalancer::observe::observation::{
     CollectionReport, GroupNode, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
     SegmentLevel, SegmentReport, ServerVersion, ShardReport,
@@ -180,7 +180,15 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
     let began = Instant::now();
     let history = std::mem::take(&mut state.history);
     let (plan, gate) = (PlanSettings::default(), GateSettings::default());
-    let mut input = PlanningInput { snapshot, in_flight: Vec::new(), history, plan, gate, now };
+    let mut input = PlanningInput {
+        snapshot,
+        in_flight: Vec::new(),
+        history,
+        controls: Controls::default(),
+        plan,
+        gate,
+        now,
+    };
     let assessment = policy::assess_all(&policies, &input);
     let placement = Placement::projected(&input.snapshot, &input.in_flight);
     let views = DimensionView::all(&input.snapshot, &assessment, &placement);
@@ -256,6 +264,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         resource_groups: Some(vec![group]),
         collections,
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
+        complaints: Vec::new(),
         gaps: Vec::new(),
     }
 }

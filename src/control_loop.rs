@@ -1,6 +1,7 @@
 //! The control loop: one turn after the other, each from a fresh look to a verdict. It takes no input: it is woken
 //! by time and by what became of calls, and reads everything anew.
 
+mod memory;
 mod state;
 mod written;
 
@@ -30,12 +31,13 @@ use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
+use memory::Unwritten;
 use written::Written;
 
 /// How often the loop shows that it is alive while it waits for something long.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often old rows leave the journal. They are counted in days.
+/// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Everything the loop works with; put together in [`crate::app`].
@@ -81,6 +83,7 @@ struct Told {
     planned: usize,
     recorded: Option<Plan>,
     written: Written,
+    memory: Unwritten,
 }
 
 impl ControlLoop {
@@ -88,6 +91,7 @@ impl ControlLoop {
     /// the start: acting without memory is worse than not running.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
+        self.recall().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
@@ -113,7 +117,24 @@ impl ControlLoop {
         self.health.stopping();
         self.executor.stop().await;
         self.publish_happenings();
+        self.journal.finish_recording().await;
         Ok(())
+    }
+
+    /// Takes over what the process before knew beside its own moves.
+    async fn recall(&mut self) -> Result<(), JournalError> {
+        let now = self.clock.read().wall;
+        let (remembered, foreign_moves) = memory::read(&self.journal, now).await?;
+        self.thinking.recall(remembered, foreign_moves, now);
+        Ok(())
+    }
+
+    /// Hands the model's memory to the next process, which may be needed at any moment.
+    async fn keep_memory(&self, decision: &Decision, now: Moment, unwritten: &mut Unwritten) {
+        let remembered = self.thinking.remembered(now.wall);
+        if let Err(error) = unwritten.write(&self.journal, remembered, decision.foreign_moves.clone()).await {
+            tracing::error!(error = %Chain(&error), "after a restart, the last turns would not be remembered");
+        }
     }
 
     /// One turn, which also sets the pause until the next one; `None` when it was told to stop meanwhile.
@@ -125,6 +146,8 @@ impl ControlLoop {
         self.metrics.observation_took(took);
         match observed {
             Ok(observation) => {
+                let observation = Arc::new(observation);
+                self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
                 rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
@@ -189,17 +212,20 @@ impl ControlLoop {
             departures: self.executor.departures(),
             setbacks: self.executor.setbacks(),
             known: self.executor.known_moves(),
+            landed: self.executor.landed_moves(),
             wave: self.executor.wave_moves(),
             calls_sent: self.executor.status().calls_sent,
         };
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
+        self.keep_memory(&decision, now, &mut told.memory).await;
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
             self.publish_wave(wave).await;
         }
         self.executor.hold(decision.guard.hold.clone());
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
+            self.executor.note_room(decision.restrictions.room.clone());
             self.executor.offer(admitted_moves(&decision), cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.oldest_view());
         }
@@ -212,7 +238,7 @@ impl ControlLoop {
         ));
         self.metrics.waves_stand(&self.executor.status());
         self.metrics.guard_looked(&decision.guard);
-        let verdicts = told.written.new_verdicts(&decision);
+        let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
         self.show_turn(decision, limited_by);
@@ -252,6 +278,9 @@ impl ControlLoop {
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
         }
+        for (_, reason) in &happened.dropped {
+            self.metrics.move_dropped(reason);
+        }
         for answer in happened.answers {
             self.metrics.call_ended(match answer {
                 None => CallResult::Answered,
@@ -278,6 +307,10 @@ impl ControlLoop {
             return;
         }
         rhythm.pruned_at = Some(Instant::now());
+        if let Err(error) = self.journal.check().await {
+            tracing::error!(error = %Chain(&error), "the journal does not pass its check");
+            return;
+        }
         match self.journal.prune(self.clock.read().wall).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old rows left the journal"),
@@ -399,7 +432,7 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     }
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
-        digest: None,
+        digest: Some(decision.plan.digest().to_string()),
         snapshot_digest: None,
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,

@@ -306,6 +306,7 @@ impl Show<'_> {
             floor: turn.and_then(Floor::of),
             moves: self.story.counts(),
             moves_by_milvus: self.shared.lock().own_balancer_moves(),
+            net_zero: turn.map(|turn| turn.decision.net_zero).unwrap_or_default(),
         };
         Ok(report)
     }

@@ -2,6 +2,7 @@
 //! replaced as a whole, so that a node that went away takes its series along.
 
 mod guard;
+mod net_zero;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,15 @@ use prometheus::{
 };
 
 use crate::config::Mode;
+use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
 use crate::model::GuardView;
+use crate::model::NetZero;
+use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
+use net_zero::NetZeroMetrics;
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
 const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -53,8 +58,14 @@ pub struct TurnMetrics {
     pub limited_by: Option<&'static str>,
     /// Operations that have not ended.
     pub operations_open: usize,
+    /// The executor's limits and how much of each is used.
+    pub limits: Vec<LimitUse>,
+    /// How long an outcome that nobody knows is waited for.
+    pub settle_patience: Duration,
     /// Moves by somebody else that this turn noticed.
     pub foreign_moves: usize,
+    /// What the moves of the last 24 hours came to.
+    pub net_zero: NetZero,
 }
 
 /// How loaded a node is.
@@ -126,8 +137,13 @@ pub struct Metrics {
     calls: IntCounterVec,
     moves: IntCounterVec,
     moved_bytes: IntCounter,
+    moves_dropped: IntCounterVec,
     operations_open: IntGauge,
+    limit_used: IntGaugeVec,
+    limit: IntGaugeVec,
+    settle_patience: Gauge,
     foreign_moves: IntCounter,
+    net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
 }
@@ -217,8 +233,28 @@ impl Metrics {
                 &["result", "origin"],
             )?,
             moved_bytes: counter("moved_bytes_total", "Bytes of segments that were seen to have moved.")?,
+            moves_dropped: counters(
+                "moves_dropped_total",
+                "Moves that were let through and dropped before their call, by reason.",
+                &["reason"],
+            )?,
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
+            limit_used: gauges(
+                "limit_used",
+                "How much of a limit is used, by the option that sets it; of limits for each node or collection, by \
+                 the busiest.",
+                &["limit"],
+            )?,
+            limit: gauges("limit", "Limits by the option that sets them; 0 is no limit.", &["limit"])?,
+            settle_patience: registered(
+                registry,
+                Gauge::with_opts(described(
+                    "settle_patience_seconds",
+                    "How long a move is waited for whose outcome nobody knows; learned from those that landed.",
+                )),
+            )?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
+            net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
         })
@@ -263,7 +299,10 @@ impl Metrics {
             refusals,
             limited_by,
             operations_open,
+            limits,
+            settle_patience,
             foreign_moves,
+            net_zero,
         } = turn;
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         self.nodes.set(count(*nodes));
@@ -273,6 +312,12 @@ impl Metrics {
         self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
         self.operations_open.set(count(*operations_open));
         self.foreign_moves.inc_by(*foreign_moves as u64);
+        self.settle_patience.set(settle_patience.as_secs_f64());
+        for LimitUse { name, used, limit } in limits {
+            self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));
+            self.limit.with_label_values(&[name]).set(i64::try_from(*limit).unwrap_or(i64::MAX));
+        }
+        self.net_zero.observe(net_zero);
 
         self.doubts.reset();
         for (doubt, number) in doubts {
@@ -301,6 +346,11 @@ impl Metrics {
     /// A `LoadBalance` call ended.
     pub fn call_ended(&self, result: CallResult) {
         self.calls.with_label_values(&[result.code()]).inc();
+    }
+
+    /// A move that was let through will not be sent.
+    pub fn move_dropped(&self, reason: &Reason) {
+        self.moves_dropped.with_label_values(&[reason.code()]).inc();
     }
 
     /// A move ended. Only what landed counts as moved bytes.

@@ -1,12 +1,14 @@
-//! Every "no" of the project: one variant, one sentence, one counter label. Planner, gates and executor all
-//! answer with these, so that log, API, page and command line never tell different stories.
+//! Every "no" of the project: one variant, one sentence, one counter label; one list, hence more than 500 lines. Planner,
+//! gates and executor all answer with these, so that log, API, page and command line never tell different stories.
 
 use std::fmt;
 use std::time::Duration;
 
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Held, Signal, Standing};
+use crate::plan::PlanDigest;
 use crate::units::{Bytes, CollectionId, NodeId, Ratio};
 
 /// Why something is not done.
@@ -42,6 +44,32 @@ pub enum Reason {
     },
     /// The daemon is stopping.
     Stopping,
+    /// Somebody ordered a pause.
+    Paused {
+        /// Until when; `None` until somebody ends it.
+        until: Option<Timestamp>,
+        /// Who.
+        by: String,
+        /// Why, in their words; empty when they gave none.
+        why: String,
+    },
+    /// The kill switch is thrown, or cannot be seen.
+    KillSwitch {
+        /// Its file.
+        path: String,
+        /// Why it cannot be seen; `None` when the file is there.
+        unreadable: Option<String>,
+    },
+    /// The plan must be approved before anything of it is done.
+    AwaitingApproval {
+        /// Its name.
+        digest: PlanDigest,
+    },
+    /// No maintenance window is open.
+    OutsideWindow {
+        /// When the next one opens; `None` when none does in the next weeks.
+        next: Option<Timestamp>,
+    },
 
     // --- a component, a collection, a node
     /// Somebody else moves segments here.
@@ -78,6 +106,33 @@ pub enum Reason {
         node: NodeId,
         /// For how much longer it is left alone.
         remaining: Duration,
+    },
+    /// The node is new and gets load slowly.
+    WarmingUp {
+        /// Which.
+        node: NodeId,
+        /// How much of its fair share it may have by now.
+        share: Ratio,
+        /// For how much longer it is new.
+        remaining: Duration,
+    },
+    /// So much of the collection has been moved lately that the rest waits.
+    CollectionMovedEnough {
+        /// Which.
+        collection: CollectionId,
+        /// The share of it that may be moved in that time.
+        limit: Ratio,
+        /// In which time.
+        within: Duration,
+    },
+    /// So many bytes have been moved from and to the node lately that the rest waits.
+    NodeMovedEnough {
+        /// Which.
+        node: NodeId,
+        /// What may be moved in that time.
+        limit: Bytes,
+        /// In which time.
+        within: Duration,
     },
     /// Its memory capacity is unknown, so nobody can say what fits.
     CapacityUnknown {
@@ -121,6 +176,15 @@ pub enum Reason {
         /// For how much longer.
         remaining: Duration,
     },
+    /// Bytes of the collection left this node for that one a short while ago, and the move would bring them back.
+    BytesReturnTooSoon {
+        /// The node that they left.
+        node: NodeId,
+        /// How many.
+        bytes: Bytes,
+        /// For how much longer.
+        remaining: Duration,
+    },
     /// The same move came to nothing several times.
     FailedBefore {
         /// The destination.
@@ -134,6 +198,15 @@ pub enum Reason {
     NoImprovement,
     /// The best move would lower the potential by less than its price.
     NotWorthItsPrice,
+    /// All moves together would gain too little to begin with them.
+    GainTooSmall {
+        /// What they would take off pressures above the band, all nodes together.
+        gain: Ratio,
+        /// What could be taken off at all: the rest is above the band for reasons that moves cannot change.
+        gainable: Ratio,
+        /// What must be gained at least.
+        minimum: Ratio,
+    },
     /// The node is overloaded, but not yet for long enough.
     NotLongEnough {
         /// Turns in a row so far.
@@ -156,6 +229,13 @@ pub enum Reason {
     EffortSpent,
     /// An earlier step of the plan, on which this one builds, was refused.
     EarlierStepRefused,
+    /// The segment is not on the node that the move takes it from any more.
+    NotOnSource {
+        /// The node.
+        node: NodeId,
+    },
+    /// The segment is not listed any more.
+    SegmentGone,
 
     // --- limits of the executor
     /// Calls per minute.
@@ -175,11 +255,59 @@ pub enum Reason {
         /// The limit.
         limit: u32,
     },
+    /// Moves on their way.
+    MovesInFlight {
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves on their way from one node.
+    SourceMovesInFlight {
+        /// Which.
+        node: NodeId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves on their way to one node.
+    DestinationMovesInFlight {
+        /// Which.
+        node: NodeId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves of one collection on their way.
+    CollectionMovesInFlight {
+        /// Which.
+        collection: CollectionId,
+        /// The limit.
+        limit: u32,
+    },
+    /// Bytes per second.
+    ByteRate {
+        /// The limit.
+        per_second: Bytes,
+    },
+    /// Moves per hour.
+    HourlyMoves {
+        /// The limit.
+        limit: u32,
+    },
+    /// Moves per day.
+    DailyMoves {
+        /// The limit.
+        limit: u32,
+    },
+    /// Bytes per hour.
+    HourlyBytes {
+        /// What may be moved in an hour.
+        limit: Bytes,
+    },
     /// Bytes per day.
     DailyBytes {
         /// What may be moved in 24 hours.
         limit: Bytes,
     },
+    /// An earlier step of the plan, on which this one builds, has not landed yet.
+    EarlierStepOpen,
     /// The wave is full; the next one starts when this one has settled.
     WaveFull {
         /// Moves in this wave.
@@ -217,12 +345,14 @@ impl Reason {
             self,
             Reason::NoImprovement
                 | Reason::NotWorthItsPrice
+                | Reason::GainTooSmall { .. }
                 | Reason::NothingMovable
                 | Reason::NoDestination
                 | Reason::NoHeadroom { .. }
                 | Reason::Held { .. }
                 | Reason::Pinned
                 | Reason::NeverDestination { .. }
+                | Reason::SegmentGone
         )
     }
 
@@ -236,12 +366,19 @@ impl Reason {
             Reason::Stale { .. } => "stale",
             Reason::NodesUnread { .. } => "nodes_unread",
             Reason::Stopping => "stopping",
+            Reason::Paused { .. } => "paused",
+            Reason::KillSwitch { .. } => "kill_switch",
+            Reason::AwaitingApproval { .. } => "awaiting_approval",
+            Reason::OutsideWindow { .. } => "outside_window",
             Reason::ForeignMover { .. } => "foreign_mover",
             Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
             Reason::Settling { .. } => "settling",
             Reason::NotTaken { .. } => "not_taken",
+            Reason::WarmingUp { .. } => "warming_up",
+            Reason::CollectionMovedEnough { .. } => "collection_moved_enough",
+            Reason::NodeMovedEnough { .. } => "node_moved_enough",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
@@ -250,19 +387,32 @@ impl Reason {
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
+            Reason::BytesReturnTooSoon { .. } => "bytes_return_too_soon",
             Reason::FailedBefore { .. } => "failed_before",
             Reason::NoImprovement => "no_improvement",
             Reason::NotWorthItsPrice => "not_worth_its_price",
+            Reason::GainTooSmall { .. } => "gain_too_small",
             Reason::NotLongEnough { .. } => "not_long_enough",
             Reason::DoesNotMatter { .. } => "does_not_matter",
             Reason::NothingMovable => "nothing_movable",
             Reason::NoDestination => "no_destination",
             Reason::EffortSpent => "effort_spent",
             Reason::EarlierStepRefused => "earlier_step_refused",
+            Reason::NotOnSource { .. } => "not_on_source",
+            Reason::SegmentGone => "segment_gone",
             Reason::CallRate { .. } => "call_rate",
             Reason::InFlightLimit { .. } => "in_flight_limit",
             Reason::NodeInFlightLimit { .. } => "node_in_flight_limit",
+            Reason::MovesInFlight { .. } => "moves_in_flight",
+            Reason::SourceMovesInFlight { .. } => "source_moves_in_flight",
+            Reason::DestinationMovesInFlight { .. } => "destination_moves_in_flight",
+            Reason::CollectionMovesInFlight { .. } => "collection_moves_in_flight",
+            Reason::ByteRate { .. } => "byte_rate",
+            Reason::HourlyMoves { .. } => "hourly_moves",
+            Reason::DailyMoves { .. } => "daily_moves",
+            Reason::HourlyBytes { .. } => "hourly_bytes",
             Reason::DailyBytes { .. } => "daily_bytes",
+            Reason::EarlierStepOpen => "earlier_step_open",
             Reason::WaveFull { .. } => "wave_full",
             Reason::WaveUnjudged { .. } => "wave_unjudged",
             Reason::NoRelief { .. } => "no_relief",
@@ -278,6 +428,16 @@ fn spoken(duration: &Duration) -> String {
     jiff::SignedDuration::try_from(rounded)
         .map(|span| format!("{span:#}"))
         .unwrap_or_else(|_| "ever".to_owned())
+}
+
+/// A time as people read it: to the second.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    time.round(Unit::Second).unwrap_or(time)
+}
+
+/// A small difference of pressures, in which two digits would all be zeros.
+fn fine(ratio: Ratio) -> String {
+    format!("{:.4}", ratio.decimal())
 }
 
 impl fmt::Display for Reason {
@@ -298,6 +458,32 @@ impl fmt::Display for Reason {
             }
             Reason::NodesUnread { detail } => write!(f, "the nodes could not be read: {detail}"),
             Reason::Stopping => f.write_str("the daemon is stopping"),
+            Reason::Paused { until, by, why } => {
+                write!(f, "paused by {by}")?;
+                match until {
+                    Some(until) => write!(f, " until {}", to_the_second(*until))?,
+                    None => f.write_str(" until `milvus-rebalancer resume`")?,
+                }
+                if why.is_empty() { Ok(()) } else { write!(f, ": {why}") }
+            }
+            Reason::KillSwitch { path, unreadable: None } => {
+                write!(f, "the kill switch {path} exists: remove that file to go on")
+            }
+            Reason::KillSwitch { path, unreadable: Some(cause) } => {
+                write!(
+                    f,
+                    "it cannot be seen whether the kill switch {path} exists, which stops everything: {cause}"
+                )
+            }
+            Reason::AwaitingApproval { digest } => {
+                write!(f, "the plan waits for approval: milvus-rebalancer approve {digest}")
+            }
+            Reason::OutsideWindow { next: Some(next) } => {
+                write!(f, "outside the maintenance windows; the next one opens at {}", to_the_second(*next))
+            }
+            Reason::OutsideWindow { next: None } => {
+                f.write_str("outside the maintenance windows, and none opens in the next weeks")
+            }
             Reason::ForeignMover { moves, within } => write!(
                 f,
                 "somebody else moved {moves} segments here within {} (is Milvus' own balancer on?)",
@@ -321,6 +507,21 @@ impl fmt::Display for Reason {
                     "node {node} did not take a segment a short while ago and is left alone for another {}",
                     spoken(remaining)
                 )
+            }
+            Reason::WarmingUp { node, share, remaining } => write!(
+                f,
+                "node {node} is new: it may have {} of its fair share by now, and all of it in {}",
+                share.percent(),
+                spoken(remaining)
+            ),
+            Reason::CollectionMovedEnough { collection, limit, within } => write!(
+                f,
+                "of collection {collection}, at most {} may be moved within {}",
+                limit.percent(),
+                spoken(within)
+            ),
+            Reason::NodeMovedEnough { node, limit, within } => {
+                write!(f, "at most {limit} may be moved from and to node {node} within {}", spoken(within))
             }
             Reason::CapacityUnknown { node } => write!(f, "the memory capacity of node {node} is not known"),
             Reason::NoHeadroom { node, needed, room } => {
@@ -347,6 +548,11 @@ impl fmt::Display for Reason {
                     spoken(remaining)
                 )
             }
+            Reason::BytesReturnTooSoon { node, bytes, remaining } => write!(
+                f,
+                "{bytes} of the collection came from node {node} a short while ago and may return in {}",
+                spoken(remaining)
+            ),
             Reason::FailedBefore { node, times, remaining } => {
                 write!(
                     f,
@@ -358,6 +564,14 @@ impl fmt::Display for Reason {
                 f.write_str("no move lowers the pressure: the segments are too large for a better split")
             }
             Reason::NotWorthItsPrice => f.write_str("the best move would gain less than it costs"),
+            Reason::GainTooSmall { gain, gainable, minimum } => write!(
+                f,
+                "all moves together would lower pressures by {} of the {} that can be gained, and less than {} is not \
+                 worth the unrest",
+                fine(*gain),
+                fine(*gainable),
+                fine(*minimum)
+            ),
             Reason::NotLongEnough { turns, required } => {
                 write!(f, "overloaded for {turns} of the {required} turns in a row that are required")
             }
@@ -371,10 +585,42 @@ impl fmt::Display for Reason {
             Reason::NoDestination => f.write_str("no other node of the replica can take it"),
             Reason::EffortSpent => f.write_str("the effort budget of the planner ran out"),
             Reason::EarlierStepRefused => f.write_str("an earlier step of the plan was refused"),
+            Reason::NotOnSource { node } => write!(f, "the segment is not on node {node} any more"),
+            Reason::SegmentGone => f.write_str("the segment is not listed any more"),
             Reason::CallRate { per_minute } => write!(f, "at most {per_minute} calls a minute"),
             Reason::InFlightLimit { limit } => write!(f, "{limit} calls are in flight, which is the limit"),
             Reason::NodeInFlightLimit { node, limit } => {
                 write!(f, "node {node} takes part in {limit} calls in flight, which is the limit for a node")
+            }
+            Reason::MovesInFlight { limit } => {
+                write!(f, "{limit} segments are on their way, which is the limit")
+            }
+            Reason::SourceMovesInFlight { node, limit } => {
+                write!(
+                    f,
+                    "{limit} segments are on their way from node {node}, which is the limit for a source"
+                )
+            }
+            Reason::DestinationMovesInFlight { node, limit } => {
+                write!(
+                    f,
+                    "{limit} segments are on their way to node {node}, which is the limit for a destination"
+                )
+            }
+            Reason::CollectionMovesInFlight { collection, limit } => write!(
+                f,
+                "{limit} segments of collection {collection} are on their way, which is the limit for a collection"
+            ),
+            Reason::ByteRate { per_second } => write!(f, "at most {per_second} a second"),
+            Reason::HourlyMoves { limit } => {
+                write!(f, "{limit} segments may be moved in an hour, and that is spent")
+            }
+            Reason::DailyMoves { limit } => {
+                write!(f, "{limit} segments may be moved in 24 hours, and that is spent")
+            }
+            Reason::HourlyBytes { limit } => write!(f, "{limit} may be moved in an hour, and that is spent"),
+            Reason::EarlierStepOpen => {
+                f.write_str("an earlier step of the plan, on which this one builds, has not landed yet")
             }
             Reason::DailyBytes { limit } => write!(f, "{limit} may be moved in 24 hours, and that is spent"),
             Reason::WaveFull { size } => write!(f, "the wave of {size} moves is full and must settle first"),

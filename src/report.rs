@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
-use crate::model::{BytesSource, Doubt, Standing};
+use crate::model::{BytesSource, Doubt, NetZero, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, Proof, Step};
 use crate::reason::Reason;
@@ -45,6 +45,8 @@ pub struct PlanReport {
     pub proof: Proof,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
+    /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
+    pub net_zero: Option<NetZero>,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
 }
@@ -133,6 +135,7 @@ impl PlanReport {
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
+            net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }
@@ -143,14 +146,13 @@ impl PlanReport {
 /// `executor` is what holds back the first of the moves that were let through.
 pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>) -> Option<Reason> {
     if decision.plan.steps.is_empty() {
-        return why_no_plan(decision);
+        return decision.verdict.order().cloned().or_else(|| why_no_plan(decision));
     }
     if decision.verdict.admitted.is_empty() {
         let refusals = &decision.verdict.refusals;
-        return decision
-            .restrictions
-            .cluster
-            .clone()
+        let order = decision.verdict.order().cloned();
+        return order
+            .or_else(|| decision.restrictions.stop().cloned())
             .or_else(|| refusals.last().map(|last| last.reason.clone()));
     }
     if mode == Mode::Advise {
@@ -162,8 +164,8 @@ pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>
 /// Why nothing is planned although somebody is, or seems, overloaded.
 fn why_no_plan(decision: &Decision) -> Option<Reason> {
     let overloaded = decision.findings.iter().any(|finding| finding.state == FindingState::Overloaded);
-    if overloaded && decision.restrictions.cluster.is_some() {
-        return decision.restrictions.cluster.clone();
+    if overloaded && decision.restrictions.stop().is_some() {
+        return decision.restrictions.stop().cloned();
     }
     if let Some(left) = decision.plan.proof.left_alone.first() {
         return Some(left.reason.clone());
@@ -207,7 +209,10 @@ pub fn turn_metrics(
         refusals,
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
-        foreign_moves: decision.foreign_moves,
+        limits: executor.limits.clone(),
+        settle_patience: executor.settle_patience,
+        foreign_moves: decision.foreign_moves.len(),
+        net_zero: decision.net_zero,
     }
 }
 

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Departure, Guard, GuardInput, GuardSettings, GuardView, InFlight, KnownMove, ModelState, PlanningInput,
-    Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, InFlight,
+    KnownMove, ModelState, NetZero, PlanningInput, Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -16,13 +18,20 @@ use crate::policy::{self, Policy, PolicySettings};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
-const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
+pub type Planner = Box<
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
+>;
 
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
+    controls: Controls,
     model: ModelState,
     guard: Guard,
     /// Calls sent at the last turn.
@@ -40,6 +49,8 @@ pub struct OwnMoves {
     pub setbacks: Vec<Setback>,
     /// Everything that we moved or tried to move lately.
     pub known: Vec<KnownMove>,
+    /// Landed within the last day, by whoever works through this program.
+    pub landed: Vec<EndedMove>,
     /// The wave that is under way, to be judged on what this turn sees.
     pub wave: Vec<Move>,
     /// Calls sent since the start.
@@ -60,7 +71,9 @@ pub struct Decision {
     /// What of it may be done.
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
-    pub foreign_moves: usize,
+    pub foreign_moves: Vec<ForeignMove>,
+    /// What the moves of the last day came to, everybody's, and the time out of band.
+    pub net_zero: NetZero,
     /// The loads of this turn, by which a wave is judged later.
     pub loads: Arc<LoadPicture>,
     /// What users feel, and whether that holds us.
@@ -72,8 +85,10 @@ impl Thinking {
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
             policies: policy::registry(policies),
+            planner: Box::new(plan::plan),
             plan,
             gate,
+            controls: Controls::default(),
             model: ModelState::default(),
             guard: Guard::new(GuardSettings::default()),
             calls_sent: 0,
@@ -84,6 +99,11 @@ impl Thinking {
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
         self
+    }
+
+    /// The same with another planner.
+    pub fn planned_by(self, planner: Planner) -> Thinking {
+        Thinking { planner, ..self }
     }
 
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
@@ -99,6 +119,21 @@ impl Thinking {
         self.gate.max_age
     }
 
+    /// What the next process should know of the turns so far; foreign moves are in each [`Decision`].
+    pub fn remembered(&self, at: Timestamp) -> Remembered {
+        self.model.remembered(at)
+    }
+
+    /// Takes over what the process before knew.
+    pub fn recall(&mut self, remembered: Remembered, foreign_moves: Vec<ForeignMove>, now: Timestamp) {
+        self.model.recall(remembered, foreign_moves, now);
+    }
+
+    /// What people have ordered; it holds for all turns from now on.
+    pub fn obey(&mut self, controls: Controls) {
+        self.controls = controls;
+    }
+
     /// How long the figures of nodes lag behind a move.
     pub fn settle_time(&self) -> Duration {
         self.gate.settle_time
@@ -109,19 +144,21 @@ impl Thinking {
         let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
         self.calls_sent = own.calls_sent;
         let known_foreign = self.model.history.foreign_moves.len();
+        self.model.history.departures = own.departures;
+        self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
-        let foreign_moves = model.history.foreign_moves.len() - known_foreign;
+        let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
-        model.history.departures = own.departures;
-        model.history.setbacks = own.setbacks;
+        model.history.nodes_seen.note(&snapshot);
 
         let mut input = PlanningInput {
             snapshot,
             in_flight: own.in_flight,
             history: model.history,
+            controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),
             now,
@@ -131,7 +168,14 @@ impl Thinking {
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let restrictions = gate::restrict(&input, &assessment.directives);
-        let plan = plan::plan(&input, &views, &placement, &findings, &restrictions);
+        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
+        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
+        history.held_plan = gate::approval::advance(&input, &plan);
+        history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
+        let foreign = history.foreign_moves.iter().map(EndedMove::from);
+        let moved = own.landed.into_iter().chain(foreign);
+        let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
+        input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
         let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &own.wave, plan.moves()));
 
@@ -142,8 +186,6 @@ impl Thinking {
             now,
         });
 
-        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
-        input.history = history;
         model.history = input.history;
         self.model = model;
         Decision {
@@ -153,6 +195,7 @@ impl Thinking {
             plan,
             verdict,
             foreign_moves,
+            net_zero,
             loads,
             guard,
         }

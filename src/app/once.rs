@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
-use crate::journal::{DaemonLock, Journal};
+use crate::journal::{Choice, DaemonLock, Journal, Located};
 use crate::milvus::MilvusMover;
 use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
@@ -35,6 +35,14 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     Ok(Exit::Done)
 }
 
+/// Says which journal is used: with the wrong one, a daemon takes the moves for somebody else's.
+fn tell_journal(located: &Located) {
+    match located.choice {
+        Choice::Default { forbidden: Some(_) } => tracing::warn!("{located}"),
+        _ => tracing::info!("{located}"),
+    }
+}
+
 /// Moves what a person asked for and prints where each segment went, as seen.
 pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
@@ -44,13 +52,15 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let no_proxies = ProxyMetricsSettings::default();
     let connected =
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
-    if let Some(process) = DaemonLock::holder(&config.journal.path) {
+    let located = Located::beside_the_daemon(&config.journal);
+    tell_journal(&located);
+    if let Some(process) = DaemonLock::holder(&located.settings.path) {
         tracing::warn!(
             process,
             "a daemon works with this journal: it will see these moves as yours, and may plan around them"
         );
     }
-    let journal = Journal::open(&config.journal, clock.read().wall)?;
+    let journal = Journal::open(&located.settings, clock.read().wall)?;
     journal.belongs_to(&connected.client.target().endpoint).await?;
 
     let observation = connected.observer.observe().await?;

@@ -6,6 +6,7 @@ mod check_config;
 mod demo_args;
 mod exit;
 pub mod move_view;
+pub mod net_zero_view;
 pub mod plan_view;
 pub mod table;
 

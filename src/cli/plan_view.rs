@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::net_zero_view;
 use super::table::{Align, Table};
 use crate::plan::{DimensionProof, Finding, FindingState, Step};
 use crate::report::PlanReport;
@@ -32,6 +33,8 @@ pub fn tables(report: &PlanReport) -> String {
     left_alone(report, &mut text);
     list("Refused by the gates:", refusals(report), &mut text);
     list("Doubts:", report.doubts.clone(), &mut text);
+    let last_day = report.net_zero.as_ref().map(net_zero_view::lines).unwrap_or_default();
+    list("In the last 24 hours:", last_day, &mut text);
     text
 }
 

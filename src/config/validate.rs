@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::policy::DimensionSettings;
-use crate::units::Ratio;
+use crate::units::{Bytes, Ratio};
 
 use super::duration::display;
 use super::origins::joined;
@@ -13,14 +13,15 @@ use super::problem::Findings;
 use super::settings::Config;
 
 mod connection;
+mod gate;
 mod guard;
 mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
 
-/// Milvus' own guard refuses loads from here on.
-const MILVUS_MEMORY_GUARD: Ratio = Ratio(900_000);
+/// An hour of a cluster of some hundred segments; with less, files would come and go with every look.
+const LEAST_RECORDINGS: Bytes = Bytes(1 << 20);
 
 /// Log levels; any other single word would be taken for the name of a module.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -33,7 +34,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_node_metrics(config, &mut findings);
     guard::check(config, &mut findings);
     check_policies(config, &mut findings);
-    check_gate(config, &mut findings);
+    gate::check(config, &mut findings);
     check_execute(config, &mut findings);
     check_shell(config, &mut findings);
     findings
@@ -117,37 +118,6 @@ fn check_dimension(section: &str, policy: &DimensionSettings, findings: &mut Fin
     }
 }
 
-fn check_gate(config: &Config, findings: &mut Findings) {
-    let gate = &config.gate;
-    positive("gate.max_age", gate.max_age, findings);
-    if gate.max_age < config.poll.interval {
-        let (age, interval) = (display(gate.max_age), display(config.poll.interval));
-        let message = format!(
-            "{age} is less than poll.interval ({interval}): what is seen may be called stale before it is seen again"
-        );
-        findings.warn("gate.max_age", message);
-    }
-    let memory = gate.destination_memory;
-    if memory == Ratio::ZERO || memory > Ratio::ONE {
-        let message = format!(
-            "{memory} is no share of a node's memory: write a number above 0 and up to 1, such as 0.8"
-        );
-        findings.error("gate.destination_memory", message);
-    } else if memory >= MILVUS_MEMORY_GUARD {
-        let message = format!(
-            "{memory} is where Milvus refuses to load segments ({MILVUS_MEMORY_GUARD}): 0.8 leaves room"
-        );
-        findings.warn("gate.destination_memory", message);
-    }
-    if gate.cool_down_limit < gate.cool_down {
-        let (limit, first) = (display(gate.cool_down_limit), display(gate.cool_down));
-        let message = format!("{limit} is shorter than gate.cool_down ({first}): write at least that");
-        findings.error("gate.cool_down_limit", message);
-    }
-    at_least_one("gate.foreign.moves", gate.foreign.moves, findings);
-    positive("gate.foreign.within", gate.foreign.within, findings);
-}
-
 fn check_execute(config: &Config, findings: &mut Findings) {
     let execute = &config.execute;
     positive("execute.call_timeout", execute.call_timeout, findings);
@@ -199,6 +169,16 @@ fn check_shell(config: &Config, findings: &mut Findings) {
             "{keep} is shorter than gate.cool_down_limit ({limit}): moves would be forgotten before they have cooled down"
         );
         findings.warn("journal.keep", message);
+    }
+    let observations = &config.journal.observations;
+    positive("journal.observations.keep", observations.keep, findings);
+    if observations.max_bytes < LEAST_RECORDINGS {
+        let message = format!(
+            "{} has no room for the observations of a small cluster: write at least {LEAST_RECORDINGS}, or \
+             journal.observations.enabled = false to record none",
+            observations.max_bytes
+        );
+        findings.error("journal.observations.max_bytes", message);
     }
     let listen = &config.http.listen;
     if listen.parse::<SocketAddr>().is_err() {

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::figures::Figures;
 use super::paint::Paint;
+use crate::cli::net_zero_view;
 use crate::control_loop::LastTurn;
+use crate::model::NetZero;
 use crate::plan::DimensionProof;
 use crate::report::ReasonSummary;
 use crate::units::{Bytes, Ratio};
@@ -107,6 +109,8 @@ pub struct DemoReport {
     pub moves: MoveCounts,
     /// Moves by Milvus' own balancer.
     pub moves_by_milvus: u64,
+    /// How much of all that came back, as the daemon saw it.
+    pub net_zero: NetZero,
 }
 
 impl DemoReport {
@@ -116,6 +120,7 @@ impl DemoReport {
         self.headline(&mut text, paint);
         self.comparison(&mut text, paint);
         self.costs(&mut text);
+        self.waste(&mut text);
         text.push_str(NEXT_STEPS);
         text
     }
@@ -181,6 +186,17 @@ impl DemoReport {
         );
     }
 
+    /// The other half of the costs: what of it was for nothing.
+    fn waste(&self, text: &mut String) {
+        let lines = net_zero_view::lines(&self.net_zero);
+        if !lines.is_empty() {
+            text.push_str("What of all that was for nothing:\n");
+        }
+        for line in lines {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+
     fn costs(&self, text: &mut String) {
         let MoveCounts { sent, landed, failed, open, bytes, calls } = self.moves;
         if sent == 0 {
@@ -221,6 +237,7 @@ Then let it watch and explain (run), and when you trust it, act (run --mode act)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NetZeroShare;
 
     fn figures(worst: u64, latency_ms: f64) -> Figures {
         Figures {
@@ -234,6 +251,7 @@ mod tests {
     }
 
     fn report(outcome: Outcome) -> DemoReport {
+        let daemon = NetZeroShare { moves: 6, bytes: Bytes(25 << 30), ..NetZeroShare::default() };
         DemoReport {
             version: DEMO_REPORT_VERSION,
             world: WorldSummary {
@@ -255,6 +273,7 @@ mod tests {
             floor: Some(Floor { pressure: Ratio::ONE, cause: "an even spread".to_owned() }),
             moves: MoveCounts { sent: 9, landed: 6, failed: 2, open: 1, bytes: Bytes(25 << 30), calls: 7 },
             moves_by_milvus: 20,
+            net_zero: NetZero { daemon, all: daemon, ..NetZero::default() },
         }
     }
 
@@ -266,6 +285,7 @@ mod tests {
             "2.04      1.06   1.20 is fine; at best 1.00: an even spread",
             "90.0 ms   36.0 ms   60 % less",
             "6 of 9 moves landed, 2 ended otherwise, 1 are still open: 25.0 GiB (25 % of the data) in 7",
+            "the daemon: 6 moves, 25.0 GiB, of which 0 % came back",
             "milvus-rebalancer plan",
         ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{ExecuteSettings, WaveSettings};
-use crate::gate::GateSettings;
-use crate::journal::JournalSettings;
+use crate::gate::{BlastRadiusSettings, GateSettings};
+use crate::journal::{JournalSettings, RecordingSettings};
 use crate::milvus::ConnectionSettings;
 use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
 use crate::policy::{DimensionSettings, PolicySettings};
@@ -48,10 +48,20 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             // A spectator's day is short.
             cool_down: Duration::from_secs(2 * 60),
             cool_down_limit: Duration::from_secs(10 * 60),
+            // So is his hour.
+            blast_radius: BlastRadiusSettings {
+                within: Duration::from_secs(2 * 60),
+                ..BlastRadiusSettings::default()
+            },
             ..GateSettings::default()
         },
         execute: execute(args.speed),
-        journal: JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() },
+        journal: JournalSettings {
+            path: folder.join("journal.db"),
+            // The folder goes away with the demo.
+            observations: RecordingSettings { enabled: false, ..RecordingSettings::default() },
+            ..JournalSettings::default()
+        },
         http: HttpSettings { listen: "127.0.0.1:0".to_owned() },
         ..defaults
     }
@@ -73,9 +83,18 @@ fn execute(speed: u32) -> ExecuteSettings {
         calls_per_minute: 240 * speed,
         calls_in_flight: 6,
         calls_in_flight_per_node: 3,
+        // What the calls carry at most.
+        moves_in_flight: 0,
+        moves_in_flight_per_source: 0,
+        moves_in_flight_per_destination: 0,
+        moves_in_flight_per_collection: 0,
         segments_per_call: 8,
         bytes_per_call: Bytes(2 << 30),
         // No limit: an uneven start is more than a day's drift.
+        bytes_per_second: Bytes::ZERO,
+        moves_per_hour: 0,
+        moves_per_day: 0,
+        bytes_per_hour: Ratio::ZERO,
         bytes_per_day: Ratio::ZERO,
         verify_interval: Duration::from_millis(500) / speed,
         // Milvus' own limit for a call is 120 s; nobody watches longer.

@@ -5,39 +5,42 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{News, with_causes};
+use super::in_flight::UnderWay;
+use super::landings::Landings;
 use super::ledger::{Change, Ledger};
-use super::limits::{CallRate, CallsInFlight, DailyBudget};
-use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
+use super::limits::CallRate;
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
 use super::queue::{Queue, Route};
+use super::revalidation;
+use super::saving::PendingSave;
 use super::sending::PendingIntent;
 use super::shared_rereads::SharedRereads;
 use super::sight::Sight;
+use super::spending::{ByteRate, Spending};
+use super::steady::Steady;
+use super::usage::LimitUse;
 use super::waves::Waves;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
 use crate::milvus::Remedy;
-use crate::model::{Departure, InFlight, KnownMove, Setback};
+use crate::model::{Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::plan::Move;
 use crate::reason::Reason;
-use crate::units::Bytes;
+use crate::units::{Bytes, Moment, NodeId};
 
 pub use super::queue::AdmittedMove;
 
 /// News that may wait for the control loop; tasks wait when it is full, which costs nothing but their time.
 const NEWS_CAPACITY: usize = 64;
-
-/// Pause after a failed write of the journal.
-const JOURNAL_RETRY: Duration = Duration::from_secs(5);
 
 /// What the executor tells metrics and people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,12 @@ pub struct ExecutorStatus {
     pub bytes_spent: Bytes,
     /// Moves in a full wave now; `None` when waves are off.
     pub wave_size: Option<u32>,
+    /// All limits and how much of each is used.
+    pub limits: Vec<LimitUse>,
+    /// How long an outcome that nobody knows is waited for at present.
+    pub settle_patience: Duration,
+    /// Moves that were let through and dropped before their call, since the start, by the code of the reason.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Waves in a row without relief, when nothing is moved because of them.
     pub stopped_after_waves: Option<u32>,
     /// Why the journal cannot be written, if so.
@@ -78,12 +87,8 @@ pub struct Happenings {
     pub ended: Vec<Operation>,
     /// Calls that were answered or given up: `None` for success, else what to do about the failure.
     pub answers: Vec<Option<Remedy>>,
-}
-
-/// Outcomes that are being written.
-struct PendingSave {
-    operations: Vec<Operation>,
-    written: JoinHandle<Result<(), JournalError>>,
+    /// Moves that were let through and dropped before their call.
+    pub dropped: Vec<(Move, Reason)>,
 }
 
 /// Sends moves and follows them. Owned by the control loop, whose task is the only writer of operations.
@@ -99,8 +104,13 @@ pub struct Executor {
     /// From when on the waiting moves are too old to be sent.
     pub(super) lapses_at: Option<Instant>,
     pub(super) cluster_bytes: Bytes,
+    /// Bytes that may still arrive at each node, what was sent since it was worked out taken off; without it, nobody
+    /// knows.
+    pub(super) room: Option<BTreeMap<NodeId, Bytes>>,
     pub(super) rate: CallRate,
-    pub(super) budget: DailyBudget,
+    pub(super) byte_rate: ByteRate,
+    pub(super) spending: Spending,
+    pub(super) landings: Landings,
     pub(super) waves: Waves,
     /// Why no call goes out until somebody says otherwise.
     pub(super) hold: Option<Reason>,
@@ -110,11 +120,12 @@ pub struct Executor {
     pub(super) news_sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
     pub(super) pending: Option<PendingIntent>,
-    saving: Option<PendingSave>,
-    journal_failure: Option<JournalError>,
-    journal_retry_at: Option<Instant>,
+    pub(super) saving: Option<PendingSave>,
+    pub(super) journal_failure: Option<JournalError>,
+    pub(super) journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
-    happened: Happenings,
+    pub(super) happened: Happenings,
+    pub(super) dropped: BTreeMap<&'static str, u64>,
 }
 
 impl Executor {
@@ -128,8 +139,11 @@ impl Executor {
     ) -> Executor {
         let (news_sender, news) = mpsc::channel(NEWS_CAPACITY);
         Executor {
-            ledger: Ledger::new(settings.settle_timeout),
+            ledger: Ledger::default(),
             rate: CallRate::new(settings.calls_per_minute),
+            byte_rate: ByteRate::new(settings.bytes_per_second, settings.bytes_per_call),
+            spending: Spending::default(),
+            landings: Landings::default(),
             waves: Waves::new(settings.waves.clone()),
             hold: None,
             settings,
@@ -141,7 +155,7 @@ impl Executor {
             queue: Queue::default(),
             lapses_at: None,
             cluster_bytes: Bytes::ZERO,
-            budget: DailyBudget::default(),
+            room: None,
             calls: BTreeMap::new(),
             calls_sent: 0,
             tasks: JoinSet::new(),
@@ -153,6 +167,7 @@ impl Executor {
             journal_retry_at: None,
             is_stopping: false,
             happened: Happenings::default(),
+            dropped: BTreeMap::new(),
         }
     }
 
@@ -161,12 +176,12 @@ impl Executor {
         let now = self.now();
         for id in self.ledger.watched() {
             let Some(operation) = self.ledger.get(id) else { continue };
-            let sight = Sight::in_observation(&operation.movement, &operation.database, observation);
+            let sight = Sight::in_observation(&operation.movement, &operation.database, observation, now);
             self.apply(id, &Event::Seen(sight), now);
         }
         self.drop_settled_calls();
         self.ledger.forget(now);
-        self.budget.forget_before(now);
+        self.spending.forget(Steady::of(now));
         self.save().await;
     }
 
@@ -179,6 +194,12 @@ impl Executor {
             return;
         }
         self.queue = Queue::new(moves, self.ledger.open());
+    }
+
+    /// Bytes that may still arrive at each node, everything that is on its way already counted: what the moves that
+    /// are offered with it share. A node that is missing takes nothing.
+    pub fn note_room(&mut self, room: BTreeMap<NodeId, Bytes>) {
+        self.room = Some(room);
     }
 
     /// Forgets the waiting moves at this time, if nothing newer has been offered: segment ids and nodes change, and
@@ -224,7 +245,7 @@ impl Executor {
         }
     }
 
-    fn take_answer(&mut self, batch: BatchId, event: &Event, now: Timestamp) {
+    fn take_answer(&mut self, batch: BatchId, event: &Event, now: Moment) {
         if let Some(call) = self.calls.get_mut(&batch) {
             call.is_answered = true;
         }
@@ -241,15 +262,16 @@ impl Executor {
         self.drop_settled_calls();
     }
 
-    fn take_report(&mut self, report: &CollectionReport, now: Timestamp) {
+    fn take_report(&mut self, report: &CollectionReport, now: Moment) {
         for id in self.ledger.watched() {
             let Some(operation) = self.ledger.get(id) else { continue };
             if operation.movement.collection == report.id {
-                let sight = Sight::in_report(&operation.movement, report);
+                let sight = Sight::in_report(&operation.movement, report, now);
                 self.apply(id, &Event::Seen(sight), now);
             }
         }
         self.drop_settled_calls();
+        self.give_up(&revalidation::outdated(&self.queue, report));
     }
 
     /// A task that broke off before its call was answered took the answer with it.
@@ -282,16 +304,23 @@ impl Executor {
         });
     }
 
-    pub(super) fn apply(&mut self, id: OperationId, event: &Event, now: Timestamp) {
-        if let Some(change) = self.ledger.apply(id, event, now)
+    pub(super) fn apply(&mut self, id: OperationId, event: &Event, now: Moment) {
+        if let Some(change) = self.ledger.apply(id, event, now, self.patience())
             && change.operation.state.is_ended()
         {
             self.book_end(&change, now);
         }
     }
 
-    fn book_end(&mut self, change: &Change, now: Timestamp) {
-        let Operation { id, movement, state, origin, .. } = &change.operation;
+    /// How long operations are waited for at present.
+    fn patience(&self) -> Patience {
+        let longest = self.settings.settle_timeout;
+        Patience { on_source: self.landings.patience(self.settings.call_timeout, longest), on_both: longest }
+    }
+
+    fn book_end(&mut self, change: &Change, now: Moment) {
+        let Operation { id, movement, state, origin, evidence, .. } = &change.operation;
+        let has_landed = *state == OperationState::Landed;
         tracing::info!(
             operation = id.0,
             segment = movement.segment.0,
@@ -301,69 +330,24 @@ impl Executor {
             was = change.before.code(),
             "move {state}"
         );
-        self.waves.record_end(*id, state, now);
+        self.waves.record_end(*id, state, now.wall);
         self.happened.ended.push(change.operation.clone());
+        if has_landed {
+            self.landings.record(evidence.sent.age(evidence.changed));
+        }
+        for dropped in self.queue.ended(*id, has_landed) {
+            self.note_dropped(dropped, Reason::EarlierStepRefused);
+        }
         if *origin != self.origin {
             return;
         }
         if matches!(state, OperationState::Refused { .. }) {
-            self.budget.give_back(*id);
+            self.spending.give_back(*id);
         }
         if matches!(change.before, OperationState::Refused { .. }) {
             // It moved after all.
-            self.budget.record(now, *id, movement.bytes);
+            self.spending.record(Steady::of(now), *id, movement.bytes);
         }
-    }
-
-    /// Brings the journal up to date, unless that fails. Whoever cancels it finds the write that was begun at
-    /// the next call, so that a slow disk and an impatient caller still get on.
-    pub(super) async fn save(&mut self) {
-        loop {
-            if self.saving.is_none() && !self.begin_saving() {
-                return;
-            }
-            let Some(saving) = &mut self.saving else { return };
-            let written = self.journal.finished((&mut saving.written).await);
-            let Some(PendingSave { operations, .. }) = self.saving.take() else { return };
-            match written {
-                Ok(()) => {
-                    self.ledger.saved(&operations);
-                    self.note_journal_works();
-                }
-                Err(error) => return self.note_journal_failure(error),
-            }
-        }
-    }
-
-    /// Whether there is something to write. After a failure even an empty write is made: it shows whether the
-    /// journal works again.
-    fn begin_saving(&mut self) -> bool {
-        let operations = self.ledger.unsaved();
-        if operations.is_empty() && self.journal_failure.is_none() {
-            return false;
-        }
-        let written = self.journal.start_save(operations.clone());
-        self.saving = Some(PendingSave { operations, written });
-        true
-    }
-
-    pub(super) fn note_journal_works(&mut self) {
-        self.journal_failure = None;
-        self.journal_retry_at = None;
-    }
-
-    pub(super) fn note_journal_failure(&mut self, error: JournalError) {
-        let detail = with_causes(&error);
-        if self.journal_failure.as_ref().map(|known| with_causes(known)).as_ref() != Some(&detail) {
-            tracing::error!(error = detail, "nothing is sent until the journal can be written again");
-        }
-        self.journal_failure = Some(error);
-        self.journal_retry_at = Some(Instant::now() + JOURNAL_RETRY);
-    }
-
-    /// Why the journal cannot be written, for those who do not wait until it can.
-    pub(super) fn take_journal_error(&mut self) -> Option<JournalError> {
-        self.journal_failure.take()
     }
 
     /// Whether nothing more can happen: nothing waits, and nobody looks for what is open.
@@ -371,10 +355,6 @@ impl Executor {
         let nobody_looks = self.tasks.is_empty() && self.news.is_empty();
         let is_settled = self.calls.is_empty() && self.ledger.open().next().is_none();
         self.queue.is_empty() && self.pending.is_none() && (nobody_looks || is_settled)
-    }
-
-    fn journal_may_be_tried(&self) -> bool {
-        self.journal_retry_at.is_none_or(|at| at <= Instant::now())
     }
 
     /// What holds back the first of the waiting moves.
@@ -401,14 +381,19 @@ impl Executor {
         self.ledger.known_moves()
     }
 
+    /// All moves of the last day that landed.
+    pub fn landed_moves(&self) -> Vec<EndedMove> {
+        self.ledger.landed_moves(self.now())
+    }
+
     /// All departures that are remembered, oldest first.
     pub fn departures(&self) -> Vec<Departure> {
-        self.ledger.departures()
+        self.ledger.departures(self.now())
     }
 
     /// All moves that came to nothing and are remembered.
     pub fn setbacks(&self) -> Vec<Setback> {
-        self.ledger.setbacks()
+        self.ledger.setbacks(self.now())
     }
 
     /// All operations whose end is not known, by number.
@@ -431,12 +416,15 @@ impl Executor {
         ExecutorStatus {
             queued: self.queue.len(),
             open_operations: self.ledger.open().count(),
-            calls_in_flight: CallsInFlight::of(self.ledger.open()).total(),
+            calls_in_flight: UnderWay::of(self.ledger.open()).calls(),
             calls_sent: self.calls_sent,
             ended: self.ledger.ended().clone(),
-            bytes_spent: self.budget.spent(self.now()),
+            bytes_spent: self.spending.day.spent(Steady::of(self.now())).bytes,
             wave_size: self.waves.size(),
-            stopped_after_waves: self.waves.stopped_after(self.now()),
+            limits: self.limit_uses(),
+            settle_patience: self.patience().on_source,
+            dropped: self.dropped.clone(),
+            stopped_after_waves: self.waves.stopped_after(self.now().wall),
             journal_failure: self.journal_failure.as_ref().map(|error| with_causes(error)),
         }
     }
@@ -461,7 +449,7 @@ impl Executor {
         self.save().await;
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.read().wall
+    pub(super) fn now(&self) -> Moment {
+        self.clock.read()
     }
 }

@@ -32,7 +32,7 @@ impl Executor {
     /// begun this long after the last of its moves ended. From now on moves are planned on this picture.
     pub fn judge_wave(&mut self, seen: Arc<LoadPicture>, settle: Duration) -> Option<JudgedWave> {
         let now = self.now();
-        let judged = self.waves.judge(&seen, settle, now);
+        let judged = self.waves.judge(&seen, settle, now.wall);
         self.waves.plan_on(seen);
         if let Some(wave) = &judged {
             self.tell_wave(wave);

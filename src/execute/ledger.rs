@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::operation::{BatchId, Event, Operation, OperationId, OperationState};
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
 use super::queue::{CopyKey, copy_key};
-use crate::model::{Departure, InFlight, KnownMove, Setback};
+use super::steady::Steady;
+use crate::model::net_zero::is_in_window;
+use crate::model::{Actor, Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::plan::Move;
-use crate::units::NodeId;
+use crate::units::{Moment, NodeId};
 
 /// For how long an ended operation is remembered: a call that the server takes up late lands within minutes, and
 /// what landed between two polls must still be known as ours at the second.
-pub const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(1);
+pub const ENDED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// For how long departures and setbacks are remembered: a week of doubling pauses.
-pub const DEPARTURES_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub const DEPARTURES_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An operation that changed its state.
 #[derive(Clone, Debug)]
@@ -28,33 +28,22 @@ pub struct Change {
 }
 
 /// Operations, and what of them the journal has not got yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ledger {
-    settle_timeout: Duration,
     operations: BTreeMap<OperationId, Operation>,
     unsaved: BTreeSet<OperationId>,
-    departures: BTreeMap<OperationId, Departure>,
-    setbacks: BTreeMap<OperationId, Setback>,
+    departures: BTreeMap<OperationId, (Steady, Departure)>,
+    setbacks: BTreeMap<OperationId, (Steady, Setback)>,
+    landed: BTreeMap<OperationId, (Steady, EndedMove)>,
     ended: BTreeMap<&'static str, u64>,
 }
 
 impl Ledger {
-    /// Without operations.
-    pub fn new(settle_timeout: Duration) -> Ledger {
-        Ledger {
-            settle_timeout,
-            operations: BTreeMap::new(),
-            unsaved: BTreeSet::new(),
-            departures: BTreeMap::new(),
-            setbacks: BTreeMap::new(),
-            ended: BTreeMap::new(),
-        }
-    }
-
     /// Takes an operation in as the journal has it, its departure included.
-    pub fn insert(&mut self, operation: Operation, now: Timestamp) {
+    pub fn insert(&mut self, mut operation: Operation, now: Moment) {
+        operation.place_in_time(now);
         self.note_end(&operation);
-        if !is_forgotten(&operation, now) {
+        if !is_forgotten(&operation, Steady::of(now)) {
             self.operations.insert(operation.id, operation);
         }
     }
@@ -92,12 +81,10 @@ impl Ledger {
             }
         }
         self.ids(|operation| {
-            let may_land_late =
-                matches!(operation.state, OperationState::Expired | OperationState::Refused { .. });
             let copy = copy_key(&operation.movement);
             let is_newest = newest.get(&(copy, operation.movement.to)) == Some(&operation.id);
             let is_over = last_landed.get(&copy).is_some_and(|landed| *landed > operation.id);
-            !operation.state.is_ended() || (may_land_late && is_newest && !is_over)
+            !operation.state.is_ended() || (operation.may_land_late() && is_newest && !is_over)
         })
     }
 
@@ -106,9 +93,15 @@ impl Ledger {
     }
 
     /// Lets something happen to an operation. `Some` when its state changed.
-    pub fn apply(&mut self, id: OperationId, event: &Event, now: Timestamp) -> Option<Change> {
+    pub fn apply(
+        &mut self,
+        id: OperationId,
+        event: &Event,
+        now: Moment,
+        patience: Patience,
+    ) -> Option<Change> {
         let before = self.operations.get(&id)?;
-        let after = before.advance(event, now, self.settle_timeout)?;
+        let after = before.advance(event, now, patience)?;
         let old = self.operations.insert(id, after.clone())?;
         if old.state == after.state {
             return None;
@@ -123,8 +116,12 @@ impl Ledger {
 
     fn note_end(&mut self, operation: &Operation) {
         match operation.state {
-            // Contradicted: it left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
-            OperationState::Landed | OperationState::Contradicted { .. } => self.note_departure(operation),
+            OperationState::Landed => {
+                self.note_departure(operation);
+                self.note_landing(operation);
+            }
+            // It left, whoever moved it. As a rule that was an earlier call of ours, given up too soon.
+            OperationState::Contradicted { .. } => self.note_departure(operation),
             OperationState::Refused { .. } | OperationState::Expired => self.note_setback(operation),
             _ => {}
         }
@@ -137,7 +134,18 @@ impl Ledger {
             to: operation.movement.to,
             at: operation.changed_at,
         };
-        self.setbacks.insert(operation.id, setback);
+        self.setbacks.insert(operation.id, (operation.evidence.changed, setback));
+    }
+
+    fn note_landing(&mut self, operation: &Operation) {
+        let Move { segment, collection, replica, from, to, bytes, rows: _ } = operation.movement;
+        let actor = match operation.origin {
+            Origin::Daemon => Actor::Daemon,
+            Origin::Manual => Actor::Manual,
+        };
+        let landed =
+            EndedMove { at: operation.changed_at, segment, replica, collection, from, to, bytes, actor };
+        self.landed.insert(operation.id, (operation.evidence.changed, landed));
     }
 
     fn note_departure(&mut self, operation: &Operation) {
@@ -149,9 +157,10 @@ impl Ledger {
             from: operation.movement.from,
             from_address: operation.from_address.clone(),
             to: operation.movement.to,
+            bytes: operation.movement.bytes,
             at: operation.changed_at,
         };
-        self.departures.insert(operation.id, departure);
+        self.departures.insert(operation.id, (operation.evidence.changed, departure));
     }
 
     /// Copies of what the journal has not got yet.
@@ -174,11 +183,13 @@ impl Ledger {
     }
 
     /// Forgets what ended long ago and is in the journal.
-    pub fn forget(&mut self, now: Timestamp) {
+    pub fn forget(&mut self, now: Moment) {
         let unsaved = &self.unsaved;
-        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, now));
-        self.departures.retain(|_, departure| now.duration_since(departure.at) < DEPARTURES_KEPT);
-        self.setbacks.retain(|_, setback| now.duration_since(setback.at) < DEPARTURES_KEPT);
+        let steady = Steady::of(now);
+        self.operations.retain(|id, operation| unsaved.contains(id) || !is_forgotten(operation, steady));
+        self.departures.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.setbacks.retain(|_, (at, _)| at.age(steady) < DEPARTURES_KEPT);
+        self.landed.retain(|_, (at, _)| is_in_window(at.wall(now), now.wall));
     }
 
     /// Moves whose end is not known.
@@ -205,16 +216,24 @@ impl Ledger {
         self.operations.values().map(known).collect()
     }
 
-    /// Departures that are remembered, oldest first.
-    pub fn departures(&self) -> Vec<Departure> {
-        let mut departures: Vec<Departure> = self.departures.values().cloned().collect();
-        departures.sort_by_key(|departure| (departure.at, departure.segment));
-        departures
+    /// Moves that landed within the window of the net-zero ledger, by number; their times like those of departures.
+    pub fn landed_moves(&self, now: Moment) -> Vec<EndedMove> {
+        self.landed.values().map(|(at, landed)| EndedMove { at: at.wall(now), ..*landed }).collect()
     }
 
-    /// Moves that came to nothing and are remembered, by number.
-    pub fn setbacks(&self) -> Vec<Setback> {
-        self.setbacks.values().copied().collect()
+    /// Departures that are remembered, oldest first. Their times are told by the calendar as it is now.
+    pub fn departures(&self, now: Moment) -> Vec<Departure> {
+        let mut departures: Vec<(Steady, &Departure)> =
+            self.departures.values().map(|(at, departure)| (*at, departure)).collect();
+        departures.sort_by_key(|(at, departure)| (*at, departure.segment));
+        let told =
+            |(at, departure): (Steady, &Departure)| Departure { at: at.wall(now), ..departure.clone() };
+        departures.into_iter().map(told).collect()
+    }
+
+    /// Moves that came to nothing and are remembered, by number; their times like those of departures.
+    pub fn setbacks(&self, now: Moment) -> Vec<Setback> {
+        self.setbacks.values().map(|(at, setback)| Setback { at: at.wall(now), ..*setback }).collect()
     }
 
     /// Ends since the start, by code.
@@ -223,6 +242,6 @@ impl Ledger {
     }
 }
 
-fn is_forgotten(operation: &Operation, now: Timestamp) -> bool {
-    operation.state.is_ended() && now.duration_since(operation.changed_at) >= ENDED_KEPT
+fn is_forgotten(operation: &Operation, now: Steady) -> bool {
+    operation.state.is_ended() && operation.evidence.changed.age(now) >= ENDED_KEPT
 }

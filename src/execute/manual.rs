@@ -109,6 +109,14 @@ fn manual_settings(settings: &ExecuteSettings) -> ExecuteSettings {
     manual.calls_per_minute = 0;
     manual.calls_in_flight = 0;
     manual.calls_in_flight_per_node = 1;
+    manual.moves_in_flight = 0;
+    manual.moves_in_flight_per_source = 0;
+    manual.moves_in_flight_per_destination = 0;
+    manual.moves_in_flight_per_collection = 0;
+    manual.bytes_per_second = Bytes::ZERO;
+    manual.moves_per_hour = 0;
+    manual.moves_per_day = 0;
+    manual.bytes_per_hour = Ratio::ZERO;
     manual.bytes_per_day = Ratio::ZERO;
     manual.waves.enabled = false;
     manual.verify_timeout =

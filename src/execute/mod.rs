@@ -3,7 +3,9 @@
 
 pub mod executor;
 mod follow;
+mod in_flight;
 mod judging;
+mod landings;
 mod ledger;
 pub mod limits;
 pub mod manual;
@@ -11,12 +13,18 @@ mod manual_choice;
 pub mod operation;
 mod queue;
 mod recovery;
+mod revalidation;
+mod saving;
 mod sending;
 pub mod shared_rereads;
 pub mod sight;
+mod spending;
+pub mod steady;
+mod usage;
 pub mod waves;
 
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
+pub use usage::LimitUse;
 
 use std::time::Duration;
 
@@ -95,11 +103,30 @@ pub struct ExecuteSettings {
     pub calls_in_flight: u32,
     /// The same for any one node, as source or destination.
     pub calls_in_flight_per_node: u32,
+    /// Moves (segments on their way) that have not settled.
+    pub moves_in_flight: u32,
+    /// The same from any one node.
+    pub moves_in_flight_per_source: u32,
+    /// The same to any one node.
+    pub moves_in_flight_per_destination: u32,
+    /// The same of any one collection.
+    pub moves_in_flight_per_collection: u32,
     /// Segments in one call.
     pub segments_per_call: u32,
     /// Bytes in one call; one segment is always admitted, however large.
     #[serde(with = "crate::config::bytes")]
     pub bytes_per_call: Bytes,
+    /// Bytes a second that calls may set in motion, on average: after a call of so many bytes, so much time passes
+    /// before the next. One call may always be made at once, and one segment is always admitted.
+    #[serde(with = "crate::config::bytes")]
+    pub bytes_per_second: Bytes,
+    /// Moves in any hour.
+    pub moves_per_hour: u32,
+    /// Moves in any 24 hours.
+    pub moves_per_day: u32,
+    /// Share of the cluster's segment bytes that may be moved in an hour; one segment is always admitted when
+    /// nothing of it is spent.
+    pub bytes_per_hour: Ratio,
     /// Share of the cluster's segment bytes that may be moved in 24 hours; one segment is always admitted when
     /// nothing of it is spent.
     pub bytes_per_day: Ratio,
@@ -129,9 +156,25 @@ impl Default for ExecuteSettings {
             calls_per_minute: 6,
             calls_in_flight: 2,
             calls_in_flight_per_node: 1,
+            // Two calls, each as large as the limits of its nodes let it be.
+            moves_in_flight: 32,
+            // Three batches of Milvus' own balancer, which moves five at a time: a node that loads more at once has
+            // no processors left for its searches.
+            moves_in_flight_per_source: 16,
+            moves_in_flight_per_destination: 16,
+            // Searches of a collection wait for each of its segments that changes hands.
+            moves_in_flight_per_collection: 16,
             // A batch costs the server what one segment costs; measured on 2.3.5.
             segments_per_call: 64,
             bytes_per_call: Bytes(4 << 30),
+            // A fifth of a network of 10 Gbit/s, which the searches use, too.
+            bytes_per_second: Bytes(256 << 20),
+            // Every move costs its searches something, however small it is: a cluster that wants more of them in a
+            // day than a tired operator would allow has another problem.
+            moves_per_hour: 240,
+            moves_per_day: 1_000,
+            // Half a day's share, so that one bad hour cannot spend the day.
+            bytes_per_hour: Ratio(25_000),
             bytes_per_day: Ratio(50_000),
             call_timeout: Duration::from_secs(150),
             verify_interval: Duration::from_secs(1),

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::sight::{Presence, Sight};
+use super::steady::Steady;
 use crate::milvus::Remedy;
 use crate::plan::Move;
-use crate::units::NodeId;
+use crate::units::{Moment, NodeId};
 
 /// Readings in a row that must say the same before anything but a landing is believed: right after a move
 /// listings flicker, and the one failed task of a batch may answer for others that still run.
@@ -44,24 +45,44 @@ pub struct Operation {
     pub changed_at: Timestamp,
     /// The server's error, where it answered with one that says that nothing was started.
     pub refusal: Option<String>,
-    /// What the last readings showed; not kept over a restart, which only makes it wait for one reading more.
+    /// What this process saw of it and when; not kept over a restart, which only makes it wait for one reading more.
     #[serde(skip)]
     pub evidence: Evidence,
 }
 
-/// What the last readings showed of an operation.
+/// What the last readings showed of an operation, by the process' own clock: the calendar may be set at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The nodes of its replica that held the segment in the last clear reading.
     pub seen_on: Vec<NodeId>,
+    /// When the call went out, where it did.
+    pub sent: Steady,
+    /// When the state last changed.
+    pub changed: Steady,
     /// What that reading meant.
     meaning: Option<Meaning>,
     /// When that reading began.
-    read_at: Option<Timestamp>,
+    read_at: Option<Steady>,
     /// For how many readings in a row it has meant the same.
     repeated: u32,
     /// When the first of those began.
-    since: Option<Timestamp>,
+    since: Option<Steady>,
+}
+
+/// How long an operation is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the call on, while the segment is still on its source alone.
+    pub on_source: Duration,
+    /// For a segment that stays on both nodes: a move that is stuck half-way, which nobody finishes.
+    pub on_both: Duration,
+}
+
+impl Patience {
+    /// The same for both.
+    pub fn of(settle_timeout: Duration) -> Patience {
+        Patience { on_source: settle_timeout, on_both: settle_timeout }
+    }
 }
 
 /// Number of an operation.
@@ -120,7 +141,8 @@ pub enum OperationState {
     },
     /// The settle time passed and the segment is still on its source alone.
     Expired,
-    /// The segment is on neither its source nor its destination, but elsewhere: somebody else moved it.
+    /// The segment is on neither its source nor its destination, but elsewhere: somebody else moved it. Or it stayed
+    /// on both.
     Contradicted {
         /// Where it was seen.
         seen: String,
@@ -167,13 +189,14 @@ enum Meaning {
 impl Operation {
     /// The one transition function: what the operation becomes by this event, or `None` when the event changes
     /// nothing. Events that do not fit the state (an answer for what has ended, a late reading) change nothing.
-    pub fn advance(&self, event: &Event, now: Timestamp, settle_timeout: Duration) -> Option<Operation> {
+    pub fn advance(&self, event: &Event, now: Moment, patience: Patience) -> Option<Operation> {
         use OperationState as State;
         match (&self.state, event) {
             (State::Proposed, Event::Admit) => Some(self.become_state(State::Admitted, now)),
             (State::Admitted, Event::Send) => {
                 let mut sent = self.become_state(State::Sent, now);
-                sent.sent_at = Some(now);
+                sent.sent_at = Some(now.wall);
+                sent.evidence.sent = Steady::of(now);
                 Some(sent)
             }
             (State::Proposed | State::Admitted, Event::Withdraw { cause }) => {
@@ -191,32 +214,51 @@ impl Operation {
                 recovered.sent_at = self.sent_at.or(Some(self.changed_at));
                 Some(recovered)
             }
-            (State::Sent | State::Verifying | State::Expired | State::Refused { .. }, Event::Seen(sight)) => {
-                self.see(sight, now, settle_timeout)
-            }
+            (State::Sent | State::Verifying, Event::Seen(sight)) => self.see(sight, now, patience),
+            (_, Event::Seen(sight)) if self.may_land_late() => self.see(sight, now, patience),
             _ => None,
         }
     }
 
-    fn become_state(&self, state: OperationState, now: Timestamp) -> Operation {
+    /// Whether it ended without having landed, and a landing would still be its own.
+    pub fn may_land_late(&self) -> bool {
+        match self.state {
+            OperationState::Expired | OperationState::Refused { .. } => true,
+            OperationState::Contradicted { .. } => {
+                let on = |node| self.evidence.seen_on.contains(&node);
+                on(self.movement.from) && on(self.movement.to)
+            }
+            _ => false,
+        }
+    }
+
+    /// Sets its times on this process' clock, after it was read from where only the calendar's times are kept.
+    pub fn place_in_time(&mut self, now: Moment) {
+        self.evidence.changed = Steady::of_wall(self.changed_at, now);
+        self.evidence.sent = Steady::of_wall(self.sent_at.unwrap_or(self.changed_at), now);
+    }
+
+    fn become_state(&self, state: OperationState, now: Moment) -> Operation {
+        let Evidence { seen_on, sent, .. } = self.evidence.clone();
+        let changed = Steady::of(now);
         Operation {
             state,
-            changed_at: now,
-            evidence: Evidence { seen_on: self.evidence.seen_on.clone(), ..Evidence::default() },
+            changed_at: now.wall,
+            evidence: Evidence { seen_on, sent, changed, ..Evidence::default() },
             ..self.clone()
         }
     }
 
-    fn see(&self, sight: &Sight, now: Timestamp, settle_timeout: Duration) -> Option<Operation> {
+    fn see(&self, sight: &Sight, now: Moment, patience: Patience) -> Option<Operation> {
         // A reading that began before the last change shows the world before it, and one that several
         // waiters share counts once.
         let already_seen = self.evidence.read_at.is_some_and(|last| sight.read_at <= last);
-        if sight.read_at < self.changed_at || already_seen {
+        if sight.read_at < self.evidence.changed || already_seen {
             return None;
         }
         let meaning = meaning_of(&sight.presence)?;
         let looked = Operation { evidence: self.evidence.and(meaning, sight), ..self.clone() };
-        let end = looked.end_by(meaning, &sight.presence, now, settle_timeout);
+        let end = looked.end_by(meaning, &sight.presence, now, patience);
         match end {
             Some(state) => Some(looked.become_state(state, now)),
             None if self.state.is_ended() => None,
@@ -229,8 +271,8 @@ impl Operation {
         &self,
         meaning: Meaning,
         presence: &Presence,
-        now: Timestamp,
-        settle_timeout: Duration,
+        now: Moment,
+        patience: Patience,
     ) -> Option<OperationState> {
         if meaning == Meaning::OnDestination {
             return Some(OperationState::Landed);
@@ -238,8 +280,7 @@ impl Operation {
         if self.state.is_ended() {
             return None;
         }
-        let sent_at = self.sent_at.unwrap_or(self.changed_at);
-        let overdue = now.duration_since(sent_at).unsigned_abs() >= settle_timeout && now >= sent_at;
+        let overdue = self.evidence.sent.age(Steady::of(now)) >= patience.on_source;
         // While the call may still be answered, only a landing is news.
         if self.state == OperationState::Sent && !overdue {
             return None;
@@ -255,6 +296,9 @@ impl Operation {
                 Some(OperationState::Refused { cause: self.refusal.clone().unwrap_or_default() })
             }
             (Meaning::OnSource, _) if overdue => Some(OperationState::Expired),
+            (Meaning::OnBoth, _) if believed && self.evidence.lasted() >= patience.on_both => {
+                Some(OperationState::Contradicted { seen: listed(&self.evidence.seen_on) })
+            }
             (Meaning::Elsewhere, Presence::Listed { elsewhere, source_left, destination_left, .. })
                 if lasting =>
             {
@@ -268,8 +312,7 @@ impl Operation {
     }
 
     fn found_elsewhere(&self, nodes: &[NodeId], source_left: bool, destination_left: bool) -> OperationState {
-        let list: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
-        let seen = list.join(" and ");
+        let seen = listed(nodes);
         if !source_left && !destination_left {
             return OperationState::Contradicted { seen };
         }
@@ -285,6 +328,8 @@ impl Evidence {
         let goes_on = self.meaning == Some(meaning);
         Evidence {
             seen_on: sight.nodes.clone(),
+            sent: self.sent,
+            changed: self.changed,
             meaning: Some(meaning),
             read_at: Some(sight.read_at),
             repeated: if goes_on { self.repeated.saturating_add(1) } else { 1 },
@@ -294,10 +339,15 @@ impl Evidence {
 
     fn lasted(&self) -> Duration {
         match (self.since, self.read_at) {
-            (Some(since), Some(read_at)) => read_at.duration_since(since).unsigned_abs(),
+            (Some(since), Some(read_at)) => since.age(read_at),
             _ => Duration::ZERO,
         }
     }
+}
+
+fn listed(nodes: &[NodeId]) -> String {
+    let list: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
+    list.join(" and ")
 }
 
 /// Whether an error with this remedy is a refusal: the server looked at the call and started nothing. All other

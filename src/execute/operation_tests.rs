@@ -4,10 +4,15 @@ use super::*;
 use crate::units::{Bytes, CollectionId, ReplicaId, Rows, SegmentId};
 use OperationState as State;
 
-const SETTLE: Duration = Duration::from_secs(600);
+const SETTLE: Patience = Patience { on_source: Duration::from_secs(600), on_both: Duration::from_secs(900) };
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+/// So long after the start of the process, in which second 0 is when the call goes out.
+fn moment(seconds: i64) -> Moment {
+    Moment { wall: at(seconds), monotonic: Duration::from_secs(u64::try_from(seconds).unwrap()) }
 }
 
 fn movement() -> Move {
@@ -56,7 +61,11 @@ fn listed(nodes: &[i64]) -> Presence {
 }
 
 fn seen(read_at: i64, presence: Presence) -> Event {
-    Event::Seen(Sight { read_at: at(read_at), presence, nodes: Vec::new() })
+    let nodes = match &presence {
+        Presence::Listed { on_source: true, on_destination: true, .. } => vec![NodeId(4), NodeId(5)],
+        _ => Vec::new(),
+    };
+    Event::Seen(Sight { read_at: Steady::of(moment(read_at)), presence, nodes })
 }
 
 fn gone() -> Presence {
@@ -71,7 +80,7 @@ fn failed(remedy: Remedy) -> Event {
 fn run(start: &Operation, events: &[(i64, Event)]) -> State {
     let mut operation = start.clone();
     for (second, event) in events {
-        if let Some(next) = operation.advance(event, at(*second), SETTLE) {
+        if let Some(next) = operation.advance(event, moment(*second), SETTLE) {
             operation = next;
         }
     }
@@ -93,7 +102,7 @@ fn all_states() -> Vec<State> {
 }
 
 fn next_code(state: &State, event: &Event) -> &'static str {
-    in_state(state.clone()).advance(event, at(10), SETTLE).map_or("-", |next| next.state.code())
+    in_state(state.clone()).advance(event, moment(10), SETTLE).map_or("-", |next| next.state.code())
 }
 
 #[test]
@@ -136,9 +145,22 @@ fn success_proves_nothing() {
 #[test]
 fn listed_on_both_is_not_landed() {
     let events = [(1, Event::Answered), (2, seen(2, listed(&[4, 5]))), (700, seen(700, listed(&[4, 5])))];
-    assert_eq!(run(&sent(movement()), &events), State::Verifying, "for however long");
+    assert_eq!(run(&sent(movement()), &events), State::Verifying, "loading takes its time");
     let and_then = [&events[..], &[(701, seen(701, listed(&[5])))]].concat();
     assert_eq!(run(&sent(movement()), &and_then), State::Landed);
+}
+
+#[test]
+fn a_segment_that_stays_on_both_nodes_does_not_keep_its_operation_open_for_ever() {
+    let events = [(1, Event::Answered), (2, seen(2, listed(&[4, 5]))), (902, seen(902, listed(&[4, 5])))];
+    let stuck = State::Contradicted { seen: "node 4 and node 5".into() };
+    assert_eq!(run(&sent(movement()), &events), stuck);
+    let once = [(1, Event::Answered), (2, seen(2, listed(&[4]))), (902, seen(902, listed(&[4, 5])))];
+    assert_eq!(run(&sent(movement()), &once), State::Verifying, "it is there only now");
+    let late = [&events[..], &[(2_000, seen(2_000, listed(&[5])))]].concat();
+    assert_eq!(run(&sent(movement()), &late), State::Landed, "its second half is ours, too");
+    let taken_back = [&events[..], &[(2_000, seen(2_000, listed(&[4])))]].concat();
+    assert_eq!(run(&sent(movement()), &taken_back), stuck);
 }
 
 #[test]
@@ -237,10 +259,21 @@ fn while_the_call_is_out_only_a_landing_ends_it() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_expires_nothing() {
-    let mut early = sent(movement());
-    early.sent_at = Some(at(10_000));
-    assert_eq!(run(&early, &[(1, Event::Answered), (20, seen(20, listed(&[4])))]), State::Verifying);
+fn the_calendar_neither_expires_nor_keeps_anything() {
+    let on_source = |second| seen(second, listed(&[4]));
+    for step in [-100_000, 100_000] {
+        let mut operation = sent(movement());
+        for (second, event, expected) in [
+            (1, Event::Answered, State::Verifying),
+            (20, on_source(20), State::Verifying),
+            (599, on_source(599), State::Verifying),
+            (600, on_source(600), State::Expired),
+        ] {
+            let stepped = Moment { wall: at(second + step), ..moment(second) };
+            operation = operation.advance(&event, stepped, SETTLE).unwrap_or(operation);
+            assert_eq!(operation.state, expected, "a step of {step} s, after {second} s");
+        }
+    }
 }
 
 #[test]

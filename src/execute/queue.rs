@@ -1,9 +1,9 @@
 //! The moves that wait to be sent, grouped into what one call can carry: one collection and replica, one source,
-//! one destination.
+//! one destination. Groups may overtake each other, moves that build on one another may not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::operation::Operation;
+use super::operation::{Operation, OperationId};
 use crate::plan::Move;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
@@ -65,7 +65,16 @@ pub struct Group {
     /// Address of the node that gives.
     pub from_address: String,
     /// The moves; never empty.
-    pub moves: Vec<Move>,
+    pub moves: Vec<Waiting>,
+}
+
+/// A move that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its position in the plan.
+    pub position: usize,
+    /// The move.
+    pub movement: Move,
 }
 
 /// How much one call may carry.
@@ -75,8 +84,8 @@ pub struct CallCaps {
     pub segments: usize,
     /// Bytes; the first segment is admitted in any case.
     pub bytes: Bytes,
-    /// Bytes that today's budget has left; holds for the first segment, too.
-    pub day: Bytes,
+    /// Bytes that the budgets have left; holds for the first segment, too.
+    pub budget: Bytes,
 }
 
 impl Group {
@@ -84,9 +93,9 @@ impl Group {
     pub fn fitting(&self, caps: CallCaps) -> usize {
         let mut bytes = Bytes::ZERO;
         let mut count = 0;
-        for movement in self.moves.iter().take(caps.segments) {
-            bytes = bytes.saturating_add(movement.bytes);
-            if bytes > caps.day || (count > 0 && bytes > caps.bytes) {
+        for waiting in self.moves.iter().take(caps.segments) {
+            bytes = bytes.saturating_add(waiting.movement.bytes);
+            if bytes > caps.budget || (count > 0 && bytes > caps.bytes) {
                 break;
             }
             count += 1;
@@ -99,6 +108,8 @@ impl Group {
 #[derive(Debug, Default)]
 pub struct Queue {
     groups: Vec<Group>,
+    /// Moves of the same plan that were sent and have not ended.
+    under_way: BTreeMap<OperationId, Waiting>,
 }
 
 impl Queue {
@@ -106,29 +117,31 @@ impl Queue {
     /// moves of one copy (they follow when the first has landed and is still wanted), and moves that go nowhere.
     pub fn new<'a>(moves: Vec<AdmittedMove>, open: impl Iterator<Item = &'a Operation>) -> Queue {
         let mut taken: BTreeSet<CopyKey> = open.map(|operation| copy_key(&operation.movement)).collect();
-        let mut queue = Queue::default();
-        for AdmittedMove { movement, database, collection_name, from_address } in moves {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut group_of: BTreeMap<Route, usize> = BTreeMap::new();
+        for (position, admitted) in moves.into_iter().enumerate() {
+            let AdmittedMove { movement, database, collection_name, from_address } = admitted;
             if movement.from == movement.to || !taken.insert(copy_key(&movement)) {
                 continue;
             }
             let route = Route::of(&movement);
-            match queue.groups.iter_mut().find(|group| group.route == route) {
-                Some(group) => group.moves.push(movement),
-                None => queue.groups.push(Group {
-                    route,
-                    database,
-                    collection_name,
-                    from_address,
-                    moves: vec![movement],
-                }),
+            let at = *group_of.entry(route).or_insert(groups.len());
+            if at == groups.len() {
+                groups.push(Group { route, database, collection_name, from_address, moves: Vec::new() });
             }
+            groups[at].moves.push(Waiting { position, movement });
         }
-        queue
+        Queue { groups, under_way: BTreeMap::new() }
     }
 
     /// The groups in the order in which they are to be sent.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// All waiting moves, by groups.
+    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.groups.iter().flat_map(|group| &group.moves)
     }
 
     /// Number of waiting moves.
@@ -144,23 +157,103 @@ impl Queue {
     /// Whether all these moves still wait.
     pub fn contains_all(&self, moves: &[Move]) -> bool {
         let waits = |wanted: &Move| {
-            self.groups.iter().any(|group| group.route == Route::of(wanted) && group.moves.contains(wanted))
+            self.groups.iter().any(|group| {
+                group.route == Route::of(wanted)
+                    && group.moves.iter().any(|waiting| waiting.movement == *wanted)
+            })
         };
         moves.iter().all(waits)
     }
 
     /// These moves do not wait any more.
-    pub fn remove(&mut self, moves: &[Move]) {
-        let gone: BTreeSet<CopyKey> = moves.iter().map(copy_key).collect();
+    pub fn remove(&mut self, gone: &BTreeSet<CopyKey>) {
         for group in &mut self.groups {
-            group.moves.retain(|movement| !gone.contains(&copy_key(movement)));
+            group.moves.retain(|waiting| !gone.contains(&copy_key(&waiting.movement)));
         }
         self.groups.retain(|group| !group.moves.is_empty());
+    }
+
+    /// This move does not wait any more: it is on its way as that operation.
+    pub fn sent(&mut self, movement: &Move, operation: OperationId) {
+        let found = self.waiting().find(|waiting| waiting.movement == *movement).cloned();
+        if let Some(waiting) = found {
+            self.under_way.insert(operation, waiting);
+            self.remove(&BTreeSet::from([copy_key(movement)]));
+        }
+    }
+
+    /// The operation ended. Without having landed it takes along what was planned on top of it, which this answers
+    /// with.
+    pub fn ended(&mut self, operation: OperationId, has_landed: bool) -> Vec<Move> {
+        match self.under_way.remove(&operation) {
+            Some(ended) if !has_landed => self.drop_those_after(vec![ended]),
+            _ => Vec::new(),
+        }
+    }
+
+    /// These moves will not be sent, nor will those that were planned on top of them, which this answers with.
+    pub fn give_up(&mut self, gone: &BTreeSet<CopyKey>) -> Vec<Move> {
+        let is_gone = |waiting: &&Waiting| gone.contains(&copy_key(&waiting.movement));
+        let gone_moves: Vec<Waiting> = self.waiting().filter(is_gone).cloned().collect();
+        self.remove(gone);
+        self.drop_those_after(gone_moves)
+    }
+
+    fn drop_those_after(&mut self, mut missing: Vec<Waiting>) -> Vec<Move> {
+        let mut dropped = Vec::new();
+        while !missing.is_empty() {
+            let builds_on_missing =
+                |waiting: &&Waiting| missing.iter().any(|earlier| waiting.builds_on(earlier));
+            let next: Vec<Waiting> = self.waiting().filter(builds_on_missing).cloned().collect();
+            self.remove(&next.iter().map(|waiting| copy_key(&waiting.movement)).collect());
+            dropped.extend(next.iter().map(|waiting| waiting.movement.clone()));
+            missing = next;
+        }
+        dropped
+    }
+
+    /// What must land first.
+    pub fn order(&self) -> Order {
+        let mut order = Order::default();
+        for Waiting { position, movement } in self.waiting().chain(self.under_way.values()) {
+            for (earliest, node) in [(&mut order.into, movement.to), (&mut order.out_of, movement.from)] {
+                let known = earliest.entry(node).or_insert(*position);
+                *known = (*position).min(*known);
+            }
+        }
+        order
     }
 
     /// Nothing waits any more.
     pub fn clear(&mut self) {
         self.groups.clear();
+        self.under_way.clear();
+    }
+}
+
+impl Waiting {
+    /// Whether this one makes sense only after the earlier one: it gives what that one brought, or fills what that
+    /// one emptied. Half a swap is worse than none.
+    fn builds_on(&self, earlier: &Waiting) -> bool {
+        self.position > earlier.position
+            && (self.movement.from == earlier.movement.to || self.movement.to == earlier.movement.from)
+    }
+}
+
+/// By node, the first move of the plan that goes there or comes from there and has not landed.
+#[derive(Debug, Default)]
+pub struct Order {
+    into: BTreeMap<NodeId, usize>,
+    out_of: BTreeMap<NodeId, usize>,
+}
+
+impl Order {
+    /// Whether nothing that must land before this move is still to land.
+    pub fn allows(&self, waiting: &Waiting) -> bool {
+        let is_first = |earliest: &BTreeMap<NodeId, usize>, node| {
+            earliest.get(&node).is_none_or(|position| *position >= waiting.position)
+        };
+        is_first(&self.into, waiting.movement.from) && is_first(&self.out_of, waiting.movement.to)
     }
 }
 
@@ -187,7 +280,7 @@ mod tests {
     }
 
     fn segments(group: &Group) -> Vec<i64> {
-        group.moves.iter().map(|movement| movement.segment.0).collect()
+        group.moves.iter().map(|waiting| waiting.movement.segment.0).collect()
     }
 
     #[test]
@@ -208,12 +301,58 @@ mod tests {
     fn a_call_is_capped_but_always_takes_one_segment() {
         let moves = (1..=4).map(|segment| admitted(segment, 1, 2, 100)).collect();
         let queue = Queue::new(moves, std::iter::empty());
-        let fitting =
-            |segments, bytes, day| queue.groups()[0].fitting(CallCaps { segments, bytes, day: Bytes(day) });
+        let fitting = |segments, bytes, budget| {
+            queue.groups()[0].fitting(CallCaps { segments, bytes, budget: Bytes(budget) })
+        };
         assert_eq!(fitting(64, Bytes(250), 10_000), 2);
         assert_eq!(fitting(3, Bytes(10_000), 10_000), 3);
         assert_eq!(fitting(64, Bytes(50), 10_000), 1, "however large");
         assert_eq!(fitting(64, Bytes(10_000), 300), 3);
         assert_eq!(fitting(64, Bytes(10_000), 99), 0, "the day's budget has no exception here");
+    }
+
+    fn allowed(queue: &Queue) -> Vec<i64> {
+        let order = queue.order();
+        queue
+            .waiting()
+            .filter(|waiting| order.allows(waiting))
+            .map(|waiting| waiting.movement.segment.0)
+            .collect()
+    }
+
+    #[test]
+    fn what_builds_on_an_earlier_step_waits_until_that_has_landed() {
+        // A swap of 1 and 2 between nodes 1 and 2, and 3 from elsewhere to elsewhere.
+        let swap = || vec![admitted(1, 1, 2, 5), admitted(2, 2, 1, 5), admitted(3, 3, 4, 5)];
+        let mut queue = Queue::new(swap(), std::iter::empty());
+        assert_eq!(allowed(&queue), [1, 3]);
+        queue.sent(&swap()[0].movement, OperationId(7));
+        assert_eq!(allowed(&queue), [3], "on its way is not there");
+        assert_eq!(queue.ended(OperationId(7), true), []);
+        assert_eq!(allowed(&queue), [2, 3]);
+        assert_eq!(queue.ended(OperationId(99), false), [], "of another plan");
+
+        let mut queue = Queue::new(swap(), std::iter::empty());
+        queue.sent(&swap()[0].movement, OperationId(7));
+        let dropped = queue.ended(OperationId(7), false);
+        assert_eq!(dropped, [swap()[1].movement.clone()], "half a swap is worse than none");
+        assert_eq!(allowed(&queue), [3]);
+    }
+
+    #[test]
+    fn a_chain_falls_with_its_first_link() {
+        let chain = vec![
+            admitted(1, 1, 2, 5),
+            admitted(2, 2, 3, 5),
+            admitted(3, 3, 4, 5),
+            admitted(4, 1, 5, 5),
+            admitted(5, 6, 2, 5),
+        ];
+        let mut queue = Queue::new(chain, std::iter::empty());
+        assert_eq!(allowed(&queue), [1, 4], "5 fills what 2 emptied");
+        let gone = BTreeSet::from([(SegmentId(1), ReplicaId(1))]);
+        let dropped: Vec<i64> = queue.give_up(&gone).iter().map(|movement| movement.segment.0).collect();
+        assert_eq!(dropped, [2, 3, 5]);
+        assert_eq!(allowed(&queue), [4]);
     }
 }

@@ -4,19 +4,20 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
 
 use super::executor::Executor;
 use super::ledger::{DEPARTURES_KEPT, ENDED_KEPT};
-use super::operation::{Event, Operation, OperationId, OperationState, Origin};
+use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin};
+use super::steady::Steady;
 use crate::journal::JournalError;
+use crate::units::{Bytes, Moment};
 
 impl Executor {
     /// At start: takes over what the journal says is open, and restores limits and departures. The next
     /// observation must be settled before anything is planned.
     pub async fn recover(&mut self) -> Result<(), JournalError> {
         let now = self.now();
-        let remembered = self.journal.operations_since(earlier(now, DEPARTURES_KEPT)).await?;
+        let remembered = self.journal.operations_since(earlier(now.wall, DEPARTURES_KEPT)).await?;
         self.restore_limits(&remembered, now);
         for operation in remembered {
             let (id, origin) = (operation.id, operation.origin);
@@ -31,26 +32,31 @@ impl Executor {
         Ok(())
     }
 
-    fn restore_limits(&mut self, remembered: &[Operation], now: Timestamp) {
-        let mut sent: Vec<(Timestamp, &Operation)> = remembered
-            .iter()
-            .filter(|operation| operation.origin == self.origin)
-            .map(|operation| (operation.sent_at.unwrap_or(operation.changed_at), operation))
-            .collect();
-        sent.sort_by_key(|(at, operation)| (*at, operation.id));
-        let mut last_batch = None;
-        for (at, operation) in sent {
-            if last_batch != Some(operation.batch) {
-                last_batch = Some(operation.batch);
-                // A clock that was set back must not make an old call look as if it were still to come.
-                let ago = Duration::try_from(now.duration_since(at)).unwrap_or(Duration::ZERO);
-                self.rate.record_earlier(Instant::now(), ago);
+    fn restore_limits(&mut self, remembered: &[Operation], now: Moment) {
+        let own = remembered.iter().filter(|operation| operation.origin == self.origin);
+        let mut calls: Vec<(BatchId, Steady, Bytes)> = Vec::new();
+        for (sent, operation) in sending_times(own.collect(), now) {
+            let bytes = operation.movement.bytes;
+            match calls.last_mut() {
+                Some((batch, _, total)) if *batch == operation.batch => *total = total.saturating_add(bytes),
+                _ => calls.push((operation.batch, sent, bytes)),
             }
             if !matches!(operation.state, OperationState::Refused { .. }) {
-                self.budget.record(at, operation.id, operation.movement.bytes);
+                self.spending.record(sent, operation.id, bytes);
             }
         }
-        self.budget.forget_before(now);
+        for (_, sent, bytes) in calls {
+            self.rate.record(sent);
+            self.byte_rate.record(sent, bytes);
+        }
+        self.spending.forget(Steady::of(now));
+        for operation in remembered.iter().filter(|operation| operation.state == OperationState::Landed) {
+            if let Some(sent_at) = operation.sent_at {
+                // A calendar that was set back in between says nothing.
+                let took = Duration::try_from(operation.changed_at.duration_since(sent_at));
+                took.into_iter().for_each(|took| self.landings.record(took));
+            }
+        }
     }
 
     /// Takes over what `load-balance` wrote to the journal meanwhile. Called each turn, before `settle`.
@@ -59,7 +65,7 @@ impl Executor {
             return Ok(());
         }
         let now = self.now();
-        let manual = self.journal.manual_operations_since(earlier(now, ENDED_KEPT)).await?;
+        let manual = self.journal.manual_operations_since(earlier(now.wall, ENDED_KEPT)).await?;
         for row in manual {
             match self.ledger.get(row.id) {
                 Some(known) if known.state == row.state => {}
@@ -76,13 +82,13 @@ impl Executor {
     }
 
     /// Manual operations whose process would have been done long ago, and is not, are looked after by us.
-    fn take_over_orphans(&mut self, now: Timestamp) {
-        let patience = as_signed(self.settings.settle_timeout);
+    fn take_over_orphans(&mut self, now: Moment) {
+        let patience = self.settings.settle_timeout;
         let orphans: Vec<OperationId> = self
             .ledger
             .open()
             .filter(|operation| {
-                operation.origin != self.origin && now.duration_since(operation.changed_at) > patience
+                operation.origin != self.origin && operation.evidence.changed.age(Steady::of(now)) > patience
             })
             .map(|operation| operation.id)
             .collect();
@@ -92,10 +98,24 @@ impl Executor {
     }
 }
 
-fn earlier(now: Timestamp, age: SignedDuration) -> Timestamp {
-    now.checked_sub(age).unwrap_or(Timestamp::MIN)
+/// When each of these went out, on the process' clock, oldest first. Numbers tell their order for sure, and the times
+/// between one and the next add up to their age: where the calendar was set back in between, or since, that counts as
+/// no time at all, so that nothing seems older than it is.
+fn sending_times(mut sent: Vec<&Operation>, now: Moment) -> Vec<(Steady, &Operation)> {
+    sent.sort_by_key(|operation| operation.id);
+    let mut times = Vec::with_capacity(sent.len());
+    let (mut next, mut age) = (now.wall, Duration::ZERO);
+    for operation in sent.into_iter().rev() {
+        let at = operation.sent_at.unwrap_or(operation.changed_at);
+        age = age.saturating_add(Duration::try_from(next.duration_since(at)).unwrap_or(Duration::ZERO));
+        next = at;
+        times.push((Steady::of(now).earlier(age), operation));
+    }
+    times.reverse();
+    times
 }
 
-fn as_signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+fn earlier(now: Timestamp, age: Duration) -> Timestamp {
+    let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+    now.checked_sub(age).unwrap_or(Timestamp::MIN)
 }

@@ -1,5 +1,6 @@
 //! The sending half of the executor: which of the waiting moves may go now, their intent on disk first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -9,15 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::MoveCall;
 use super::executor::{Executor, RunningCall};
 use super::follow::Follower;
-use super::limits::CallsInFlight;
+use super::in_flight::UnderWay;
 use super::operation::{Event, Operation};
-use super::queue::{CallCaps, Group, Route};
+use super::queue::{CallCaps, Group, Order, Route, Waiting, copy_key};
+use super::spending::SlidingWindow;
+use super::steady::Steady;
 use crate::journal::{Intent, JournalError};
 use crate::plan::Move;
 use crate::reason::Reason;
-use crate::units::{Bytes, SegmentId};
+use crate::units::{Bytes, NodeId, Ratio, SegmentId};
 
-/// The shortest wait for the daily budget, so that a clock that stands still does not make us spin.
+/// The shortest wait for a budget, so that what comes free in a moment does not make us spin.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A call whose intent is being written.
@@ -43,8 +46,10 @@ impl Executor {
             self.queue.clear();
             self.lapses_at = None;
         }
+        self.drop_what_has_no_room();
         let Ok((group, count)) = self.next_batch() else { return };
-        let moves: Vec<Move> = group.moves.iter().take(count).cloned().collect();
+        let moves: Vec<Move> =
+            group.moves.iter().take(count).map(|waiting| waiting.movement.clone()).collect();
         let segments: Vec<SegmentId> = moves.iter().map(|movement| movement.segment).collect();
         let Route { from, to, .. } = group.route;
         let Some(call) =
@@ -54,7 +59,7 @@ impl Executor {
         };
         let intent = Intent {
             origin: self.origin,
-            at: self.now(),
+            at: self.now().wall,
             database: group.database.clone(),
             collection_name: group.collection_name.clone(),
             from_address: group.from_address.clone(),
@@ -78,10 +83,10 @@ impl Executor {
         self.note_journal_works();
         // While it was written, a new plan may have taken these moves back.
         let is_wanted = !self.is_stopping && self.queue.contains_all(&moves);
-        self.queue.remove(&moves);
         if is_wanted {
             self.send(call, operations);
         } else {
+            self.queue.remove(&moves.iter().map(copy_key).collect());
             self.withdraw(operations);
         }
         is_wanted
@@ -109,14 +114,21 @@ impl Executor {
             segments = call.segments().len(),
             "sending LoadBalance"
         );
+        let mut total = Bytes::ZERO;
         for operation in operations {
             let (id, movement) = (operation.id, operation.movement.clone());
+            self.queue.sent(&movement, id);
             self.ledger.insert(operation, now);
             self.apply(id, &Event::Send, now);
-            self.budget.record(now, id, movement.bytes);
-            self.waves.record_sent(id, &movement, now);
+            self.spending.record(Steady::of(now), id, movement.bytes);
+            self.waves.record_sent(id, &movement, now.wall);
+            total = total.saturating_add(movement.bytes);
         }
-        self.rate.record(Instant::now());
+        if let Some(room) = self.room.as_mut().and_then(|room| room.get_mut(&route.to)) {
+            *room = room.saturating_sub(total);
+        }
+        self.rate.record(Steady::of(now));
+        self.byte_rate.record(Steady::of(now), total);
         self.calls_sent += 1;
         let settled = CancellationToken::new();
         let follower = Follower {
@@ -137,66 +149,124 @@ impl Executor {
         if self.queue.is_empty() || self.mover.is_none() || self.is_stopping {
             return Err(None);
         }
-        let in_flight = CallsInFlight::of(self.ledger.open());
+        let under_way = UnderWay::of(self.ledger.open());
         let blocks_all = self
             .hold
             .clone()
-            .or_else(|| self.rate.refusal(Instant::now()))
-            .or_else(|| in_flight.refusal(self.settings.calls_in_flight))
-            .or_else(|| self.waves.refusal(self.now()));
+            .or_else(|| self.rate.refusal(Steady::of(self.now())))
+            .or_else(|| under_way.refusal(&self.settings))
+            .or_else(|| self.waves.refusal(self.now().wall));
         if blocks_all.is_some() {
             return Err(blocks_all);
         }
+        let order = self.queue.order();
         let mut first_refusal = None;
         for group in self.queue.groups() {
-            match self.route_refusal(&group.route, &in_flight) {
-                Some(refusal) => {
+            match self.way_is_free(group, &under_way, &order) {
+                Ok(count) => {
+                    return self.within_budgets(group, count).map(|count| (group, count)).map_err(Some);
+                }
+                Err(refusal) => {
                     first_refusal.get_or_insert(refusal);
                 }
-                None => return self.fitting(group),
             }
         }
         Err(first_refusal)
     }
 
-    /// Why no call may go this way now. Two unanswered calls on one route would only wait for each other.
-    fn route_refusal(&self, route: &Route, in_flight: &CallsInFlight) -> Option<Reason> {
-        let limit = self.settings.calls_in_flight_per_node;
-        in_flight.node_refusal([route.from, route.to], limit).or_else(|| {
-            let is_busy = self.calls.values().any(|call| !call.is_answered && call.route == *route);
-            is_busy.then_some(Reason::NodeInFlightLimit { node: route.from, limit: 1 })
-        })
-    }
-
-    fn fitting<'a>(&self, group: &'a Group) -> Result<(&'a Group, usize), Option<Reason>> {
-        let limit = self.daily_limit();
-        let first = group.moves.first().map_or(Bytes::ZERO, |movement| movement.bytes);
-        let segments = match self.settings.segments_per_call {
-            0 => u32::MAX,
-            limit => limit,
-        };
-        let caps = CallCaps {
-            segments: segments.min(self.waves.room().unwrap_or(u32::MAX)) as usize,
-            bytes: match self.settings.bytes_per_call {
-                Bytes::ZERO => Bytes(u64::MAX),
-                limit => limit,
-            },
-            day: self.budget.room(limit, first, self.now()),
-        };
-        match group.fitting(caps) {
-            0 => Err(Some(Reason::DailyBytes { limit })),
-            count => Ok((group, count)),
+    /// How many moves of a group may go its way now, or why none: what is about this way alone. Two unanswered calls
+    /// on one route would only wait for each other.
+    fn way_is_free(&self, group: &Group, under_way: &UnderWay, order: &Order) -> Result<usize, Reason> {
+        let room = under_way.room(&self.settings, &group.route)?;
+        if self.calls.values().any(|call| !call.is_answered && call.route == group.route) {
+            return Err(Reason::NodeInFlightLimit { node: group.route.from, limit: 1 });
+        }
+        match group.moves.iter().take_while(|waiting| order.allows(waiting)).count() {
+            0 => Err(Reason::EarlierStepOpen),
+            count => Ok(count.min(room as usize)),
         }
     }
 
-    /// Bytes that may be moved in 24 hours; zero is no limit.
-    fn daily_limit(&self) -> Bytes {
-        let share = self.settings.bytes_per_day;
-        if share.0 == 0 {
+    /// How many of a group's first moves the budgets let go now, or why none: what is about everybody.
+    fn within_budgets(&self, group: &Group, count: usize) -> Result<usize, Reason> {
+        let now = Steady::of(self.now());
+        let settings = &self.settings;
+        let mut segments = self.waves.room().unwrap_or(u32::MAX);
+        if settings.segments_per_call != 0 {
+            segments = segments.min(settings.segments_per_call);
+        }
+        for (window, limit, reason) in self.move_budgets() {
+            match window.moves_left(limit, now) {
+                0 => return Err(reason),
+                left => segments = segments.min(left),
+            }
+        }
+        let first = group.moves.first().map_or(Bytes::ZERO, |waiting| waiting.movement.bytes);
+        let mut budget = Bytes(u64::MAX);
+        for (window, limit, reason) in self.byte_budgets() {
+            let left = window.bytes_left(limit, first, now);
+            if left < first {
+                return Err(reason);
+            }
+            budget = budget.min(left);
+        }
+        let bytes = match settings.bytes_per_call {
+            Bytes::ZERO => self.byte_rate.largest_call(),
+            limit => limit.min(self.byte_rate.largest_call()),
+        };
+        let count = group.fitting(CallCaps { segments: count.min(segments as usize), bytes, budget });
+        match self.byte_rate.wait(bytes_of(group, count), now) {
+            Some(_) => Err(Reason::ByteRate { per_second: settings.bytes_per_second }),
+            None => Ok(count),
+        }
+    }
+
+    /// The longer window first: where both are spent, that one tells how long it takes.
+    fn move_budgets(&self) -> [(&SlidingWindow, u32, Reason); 2] {
+        let (hour, day) = (self.settings.moves_per_hour, self.settings.moves_per_day);
+        [
+            (&self.spending.day, day, Reason::DailyMoves { limit: day }),
+            (&self.spending.hour, hour, Reason::HourlyMoves { limit: hour }),
+        ]
+    }
+
+    fn byte_budgets(&self) -> [(&SlidingWindow, Bytes, Reason); 2] {
+        let hour = self.share_of_cluster(self.settings.bytes_per_hour);
+        let day = self.share_of_cluster(self.settings.bytes_per_day);
+        [
+            (&self.spending.day, day, Reason::DailyBytes { limit: day }),
+            (&self.spending.hour, hour, Reason::HourlyBytes { limit: hour }),
+        ]
+    }
+
+    /// A share of all segment bytes; zero is no limit.
+    pub(super) fn share_of_cluster(&self, share: Ratio) -> Bytes {
+        if share == Ratio::ZERO {
             return Bytes::ZERO;
         }
         // A share of a tiny cluster that rounds down to nothing is a limit still.
         Bytes(share.share_of(self.cluster_bytes.0).max(1))
+    }
+
+    /// Gives up waiting moves for which their destination has no room any more, that of the earlier ones kept free:
+    /// a later step must not take the place of one that it was planned after.
+    fn drop_what_has_no_room(&mut self) {
+        let Some(room) = &self.room else { return };
+        let mut taken: BTreeMap<NodeId, Bytes> = BTreeMap::new();
+        let mut waiting: Vec<&Waiting> = self.queue.waiting().collect();
+        waiting.sort_by_key(|waiting| waiting.position);
+        let mut gone = BTreeMap::new();
+        for Waiting { movement, .. } in waiting {
+            let taken = taken.entry(movement.to).or_default();
+            let left = room.get(&movement.to).copied().unwrap_or_default().saturating_sub(*taken);
+            if movement.bytes > left {
+                let reason = Reason::NoHeadroom { node: movement.to, needed: movement.bytes, room: left };
+                gone.insert(copy_key(movement), reason);
+            } else {
+                *taken = taken.saturating_add(movement.bytes);
+            }
+        }
+        self.give_up(&gone);
     }
 
     /// What holds back the first of the waiting moves.
@@ -206,13 +276,22 @@ impl Executor {
 
     /// When a limit lets go by the passing of time alone.
     pub(super) fn sending_due(&self) -> Option<Instant> {
-        let now = Instant::now();
-        match self.head_refusal()? {
-            Reason::CallRate { .. } => self.rate.free_at(now),
-            Reason::DailyBytes { .. } => {
-                self.budget.frees_in(self.now()).map(|wait| now + wait.max(SHORTEST_WAIT))
+        let now = Steady::of(self.now());
+        let wait = match self.head_refusal()? {
+            Reason::CallRate { .. } => self.rate.wait(now)?,
+            Reason::ByteRate { .. } => SHORTEST_WAIT,
+            Reason::HourlyMoves { .. } | Reason::HourlyBytes { .. } => {
+                self.spending.hour.frees_in(now)?.max(SHORTEST_WAIT)
             }
-            _ => None,
-        }
+            Reason::DailyMoves { .. } | Reason::DailyBytes { .. } => {
+                self.spending.day.frees_in(now)?.max(SHORTEST_WAIT)
+            }
+            _ => return None,
+        };
+        Some(Instant::now() + wait)
     }
+}
+
+fn bytes_of(group: &Group, count: usize) -> Bytes {
+    group.moves.iter().take(count).map(|waiting| waiting.movement.bytes).sum()
 }

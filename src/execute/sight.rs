@@ -1,17 +1,16 @@
 //! What one reading of a collection says about one move. Readings that say nothing clear say so: absence counts
 //! only where the collection was read whole.
 
-use jiff::Timestamp;
-
-use crate::observe::observation::{CollectionReport, GapSubject, Observation, ReplicaReport};
+use super::steady::Steady;
+use crate::observe::observation::{CollectionReport, GapSubject, Observation, ReplicaReport, SegmentReport};
 use crate::plan::Move;
-use crate::units::NodeId;
+use crate::units::{Moment, NodeId};
 
 /// One look at a moving segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sight {
     /// When the reading began.
-    pub read_at: Timestamp,
+    pub read_at: Steady,
     /// Where the segment was.
     pub presence: Presence,
     /// The nodes of its replica that held it.
@@ -45,16 +44,17 @@ pub enum Presence {
 
 impl Sight {
     /// What a reading of its collection says about a move.
-    pub fn in_report(movement: &Move, report: &CollectionReport) -> Sight {
-        let (presence, nodes) = look(movement, report);
-        Sight { read_at: report.read_at, presence, nodes }
+    pub fn in_report(movement: &Move, report: &CollectionReport, now: Moment) -> Sight {
+        let segment = report.segments.iter().flatten().find(|segment| segment.id == movement.segment);
+        let (presence, nodes) = look(movement, report, segment);
+        Sight { read_at: Steady::of_wall(report.read_at, now), presence, nodes }
     }
 
     /// What a full poll says about a move of a collection in this database.
-    pub fn in_observation(movement: &Move, database: &str, observation: &Observation) -> Sight {
+    pub fn in_observation(movement: &Move, database: &str, observation: &Observation, now: Moment) -> Sight {
         let found = observation.collections.iter().find(|report| report.id == movement.collection);
         if let Some(report) = found {
-            return Sight::in_report(movement, report);
+            return Sight::in_report(movement, report, now);
         }
         let may_be_hidden = observation.gaps.iter().any(|gap| match &gap.subject {
             GapSubject::Databases => true,
@@ -66,12 +66,18 @@ impl Sight {
         } else {
             Presence::Missing { cause: "its collection is not loaded any more".to_owned() }
         };
-        Sight { read_at: observation.started_at, presence, nodes: Vec::new() }
+        let read_at = Steady::of_wall(observation.started_at, now);
+        Sight { read_at, presence, nodes: Vec::new() }
     }
 }
 
-fn look(movement: &Move, report: &CollectionReport) -> (Presence, Vec<NodeId>) {
-    let (Some(replicas), Some(segments)) = (&report.replicas, &report.segments) else {
+/// What a reading says about a move whose segment it lists so, or not at all.
+pub fn look(
+    movement: &Move,
+    report: &CollectionReport,
+    segment: Option<&SegmentReport>,
+) -> (Presence, Vec<NodeId>) {
+    let (Some(replicas), Some(_)) = (&report.replicas, &report.segments) else {
         return (Presence::Unclear, Vec::new());
     };
     // While a collection loads, its replicas and segments come one by one.
@@ -79,7 +85,7 @@ fn look(movement: &Move, report: &CollectionReport) -> (Presence, Vec<NodeId>) {
     let Some(replica) = replicas.iter().find(|replica| replica.id == movement.replica) else {
         return (missing(is_whole && !replicas.is_empty(), "its replica is gone"), Vec::new());
     };
-    let Some(segment) = segments.iter().find(|segment| segment.id == movement.segment) else {
+    let Some(segment) = segment else {
         return (missing(is_whole, "the segment is not listed any more"), Vec::new());
     };
     let nodes: Vec<NodeId> =

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Refusal, Restrictions, Verdict, component_name};
+use super::{BlastRadius, Refusal, Restrictions, Verdict, approval, component_name, orders};
 use crate::model::{
     ComponentIndex, CopyIndex, NodeIndex, PlanningInput, ReplicaIndex, Snapshot, Standing, Subject,
 };
@@ -14,19 +14,31 @@ use crate::units::{Bytes, NodeId, ReplicaId, SegmentId};
 /// What of the plan may be done.
 pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) -> Verdict {
     let mut verdict = Verdict { admitted: Vec::new(), refusals: restrictions.refusals() };
+    if let Some(reason) = orders::stop(input).or_else(|| approval::stop(input, plan)) {
+        verdict.refusals.push(Refusal { subject: Subject::Cluster, reason });
+        return verdict;
+    }
+    if restrictions.closed.is_some() && restrictions.emergencies.is_empty() {
+        return verdict;
+    }
     let mut taken = Taken::default();
+    let mut radius = restrictions.blast_radius.clone();
     let mut closed: BTreeSet<ComponentIndex> = BTreeSet::new();
     for (position, step) in plan.steps.iter().enumerate() {
         let mut by_step = Taken::default();
+        let mut counted: Vec<&Move> = Vec::new();
         let mut refusal = None;
         let mut component = None;
         for movement in &step.moves {
             component = component.or_else(|| component_of(&input.snapshot, movement));
-            let found = check_move(input, restrictions, movement, &taken, &mut by_step);
+            let found = check_move(input, restrictions, movement, &taken, &mut by_step)
+                .and_then(|()| check_radius(&radius, movement));
             if let Err(reason) = found {
                 refusal = Some(Refusal { subject: Subject::Segment(movement.segment), reason });
                 break;
             }
+            radius.add(movement);
+            counted.push(movement);
         }
         let is_closed = component.is_some_and(|component| closed.contains(&component));
         if refusal.is_none() && is_closed {
@@ -36,6 +48,7 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
         }
         match refusal {
             Some(refusal) => {
+                counted.into_iter().for_each(|movement| radius.take_back(movement));
                 closed.extend(component);
                 verdict.refusals.push(refusal);
             }
@@ -82,7 +95,7 @@ fn check_move(
     by_step: &mut Taken,
 ) -> Result<(), Reason> {
     let snapshot = &input.snapshot;
-    if let Some(reason) = &restrictions.cluster {
+    if let Some(reason) = restrictions.leaving(movement.from) {
         return Err(reason.clone());
     }
     let component = component_of(snapshot, movement);
@@ -113,10 +126,10 @@ fn check_move(
         return Err(Reason::InFlight);
     }
     let needed = snapshot.copies.bytes[copy.at()];
-    let room = restrictions.room.get(&movement.to).copied().unwrap_or(Bytes::ZERO);
+    let room = restrictions.room_of(movement.to);
     let left = room.saturating_sub(taken.room_of(movement.to)).saturating_sub(by_step.room_of(movement.to));
     if needed > left {
-        return Err(Reason::NoHeadroom { node: movement.to, needed, room: left });
+        return Err(restrictions.no_room(movement.to, needed, left));
     }
     let by_step = by_step.room.entry(movement.to).or_default();
     *by_step = by_step.saturating_add(needed);
@@ -161,8 +174,22 @@ fn check_copy(
     if let Some(reason) = restrictions.segments.get(&(movement.segment, replica)) {
         return Err(reason.clone());
     }
-    match restrictions.returns.get(&(movement.segment, movement.to)) {
-        Some(reason) => Err(reason.clone()),
+    if let Some(reason) = restrictions.returns.get(&(movement.segment, movement.to)) {
+        return Err(reason.clone());
+    }
+    let way = (movement.from, movement.to);
+    match restrictions.not_that_way(movement.collection, way, copies.bytes[copy.at()]) {
+        Some(reason) => Err(reason),
         None => Ok(()),
     }
+}
+
+/// Whether enough of the collection, from the one node or to the other has been moved by now, the moves of this plan
+/// included.
+fn check_radius(radius: &BlastRadius, movement: &Move) -> Result<(), Reason> {
+    let refusal = radius
+        .collection_refusal(movement.collection, movement.bytes)
+        .or_else(|| radius.node_refusal(movement.from, movement.bytes))
+        .or_else(|| radius.node_refusal(movement.to, movement.bytes));
+    refusal.map_or(Ok(()), Err)
 }

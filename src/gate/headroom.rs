@@ -2,6 +2,7 @@
 //! so nothing is credited for what leaves, and all that is on its way counts.
 
 use super::Restrictions;
+use super::settling::landed_unseen;
 use crate::model::{NodeIndex, PlanningInput};
 use crate::reason::Reason;
 use crate::units::Bytes;
@@ -19,7 +20,8 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
         };
         let limit = Bytes(input.gate.destination_memory.share_of(capacity.0));
         // Mapped files do not show in resident memory; where the estimate is higher it is the safer truth.
-        let used = node.memory_used.unwrap_or_default().max(resident[position]);
+        let reported = node.memory_used.unwrap_or_default().saturating_add(landed_unseen(input, node.id));
+        let used = reported.max(resident[position]);
         let arriving: Bytes =
             input.in_flight.iter().filter(|flight| flight.to == node.id).map(|flight| flight.bytes).sum();
         restrictions.room.insert(node.id, limit.saturating_sub(used).saturating_sub(arriving));

@@ -1,106 +1,50 @@
 //! Gate: may we? `restrict` says before planning what must not be proposed; `check` looks at the finished plan
 //! with its own eyes and may only cut its tail or stop it. Every refusal has a scope and a reason.
 
+pub mod approval;
+mod blast_radius;
 mod check;
 mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
+pub mod minimum_gain;
+mod orders;
+mod returning;
 mod setback;
+mod settings;
 mod settling;
 mod standing;
 mod visibility;
+mod warm_up;
+pub mod windows;
 
+pub use blast_radius::BlastRadius;
 pub use check::check;
+pub use returning::Returning;
+pub use settings::{ApprovalRule, BlastRadiusSettings, ForeignSettings, GateSettings, WarmUpSettings};
+pub use warm_up::WarmingUp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ComponentIndex, PlanningInput, ReplicaIndex, Snapshot, Subject};
 use crate::policy::Directive;
 use crate::reason::Reason;
-use crate::units::{Bytes, CollectionId, NodeId, Ratio, SegmentId};
-
-/// Settings of the gates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GateSettings {
-    /// How old what was seen of a collection may be.
-    #[serde(with = "crate::config::duration")]
-    pub max_age: Duration,
-    /// How long nodes rest after a move between them has landed: memory figures lag behind by seconds. Zero
-    /// switches it off.
-    #[serde(with = "crate::config::duration")]
-    pub settle_time: Duration,
-    /// Share of a destination's memory that may be used with all copies resident.
-    pub destination_memory: Ratio,
-    /// How long a moved segment stays, and how long it may not return to the node that it left; doubles with
-    /// every further move of the same segment. Zero switches it off.
-    #[serde(with = "crate::config::duration")]
-    pub cool_down: Duration,
-    /// How long a node that did not take a segment is left alone as a destination. Zero switches it off.
-    #[serde(with = "crate::config::duration")]
-    pub setback_rest: Duration,
-    /// The longest that doubling may make it.
-    #[serde(with = "crate::config::duration")]
-    pub cool_down_limit: Duration,
-    /// What counts as somebody else at work.
-    pub foreign: ForeignSettings,
-}
-
-impl Default for GateSettings {
-    fn default() -> Self {
-        GateSettings {
-            // Segment ids of a busy cluster change every ten seconds or so; a minute-old plan is partly stale.
-            max_age: Duration::from_secs(60),
-            // GetMetrics is cached for 5 s, and allocators give back what was released within about that again.
-            settle_time: Duration::from_secs(15),
-            // Milvus' own guard refuses loads at 90 %; searches and growing data need the difference.
-            destination_memory: Ratio(800_000),
-            // A node's caches and its users need that long to show what a move did.
-            cool_down: Duration::from_secs(30 * 60),
-            // Longer than the 30 s for which Milvus itself avoids a full node.
-            setback_rest: Duration::from_secs(5 * 60),
-            cool_down_limit: Duration::from_secs(24 * 60 * 60),
-            foreign: ForeignSettings::default(),
-        }
-    }
-}
-
-/// When another balancer is taken to be at work on a component.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ForeignSettings {
-    /// So many moves that are not ours …
-    pub moves: u32,
-    /// … within this time stop us …
-    #[serde(with = "crate::config::duration")]
-    pub within: Duration,
-    /// … until none has been seen for this long.
-    #[serde(with = "crate::config::duration")]
-    pub quiet: Duration,
-}
-
-impl Default for ForeignSettings {
-    fn default() -> Self {
-        ForeignSettings {
-            // One or two can be an operator's hand; Milvus' balancer moves five at a time.
-            moves: 3,
-            within: Duration::from_secs(10 * 60),
-            quiet: Duration::from_secs(30 * 60),
-        }
-    }
-}
+use crate::units::{Bytes, CollectionId, NodeId, SegmentId};
 
 /// What must not be proposed, with the reasons. Made by `restrict`, kept by the planner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Restrictions {
     /// Stops everything.
     pub cluster: Option<Reason>,
+    /// Stops everything but what leaves a node in an emergency.
+    pub closed: Option<Reason>,
+    /// Nodes in an emergency; named only while everything else is stopped.
+    pub emergencies: BTreeSet<NodeId>,
     /// Components in which nothing moves, named by their first node.
     pub components: BTreeMap<NodeId, Reason>,
     /// Collections of which nothing moves.
@@ -118,6 +62,14 @@ pub struct Restrictions {
     /// Bytes that may still arrive at a node, everything in flight already counted. A node that is missing
     /// here takes nothing.
     pub room: BTreeMap<NodeId, Bytes>,
+    /// New nodes, and what they may still take for being new.
+    pub warming_up: BTreeMap<NodeId, WarmingUp>,
+    /// Bytes of a collection that must not go from one node (the second) to another (the third).
+    #[serde(skip)]
+    pub returning: BTreeMap<(CollectionId, NodeId, NodeId), Returning>,
+    /// What has been moved lately, against what may be.
+    #[serde(skip)]
+    pub blast_radius: BlastRadius,
     /// Segments that policies pin, in every replica.
     #[serde(skip)]
     pub pinned: BTreeSet<SegmentId>,
@@ -132,7 +84,7 @@ impl Restrictions {
         let mut refusals: Vec<Refusal> = Vec::new();
         let mut add =
             |subject: Subject, reason: &Reason| refusals.push(Refusal { subject, reason: reason.clone() });
-        if let Some(reason) = &self.cluster {
+        if let Some(reason) = self.stop() {
             add(Subject::Cluster, reason);
         }
         self.components.iter().for_each(|(node, reason)| add(Subject::Component(*node), reason));
@@ -145,7 +97,58 @@ impl Restrictions {
                 add(Subject::Node(*node), reason);
             }
         }
+        for (node, new) in &self.warming_up {
+            if !self.destinations.contains_key(node) {
+                add(Subject::Node(*node), &new.reason);
+            }
+        }
         refusals
+    }
+
+    /// What stops the whole cluster, if anything does, emergencies aside.
+    pub fn stop(&self) -> Option<&Reason> {
+        self.cluster.as_ref().or(self.closed.as_ref())
+    }
+
+    /// Why nothing may leave a node as far as the whole cluster is concerned. Where there is no emergency, what is
+    /// stopped for the time being is planned all the same, for people to see, and stopped by `check`.
+    pub fn leaving(&self, node: NodeId) -> Option<&Reason> {
+        let only_emergencies = !self.emergencies.is_empty() && !self.emergencies.contains(&node);
+        self.cluster.as_ref().or_else(|| self.closed.as_ref().filter(|_| only_emergencies))
+    }
+
+    /// Bytes that may still arrive at a node, for whatever reason no more.
+    pub fn room_of(&self, node: NodeId) -> Bytes {
+        let room = self.room.get(&node).copied().unwrap_or(Bytes::ZERO);
+        self.warming_up.get(&node).map_or(room, |new| new.room.min(room))
+    }
+
+    /// Why so many bytes do not fit into the `left` bytes of room that a node still has.
+    pub fn no_room(&self, node: NodeId, needed: Bytes, left: Bytes) -> Reason {
+        let memory = self.room.get(&node).copied().unwrap_or(Bytes::ZERO);
+        match self.warming_up.get(&node) {
+            Some(new) if new.room < memory => new.reason.clone(),
+            _ => Reason::NoHeadroom { node, needed, room: left },
+        }
+    }
+
+    /// Why bytes of a collection may not go from one node to another: they came from there, or enough was moved lately.
+    pub fn not_that_way(
+        &self,
+        collection: CollectionId,
+        (from, to): (NodeId, NodeId),
+        bytes: Bytes,
+    ) -> Option<Reason> {
+        let returning =
+            self.returning.get(&(collection, from, to)).filter(|returning| returning.holds(bytes));
+        returning
+            .map(|returning| returning.reason.clone())
+            .or_else(|| self.blast_radius.node_refusal(to, bytes))
+    }
+
+    /// Whether [`Restrictions::not_that_way`] may refuse anything: the planner asks that for every candidate.
+    pub fn ways_are_limited(&self) -> bool {
+        !self.returning.is_empty() || !self.blast_radius.is_untouched()
     }
 }
 
@@ -156,10 +159,14 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     visibility::restrict(input, &mut restrictions);
     standing::restrict(input, &mut restrictions);
     foreign::restrict(input, &mut restrictions);
+    windows::restrict(input, &mut restrictions);
     cool_down::restrict(input, &mut restrictions);
+    returning::restrict(input, &mut restrictions);
     setback::restrict(input, &mut restrictions);
     settling::restrict(input, &mut restrictions);
     headroom::restrict(input, &mut restrictions);
+    warm_up::restrict(input, &mut restrictions);
+    restrictions.blast_radius = BlastRadius::of(input);
     follow(directives, &mut restrictions);
     restrictions
 }
@@ -207,4 +214,12 @@ pub struct Verdict {
     pub admitted: Vec<usize>,
     /// What may not, and why.
     pub refusals: Vec<Refusal>,
+}
+
+impl Verdict {
+    /// The order of a person that stops everything, whether or not there is anything to be stopped.
+    pub fn order(&self) -> Option<&Reason> {
+        let reasons = self.refusals.iter().map(|refusal| &refusal.reason);
+        reasons.into_iter().find(|reason| matches!(reason, Reason::KillSwitch { .. } | Reason::Paused { .. }))
+    }
 }

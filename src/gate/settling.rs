@@ -1,25 +1,54 @@
-//! After a move has landed, the figures of its nodes are those of before for a few seconds. Planning on them would
-//! move the same load twice.
+//! After a move has landed, the figures of its nodes are those of before for a few seconds. What is small beside the
+//! node is reckoned with: the bytes count on their destination at once. Of what is large nobody knows what it did to its
+//! nodes before their figures show it, and planning meanwhile would move the same load twice.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Restrictions, elapsed};
-use crate::model::PlanningInput;
+use crate::model::{NodeIndex, PlanningInput};
 use crate::reason::Reason;
+use crate::units::{Bytes, NodeId};
 
-/// Lets nodes rest from which, or to which, something was moved a moment ago.
+/// Lets nodes rest from which, or to which, a large part of their load was moved a moment ago.
 pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
+    let mut landed: BTreeMap<NodeId, (Bytes, Duration)> = BTreeMap::new();
     for departure in &input.history.departures {
-        let passed = elapsed(departure.at, input.now.wall);
-        let Some(remaining) =
-            input.gate.settle_time.checked_sub(passed).filter(|left: &Duration| !left.is_zero())
-        else {
-            continue;
-        };
+        let Some(remaining) = remaining(input, departure.at) else { continue };
         for node in [departure.from, departure.to] {
-            let reason = Reason::Settling { node, remaining };
-            restrictions.sources.entry(node).or_insert(reason.clone());
-            restrictions.destinations.entry(node).or_insert(reason);
+            let (bytes, longest) = landed.entry(node).or_default();
+            *bytes = bytes.saturating_add(departure.bytes);
+            *longest = remaining.max(*longest);
         }
     }
+    for (node, (bytes, remaining)) in landed {
+        let Some(index) = input.snapshot.node_index(node) else { continue };
+        if bytes.0 <= input.gate.settle_above.share_of(load_of(input, index).0) {
+            continue;
+        }
+        let reason = Reason::Settling { node, remaining };
+        restrictions.sources.entry(node).or_insert(reason.clone());
+        restrictions.destinations.entry(node).or_insert(reason);
+    }
+}
+
+/// Bytes that have landed on a node so lately that its own figures may not show them yet.
+pub(super) fn landed_unseen(input: &PlanningInput, node: NodeId) -> Bytes {
+    let unseen = |at| remaining(input, at).is_some();
+    let departures = input.history.departures.iter();
+    departures.filter(|landed| landed.to == node && unseen(landed.at)).map(|landed| landed.bytes).sum()
+}
+
+/// For how much longer figures may be older than what happened at that time.
+fn remaining(input: &PlanningInput, at: jiff::Timestamp) -> Option<Duration> {
+    let passed = elapsed(at, input.now.wall);
+    input.gate.settle_time.checked_sub(passed).filter(|left: &Duration| !left.is_zero())
+}
+
+/// What a node carries: its segments, or all of its memory in use where that is more.
+fn load_of(input: &PlanningInput, node: NodeIndex) -> Bytes {
+    let copies = &input.snapshot.copies;
+    let here = copies.indices().filter(|copy| copies.node[copy.at()] == node);
+    let segments: Bytes = here.map(|copy| copies.bytes[copy.at()]).sum();
+    segments.max(input.snapshot.node(node).memory_used.unwrap_or_default())
 }

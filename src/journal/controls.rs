@@ -5,29 +5,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::{Journal, JournalError, read_time, time_text};
+pub use crate::model::Pause;
 
 /// Approvals that are read: more than a person gives within the hour after which they lapse.
 const APPROVALS_READ: i64 = 100;
-
-/// A time in which nothing is to be moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// From when on.
-    pub from: Timestamp,
-    /// When it ends by itself; `None` for never.
-    pub until: Option<Timestamp>,
-    /// Why, in that person's words.
-    pub reason: String,
-    /// Who wants it.
-    pub by: String,
-}
-
-impl Pause {
-    /// Whether nothing may be moved at this time.
-    pub fn holds_at(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-}
 
 /// A plan that a person approved.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,6 +61,27 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// The file was found damaged while it was in use.
+    #[error(
+        "the journal {} was found damaged while it was in use ({detail}): nothing is moved any more. Restart, and it \
+         will be checked and kept aside",
+        .path.display()
+    )]
+    FoundDamaged {
+        /// The journal.
+        path: PathBuf,
+        /// What SQLite found.
+        detail: String,
+    },
+    /// Somebody took the file away from under this process.
+    #[error(
+        "{} was removed or replaced while it was in use: put it back, or restart; what is written now would be lost",
+        .path.display()
+    )]
+    TakenAway {
+        /// The database or the log beside it.
+        path: PathBuf,
+    },
     /// The file is damaged, and it is not for this process to set it aside.
     #[error(
         "the journal {} is damaged ({detail}), and a daemon (process {pid}) works with it: restart the daemon, \
@@ -164,9 +185,6 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::PermissionDenied) => "give this user the right to it",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another program keeps it locked; end that one"
-        }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "it is damaged; restart, and it will be checked and set aside"
         }
         Some(ErrorCode::SystemIoFailure) => "check its disk",
         _ => "see the cause",

@@ -1,25 +1,33 @@
 //! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
 //! done, so that a crash at any point leaves nothing forgotten.
 
+mod begin;
 mod configurations;
 mod controls;
 mod error;
 mod foreign;
 mod formats;
+mod locate;
 mod lock;
 mod open;
 mod operations;
 mod prune;
+mod recordings;
 mod records;
 mod saved_state;
 mod settings;
+mod trust;
 mod waves;
 
 pub use configurations::{ConfigurationChange, StartComparison};
 pub use controls::{Approval, Controls, Pause};
 pub use error::JournalError;
+pub use locate::{Choice, Located};
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
+pub use recordings::{
+    Recorded, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
+};
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;
 pub use waves::{WaveId, WaveRecord};
@@ -31,6 +39,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
+use crate::observe::observation::Observation;
+use recordings::Recorder;
+use trust::Trust;
+
 /// The journal of one Milvus cluster. Clones share one connection, which other processes may use beside it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -38,6 +50,8 @@ pub struct Journal {
     path: Arc<Path>,
     keep: std::time::Duration,
     fresh_after_corruption: Option<PathBuf>,
+    recorder: Recorder,
+    trust: Arc<Trust>,
 }
 
 impl Journal {
@@ -52,6 +66,22 @@ impl Journal {
         self.fresh_after_corruption.as_deref()
     }
 
+    /// Records what was seen, beside the database. It never waits and never fails: what goes wrong is logged, and
+    /// what comes too fast is left out. Needs the runtime, like everything here.
+    pub fn record_observation(&self, at: Timestamp, observation: Arc<Observation>) {
+        self.recorder.record(at, observation);
+    }
+
+    /// Waits until the observation that is being recorded is written.
+    pub async fn finish_recording(&self) {
+        self.recorder.finish().await;
+    }
+
+    /// How many observations were left out because the disk was too slow.
+    pub fn observations_left_out(&self) -> u64 {
+        self.recorder.dropped()
+    }
+
     /// Does some work on the connection, on a thread that may block. The work is done even when nobody waits.
     fn start<T: Send + 'static>(
         &self,
@@ -60,10 +90,12 @@ impl Journal {
     ) -> JoinHandle<Result<T, JournalError>> {
         let connection = Arc::clone(&self.connection);
         let path = Arc::clone(&self.path);
+        let trust = Arc::clone(&self.trust);
         tokio::task::spawn_blocking(move || {
             // A panic while it was held rolled its transaction back; the connection is as good as before.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection).map_err(|source| JournalError::sqlite(doing, &path, source))
+            trust.check(&path)?;
+            work(&mut connection).map_err(|source| trust.judge(doing, &path, source))
         })
     }
 

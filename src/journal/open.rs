@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::begin::{begin, tidy};
+use super::recordings::Recorder;
 use super::settings::state_directory;
+use super::trust::Trust;
 use super::{DaemonLock, Journal, JournalError, JournalSettings, formats};
 
 /// How long a write waits for another process, which never holds the file for longer than one transaction.
@@ -32,9 +35,20 @@ impl Journal {
         check_folder(path)?;
         let exists = look_at_header(path, now)?;
         let fresh_after_corruption = if exists { None } else { newest_kept_aside(path) };
+        if exists {
+            tidy(path);
+        } else if let Err(error) = begin(path, open_checked) {
+            // Opening it in place says why it cannot be, by its own name.
+            tracing::debug!(%error, "the journal cannot be made beside its place");
+        }
         let connection = match open_checked(path) {
             Err(Failure::Damaged(detail)) => return Err(set_aside(path, detail, now)),
-            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Other(error)) => {
+                if !exists {
+                    remove_if_empty(path);
+                }
+                return Err(error);
+            }
             Ok(connection) => connection,
         };
         Ok(Journal {
@@ -42,7 +56,18 @@ impl Journal {
             path: Arc::from(path),
             keep: settings.keep.max(KEEP_AT_LEAST),
             fresh_after_corruption,
+            recorder: Recorder::new(path, &settings.observations),
+            trust: Arc::new(Trust::in_files_of(path)),
         })
+    }
+}
+
+/// A full disk has room for the file's name and for nothing in it. The next start must not take that for a journal
+/// that was lost.
+fn remove_if_empty(path: &Path) {
+    let is_empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    if is_empty && let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "an empty file stays");
     }
 }
 
@@ -97,11 +122,8 @@ fn open_checked(path: &Path) -> Result<Connection, Failure> {
     let sqlite = |doing: &'static str| move |error: rusqlite::Error| sort(doing, path, error);
     let mut connection = Connection::open(path).map_err(sqlite("open tables"))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite("set limits"))?;
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(sqlite("check tables"))?;
-    if verdict != "ok" {
-        return Err(Failure::Damaged(one_line(&verdict)));
+    if let Some(damage) = find_damage(&connection).map_err(sqlite("check tables"))? {
+        return Err(Failure::Damaged(damage));
     }
     check_owner(path, &connection)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite("switch to WAL"))?;
@@ -111,6 +133,20 @@ fn open_checked(path: &Path) -> Result<Connection, Failure> {
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     formats::migrate(&mut connection).map_err(sqlite("create tables"))?;
     Ok(connection)
+}
+
+/// Reads the whole file; what is wrong with it, if anything is.
+fn find_damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((verdict != "ok").then(|| one_line(&verdict)))
+}
+
+/// The same for a file that is in use. It is opened once more: a connection that remembers what it read does not
+/// see what became of the disk.
+pub(super) fn find_damage_in(path: &Path) -> rusqlite::Result<Option<String>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    find_damage(&connection)
 }
 
 /// Refuses files that are not ours or too new.
@@ -146,12 +182,17 @@ fn other_daemon(path: &Path) -> Option<u32> {
 }
 
 fn sort(doing: &'static str, path: &Path, error: rusqlite::Error) -> Failure {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            Failure::Damaged(one_line(&error.to_string()))
-        }
-        _ => Failure::Other(JournalError::sqlite(doing, path, error)),
+    match damage_in(&error) {
+        Some(damage) => Failure::Damaged(damage),
+        None => Failure::Other(JournalError::sqlite(doing, path, error)),
     }
+}
+
+/// What is wrong with the file, when it is that which made this error.
+pub(super) fn damage_in(error: &rusqlite::Error) -> Option<String> {
+    let is_damage =
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+    is_damage.then(|| one_line(&error.to_string()))
 }
 
 fn one_line(text: &str) -> String {

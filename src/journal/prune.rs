@@ -1,8 +1,12 @@
-//! Forgetting: what is older than the configured age leaves the journal, except what still matters.
+//! The upkeep of the journal: what is older than the configured age leaves it, except what still matters, and damage
+//! is found before it is stumbled upon.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
+use super::open::find_damage_in;
 use super::{Journal, JournalError, time_text};
 
 /// What goes when it is older than the time `?1`, in an order that leaves no row without the one it refers to.
@@ -28,6 +32,22 @@ const OUTDATED: [&str; 9] = [
 ];
 
 impl Journal {
+    /// Reads the whole file again and says whether it is damaged; if so, nothing is read from it or written to it
+    /// any more. Writers do not wait for it.
+    pub async fn check(&self) -> Result<(), JournalError> {
+        let path = self.path().to_owned();
+        let trust = Arc::clone(&self.trust);
+        let checked = tokio::task::spawn_blocking(move || {
+            trust.check(&path)?;
+            match find_damage_in(&path) {
+                Ok(None) => Ok(()),
+                Ok(Some(detail)) => Err(trust.lose(&path, detail)),
+                Err(error) => Err(trust.judge("check tables", &path, error)),
+            }
+        });
+        self.finished(checked.await)
+    }
+
     /// Forgets what is older than the configured age, except what still matters: open operations, the pause
     /// that holds, the last wave, the configuration in force. Returns how many rows went.
     pub async fn prune(&self, now: Timestamp) -> Result<usize, JournalError> {

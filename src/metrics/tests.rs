@@ -51,6 +51,29 @@ fn exactly_one_limit_is_in_force() {
 }
 
 #[test]
+fn every_limit_is_shown_with_what_is_used_of_it() {
+    let metrics = metrics();
+    let limits = vec![
+        LimitUse { name: "calls_in_flight", used: 1, limit: 2 },
+        LimitUse { name: "bytes_per_day", used: u64::MAX, limit: 0 },
+    ];
+    let settle_patience = Duration::from_secs(180);
+    metrics.observe_turn(&TurnMetrics { limits, settle_patience, ..TurnMetrics::default() });
+    metrics.move_dropped(&Reason::SegmentGone);
+    let text = text(&metrics);
+    for line in [
+        r#"limit_used{limit="calls_in_flight"} 1"#,
+        r#"limit{limit="calls_in_flight"} 2"#,
+        r#"limit_used{limit="bytes_per_day"} 9223372036854776000"#,
+        r#"limit{limit="bytes_per_day"} 0"#,
+        "settle_patience_seconds 180",
+        r#"moves_dropped_total{reason="segment_gone"} 1"#,
+    ] {
+        assert!(text.contains(&format!("milvus_rebalancer_{line}")), "{line}: {text}");
+    }
+}
+
+#[test]
 fn refusals_are_counted_over_turns_and_shown_for_the_current_one() {
     let metrics = metrics();
     let refusing = TurnMetrics { refusals: BTreeMap::from([("pinned", 2)]), ..TurnMetrics::default() };
@@ -105,4 +128,37 @@ fn a_registry_takes_them_once() {
     let registry = Registry::new();
     assert!(Metrics::register(&registry).is_ok());
     assert!(Metrics::register(&registry).is_err());
+}
+
+#[test]
+fn the_net_zero_ledger_is_shown_with_its_moves_and_the_time_out_of_band() {
+    use crate::model::{BandTime, NetZeroShare};
+    let foreign = NetZeroShare {
+        moves: 4,
+        bytes: Bytes(400),
+        undone_moves: 2,
+        undone: Bytes(200),
+        cancelled: Bytes(300),
+    };
+    let band = BandTime { out_of_band: Duration::from_secs(90), observed: Duration::from_secs(3_600) };
+    let metrics = metrics();
+    metrics.observe_turn(&TurnMetrics {
+        net_zero: NetZero { foreign, all: foreign, band, ..NetZero::default() },
+        ..TurnMetrics::default()
+    });
+    let text = text(&metrics);
+    for line in [
+        r#"milvus_rebalancer_net_zero_ratio{origin="foreign"} 0.5"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="daemon"} 0"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="manual"} 0"#,
+        r#"milvus_rebalancer_net_zero_ratio{origin="all"} 0.5"#,
+        r#"milvus_rebalancer_net_zero_cancelled_ratio{origin="foreign"} 0.75"#,
+        r#"milvus_rebalancer_net_zero_moves{origin="foreign"} 4"#,
+        r#"milvus_rebalancer_net_zero_bytes{origin="foreign"} 400"#,
+        "milvus_rebalancer_out_of_band_seconds 90",
+        "milvus_rebalancer_out_of_band_observed_seconds 3600",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains(r#"net_zero_moves{origin="all"}"#), "a sum over the label is the sum: {text}");
 }

@@ -96,6 +96,11 @@ pub enum DoubtKind {
     },
     /// The server is too old to be acted on, or its version is unknown.
     ServerTooOld,
+    /// Milvus says that it is not well. Only shown: what matters for a move is read in detail.
+    Unhealthy {
+        /// In its own words.
+        complaints: Vec<String>,
+    },
 }
 
 impl DoubtKind {
@@ -112,6 +117,7 @@ impl DoubtKind {
             DoubtKind::SharedAddress { .. } => "shared_address",
             DoubtKind::OutboundNodes { .. } => "outbound_nodes",
             DoubtKind::ServerTooOld => "server_too_old",
+            DoubtKind::Unhealthy { .. } => "unhealthy",
         }
     }
 }
@@ -144,6 +150,9 @@ impl fmt::Display for DoubtKind {
             DoubtKind::ServerTooOld => f.write_str(
                 "this Milvus is older than 2.3 or of unknown version: it is read but never acted on",
             ),
+            DoubtKind::Unhealthy { complaints } => {
+                write!(f, "Milvus says that it is not well: {}", complaints.join("; "))
+            }
         }
     }
 }

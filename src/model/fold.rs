@@ -7,14 +7,14 @@ use super::components::link_components;
 use super::copies::collect_copies;
 use super::doubt::{Doubt, DoubtKind, Subject};
 use super::foreign::{MovingFrom, find_foreign_moves};
-use super::history::{History, KnownMove};
+use super::history::{Departure, History, KnownMove};
 use jiff::Timestamp;
 
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
 use super::standing::{Standings, judge_nodes};
-use super::unexplained::UnexplainedMemory;
+use super::unexplained::{FIGURES_LAG, UnexplainedMemory};
 use super::visibility::find_hidden;
 use crate::observe::observation::{CollectionReport, NodeReport, Observation};
 use crate::units::{Bytes, CollectionId, NodeId};
@@ -56,7 +56,7 @@ const GUESSED_ROW_BYTES: u64 = 1024;
 
 /// The most memory that a node is believed to have: 1 PiB. Larger figures are nonsense, and sums of nonsense
 /// overflow.
-const LARGEST_NODE: Bytes = Bytes(1 << 50);
+pub(super) const LARGEST_NODE: Bytes = Bytes(1 << 50);
 
 /// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
 const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
@@ -85,7 +85,8 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let row_bytes = bytes_per_row(observation, &collection_reports, &mut reported_row_bytes);
     let collections = build_collections(&collection_reports, &row_bytes, &mut doubts);
     let copies = collect_copies(&collection_reports, &nodes, &replicas, &row_bytes, &mut doubts);
-    explain_memory(&mut nodes, &copies, observation.started_at, &mut unexplained);
+    let landed = landed_unseen(&history.departures, observation.started_at);
+    explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
     doubts.sort();
     doubts.dedup();
@@ -121,6 +122,10 @@ fn doubts_of_reading(observation: &Observation) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     if observation.server.is_too_old_to_act_on() {
         doubts.push(Doubt { subject: Subject::Cluster, kind: DoubtKind::ServerTooOld });
+    }
+    if !observation.complaints.is_empty() {
+        let kind = DoubtKind::Unhealthy { complaints: observation.complaints.clone() };
+        doubts.push(Doubt { subject: Subject::Cluster, kind });
     }
     for gap in &observation.gaps {
         let subject = match &gap.subject {
@@ -188,6 +193,7 @@ fn explain_memory(
     nodes: &mut [Node],
     copies: &SegmentCopies,
     at: Timestamp,
+    landed: &BTreeMap<NodeId, Bytes>,
     remembered: &mut BTreeMap<NodeId, UnexplainedMemory>,
 ) {
     let mut explained = vec![Bytes::ZERO; nodes.len()];
@@ -197,6 +203,8 @@ fn explain_memory(
     }
     for (position, node) in nodes.iter_mut().enumerate() {
         if let Some(used) = node.memory_used {
+            // A segment that has just landed is listed here, while the memory may still be that of before.
+            let used = used.saturating_add(landed.get(&node.id).copied().unwrap_or(Bytes::ZERO));
             let reading = used.saturating_sub(explained[position]);
             let memory = remembered.entry(node.id).or_insert(UnexplainedMemory::new(reading, at));
             memory.record(reading, at);
@@ -204,6 +212,16 @@ fn explain_memory(
         node.unexplained_memory = remembered.get(&node.id).map(UnexplainedMemory::lowest);
     }
     remembered.retain(|id, _| nodes.binary_search_by_key(id, |node| node.id).is_ok());
+}
+
+/// Bytes that we moved to each node so lately that its own figures may be older.
+fn landed_unseen(departures: &[Departure], at: Timestamp) -> BTreeMap<NodeId, Bytes> {
+    let mut landed: BTreeMap<NodeId, Bytes> = BTreeMap::new();
+    for departure in departures.iter().filter(|departure| at.duration_since(departure.at) < FIGURES_LAG) {
+        let bytes = landed.entry(departure.to).or_default();
+        *bytes = bytes.saturating_add(departure.bytes);
+    }
+    landed
 }
 
 fn believable(reported: Option<Bytes>) -> Option<Bytes> {

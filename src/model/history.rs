@@ -6,10 +6,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::held_plan::HeldPlan;
+use super::nodes_seen::NodesSeen;
+use super::out_of_band::OutOfBand;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
-/// The memory of the pure half. Departures come from the journal and outlive the process, so times are wall times;
-/// foreign moves and counts of turns begin anew with it.
+/// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
+pub type TurnsOver = BTreeMap<String, BTreeMap<NodeId, u32>>;
+
+/// The memory of the pure half. All of it outlives the process by way of the journal, so times are wall times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Segments that left a node by our doing, oldest first.
@@ -18,9 +23,14 @@ pub struct History {
     pub setbacks: Vec<Setback>,
     /// Segments that somebody else moved, oldest first.
     pub foreign_moves: Vec<ForeignMove>,
-    /// For how many turns in a row a node has been above a dimension's enter value, by (dimension, node).
-    /// A count stays until the node is under the leave value.
-    pub turns_over: BTreeMap<String, BTreeMap<NodeId, u32>>,
+    /// Counts of turns over the band. A count stays until the node is under the leave value.
+    pub turns_over: TurnsOver,
+    /// For how long some node was above its band within the last day.
+    pub out_of_band: OutOfBand,
+    /// Nodes that have been seen.
+    pub nodes_seen: NodesSeen,
+    /// The last plan that needed somebody's approval.
+    pub held_plan: Option<HeldPlan>,
 }
 
 /// A segment that left a node because we moved it.
@@ -36,6 +46,8 @@ pub struct Departure {
     pub from_address: String,
     /// Where it went.
     pub to: NodeId,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// When it was seen on its destination alone.
     pub at: Timestamp,
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::controls::Controls;
 use super::history::History;
 use super::snapshot::Snapshot;
 use crate::gate::GateSettings;
@@ -19,6 +20,8 @@ pub struct PlanningInput {
     pub in_flight: Vec<InFlight>,
     /// What happened before: departures, foreign moves, how long nodes have been over their band.
     pub history: History,
+    /// What people have ordered.
+    pub controls: Controls,
     /// Settings of the planner.
     pub plan: PlanSettings,
     /// Settings of the gates.

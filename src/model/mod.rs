@@ -2,24 +2,36 @@
 //! live here; nothing here reads a clock or the network.
 
 mod components;
+pub mod controls;
 mod copies;
 pub mod doubt;
 pub mod fold;
 mod foreign;
 pub mod guard;
+pub mod held_plan;
 pub mod history;
 pub mod input;
 pub mod milvus_score;
+pub mod net_zero;
+pub mod nodes_seen;
+pub mod out_of_band;
+pub mod restart;
 pub mod snapshot;
 mod standing;
 mod unexplained;
 mod visibility;
 
+pub use controls::{Approval, Controls, Pause, Thrown};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
+pub use held_plan::{HeldPlan, MoveKey};
 pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
+pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
+pub use nodes_seen::NodesSeen;
+pub use out_of_band::{BandTime, OutOfBand};
+pub use restart::Remembered;
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
     NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

@@ -6,7 +6,8 @@
 //! grown by what just left it, and would be drained of the rest too. So the base load is the *lowest* difference
 //! of the last while: it falls at once and rises late.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
@@ -14,8 +15,12 @@ use crate::units::Bytes;
 /// caches take to forget what was moved (Go returns memory after about 5 minutes).
 const WINDOW_SECONDS: i64 = 15 * 60;
 
+/// How much older than the list of segments a node's memory figure may be: GetMetrics is cached for 5 s, and a node
+/// that has just loaded answers late.
+pub const FIGURES_LAG: SignedDuration = SignedDuration::from_secs(15);
+
 /// The lowest unexplained memory of one node in this window and in the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnexplainedMemory {
     window_started: Timestamp,
     current: Bytes,
@@ -36,6 +41,12 @@ impl UnexplainedMemory {
             return;
         }
         *self = UnexplainedMemory { window_started: at, current: reading, previous: Some(self.current) };
+    }
+
+    /// Whether it says anything about the two windows before now.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.window_started).as_secs();
+        age.unsigned_abs() <= 2 * WINDOW_SECONDS.unsigned_abs()
     }
 
     /// The lowest of both windows.

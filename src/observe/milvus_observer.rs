@@ -18,7 +18,9 @@ use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
 use super::service::{ProxyCounters, ServiceReport};
 use super::system_info::SystemInfo;
-use super::{NodeMetricsSettings, ObserveError, Observer, SeamFuture, row_size, system_info, translate};
+use super::{
+    NodeMetricsSettings, ObserveError, Observer, SeamFuture, health, row_size, system_info, translate,
+};
 use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
 use crate::milvus::wire::milvus::ResourceGroup;
@@ -47,7 +49,7 @@ pub struct MilvusObserver {
 /// The shortest time between two `GetMetrics`. The proxy answers from a cache that lives for 5 s *after the last
 /// reader*: asked more often it never looks again, and hides nodes that came or went (measured on 2.3.5: the same
 /// answer for 34 s when asked every 4 s, a fresh one when asked every 7 s).
-const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
+pub(crate) const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
 
 /// All nodes, and what could not be read of them.
 #[derive(Default)]
@@ -101,17 +103,19 @@ impl MilvusObserver {
         let listed = self.list(databases, &mut gaps).await?;
         self.remember_load(&listed);
 
-        let (collections, nodes, groups, proxies) = futures::join!(
+        let (collections, nodes, groups, proxies, (complaints, health_gap)) = futures::join!(
             Box::pin(self.collections(listed, &version)),
             Box::pin(self.nodes()),
             Box::pin(self.resource_groups()),
             Box::pin(self.proxies()),
+            Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
         let ReadNodes { nodes, waiting, build_version, gaps: node_gaps } = nodes;
         let (groups, group_gaps) = groups;
         let (proxies, proxy_gaps) = proxies;
-        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps).chain(proxy_gaps));
+        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
+        gaps.extend(proxy_gaps.into_iter().chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
@@ -123,6 +127,7 @@ impl MilvusObserver {
             resource_groups,
             collections,
             service: ServiceReport { proxies, waiting },
+            complaints,
             gaps,
         })
     }
@@ -447,7 +452,7 @@ fn resource_group_reports(groups: Vec<ResourceGroup>, server: &ServerVersion) ->
     reports
 }
 
-fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
+pub(super) fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
     Gap { subject, cause: with_causes(error) }
 }
 

@@ -1,6 +1,7 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 mod distribution;
+mod health;
 mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
@@ -18,6 +19,7 @@ use std::pin::Pin;
 
 use crate::units::CollectionId;
 pub use milvus_observer::MilvusObserver;
+pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
 pub use proxy_metrics::ProxyMetricsSettings;

@@ -29,6 +29,10 @@ pub struct Observation {
     /// What users feel, where proxies and nodes were asked.
     #[serde(default)]
     pub service: ServiceReport,
+    /// What Milvus itself says is wrong with it (`CheckHealth`), in order; empty when it says that it is well, or
+    /// nothing.
+    #[serde(default)]
+    pub complaints: Vec<String>,
     /// What this poll could not read.
     pub gaps: Vec<Gap>,
 }
@@ -277,6 +281,8 @@ pub enum GapSubject {
         /// The address of the page.
         target: String,
     },
+    /// What Milvus says of its own health.
+    Health,
 }
 
 impl fmt::Display for GapSubject {
@@ -294,6 +300,7 @@ impl fmt::Display for GapSubject {
             GapSubject::ResourceGroup { name } => write!(f, "resource group {name:?}"),
             GapSubject::ProxyMetrics { target } => write!(f, "what users feel ({target})"),
             GapSubject::NodeMetrics { address } => write!(f, "the /metrics of node {address}"),
+            GapSubject::Health => f.write_str("how Milvus says it is (CheckHealth)"),
         }
     }
 }

@@ -38,10 +38,12 @@ fn shard(shard: ShardReplica) -> ShardReport {
     }
 }
 
-/// Segments by id. One that is listed twice is one segment on all the nodes of both entries.
+/// Segments by id. One that is listed twice is one segment on all the nodes of both entries. One that still grows is
+/// none: it lives with its delegator and cannot move. No version is known to list it.
 pub fn segments(infos: Vec<QuerySegmentInfo>) -> Vec<SegmentReport> {
     let mut segments: BTreeMap<SegmentId, SegmentReport> = BTreeMap::new();
-    for info in infos {
+    let growing = i32::from(common::SegmentState::Growing);
+    for info in infos.into_iter().filter(|info| info.state != growing) {
         let segment = segment(&info);
         if let Some(other) = segments.get_mut(&segment.id) {
             other.nodes.extend(segment.nodes);
@@ -111,6 +113,19 @@ mod tests {
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].nodes, [NodeId(1), NodeId(2), NodeId(3)]);
         assert_eq!((read[0].rows, read[0].level), (Rows(0), SegmentLevel::L0));
+    }
+
+    #[test]
+    fn a_growing_segment_is_not_reported() {
+        let entry = |id: i64, state: common::SegmentState| QuerySegmentInfo {
+            segment_id: id,
+            num_rows: 5,
+            state: state.into(),
+            ..QuerySegmentInfo::default()
+        };
+        let entries = vec![entry(1, common::SegmentState::Growing), entry(2, common::SegmentState::None)];
+        let read = segments(entries);
+        assert_eq!(read.iter().map(|segment| segment.id).collect::<Vec<_>>(), [SegmentId(2)]);
     }
 
     #[test]

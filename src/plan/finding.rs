@@ -139,6 +139,16 @@ pub fn find_overloads(
     (findings, history)
 }
 
+/// Whether some node is above its enter value at this moment, where that matters; `None` when no node could be seen.
+pub fn is_out_of_band(views: &[DimensionView<'_>], findings: &[Finding]) -> Option<bool> {
+    let is_above = |finding: &Finding| {
+        let matters = !matches!(finding.state, FindingState::Tolerated(Reason::DoesNotMatter { .. }));
+        let view = views.iter().find(|view| view.dimension.name == finding.dimension);
+        matters && view.is_some_and(|view| finding.pressure > view.dimension.settings.enter)
+    };
+    (!findings.is_empty()).then(|| findings.iter().any(is_above))
+}
+
 /// Two-sided band: a node gets onto the list above `enter`, for enough turns in a row, and stays on it down to
 /// `leave`.
 fn judge(

@@ -2,6 +2,7 @@
 //! having, and with a proof of how good they are.
 
 mod destinations;
+mod digest;
 pub mod fair_share;
 pub mod finding;
 pub mod floor;
@@ -9,8 +10,9 @@ pub mod planner;
 pub mod relief;
 mod search;
 
+pub use digest::{DigestError, PlanDigest};
 pub use fair_share::Placement;
-pub use finding::{DimensionView, Finding, FindingState, find_overloads, settle_history};
+pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
 pub use planner::plan;
 
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,9 @@ use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
 use super::search::{Candidate, Outcome, Search};
 use super::{DimensionProof, LeftAlone, Move, Plan, Proof, Step, floor};
-use crate::gate::Restrictions;
+use crate::gate::{Restrictions, minimum_gain};
 use crate::model::{ComponentIndex, NodeIndex, PlanningInput, Snapshot};
+use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 
 /// Plans one turn: steps in order, each worth having without the later ones, and the proof.
@@ -27,7 +28,19 @@ pub fn plan(
     for position in 0..input.snapshot.components.len() {
         let component = ComponentIndex::from_position(position);
         let mut sources = overloaded_in(&input.snapshot, findings, component);
-        relieve(&mut search, &mut sources, &mut steps, &mut left_alone);
+        let before = excess_in(&search, &input.snapshot, component);
+        let (done, mut own_steps) = relieve(&mut search, &mut sources);
+        let gain = before.saturating_sub(excess_in(&search, &input.snapshot, component));
+        let minimum = input.gate.minimum_gain;
+        let gainable = || gainable_in(&input.snapshot, views, placement, component);
+        let too_small =
+            if done.is_empty() { None } else { minimum_gain::too_small(Ratio(gain), minimum, gainable) };
+        if too_small.is_some() {
+            search.take_back(&done);
+            own_steps.clear();
+        }
+        steps.append(&mut own_steps);
+        leave_alone(&search, sources, too_small.as_ref(), &mut left_alone);
     }
     let dimensions = prove(&input.snapshot, views, &search, placement);
     let bytes_moved =
@@ -54,12 +67,9 @@ fn overloaded_in(snapshot: &Snapshot, findings: &[Finding], component: Component
 }
 
 /// Takes load off the worst source until no source has a move that pays.
-fn relieve(
-    search: &mut Search<'_>,
-    sources: &mut Vec<Source>,
-    steps: &mut Vec<Step>,
-    left_alone: &mut Vec<LeftAlone>,
-) {
+fn relieve(search: &mut Search<'_>, sources: &mut Vec<Source>) -> (Vec<Candidate>, Vec<Step>) {
+    let mut done = Vec::new();
+    let mut steps = Vec::new();
     loop {
         let worst = sources
             .iter()
@@ -77,6 +87,7 @@ fn relieve(
         match search.best_move(sources[position].node) {
             Outcome::Found(candidate) => {
                 steps.push(take(search, &candidate));
+                done.push(candidate);
                 // The destinations look different now: what was stuck may not be.
                 for source in sources.iter_mut() {
                     source.stuck = None;
@@ -91,18 +102,58 @@ fn relieve(
             stuck => sources[position].stuck = Some(stuck),
         }
     }
-    for source in sources.iter_mut() {
-        if let Some(Outcome::Stuck { reason, best }) = source.stuck.take() {
-            let Some((dimension, pressure)) = search.worst_dimension(source.node) else { continue };
-            left_alone.push(LeftAlone {
-                node: search.node_id(source.node),
-                dimension,
-                pressure,
-                best_candidate: best.map(|candidate| search.describe(&candidate)),
-                reason,
-            });
+    (done, steps)
+}
+
+/// Writes down who stays above the band, and why: nothing can be done, or all of it together is not worth beginning.
+fn leave_alone(
+    search: &Search<'_>,
+    sources: Vec<Source>,
+    too_small: Option<&Reason>,
+    left_alone: &mut Vec<LeftAlone>,
+) {
+    for source in sources {
+        let Some((dimension, pressure)) = search.worst_dimension(source.node) else { continue };
+        let (reason, best) = match (source.stuck, too_small) {
+            (_, Some(reason)) => (reason.clone(), None),
+            (Some(Outcome::Stuck { reason, best }), None) => (reason, best),
+            _ => continue,
+        };
+        left_alone.push(LeftAlone {
+            node: search.node_id(source.node),
+            dimension,
+            pressure,
+            best_candidate: best.map(|candidate| search.describe(&candidate)),
+            reason,
+        });
+    }
+}
+
+/// How far the nodes of a component are above their bands, all together.
+fn excess_in(search: &Search<'_>, snapshot: &Snapshot, component: ComponentIndex) -> u64 {
+    let nodes = snapshot.components[component.at()].nodes.iter();
+    nodes.map(|node| search.excess_of(*node)).fold(0, u64::saturating_add)
+}
+
+/// How much of that could be gained by moves at all: what is above the floor.
+fn gainable_in(
+    snapshot: &Snapshot,
+    views: &[DimensionView<'_>],
+    placement: &Placement,
+    component: ComponentIndex,
+) -> Ratio {
+    let copies = floor::copies_by_component(snapshot, placement);
+    let nodes = &snapshot.components[component.at()];
+    let mut gainable: u64 = 0;
+    for view in views {
+        let (floor, _) = floor::floor(snapshot, view, nodes, &copies[component.at()], placement);
+        let above_floor = floor.0.saturating_sub(view.dimension.settings.leave.0);
+        for node in &nodes.nodes {
+            let excess = view.excess_with(*node, view.loads.load[node.at()]);
+            gainable = gainable.saturating_add(excess.saturating_sub(above_floor));
         }
     }
+    Ratio(gainable)
 }
 
 /// Carries a move out in the search's own picture and writes it down.

@@ -64,11 +64,7 @@ impl<'a> Search<'a> {
         restrictions: &'a Restrictions,
     ) -> Search<'a> {
         let snapshot = &input.snapshot;
-        let room = snapshot
-            .nodes
-            .iter()
-            .map(|node| restrictions.room.get(&node.id).copied().unwrap_or(Bytes::ZERO))
-            .collect();
+        let room = snapshot.nodes.iter().map(|node| restrictions.room_of(node.id)).collect();
         let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
         let weight =
             |view: &DimensionView<'_>| view.dimension.settings.weight.share_of(view.dimension.confidence.0);
@@ -227,7 +223,7 @@ impl<'a> Search<'a> {
 
     fn blocked_source(&self, from: NodeIndex) -> Option<Reason> {
         let node = self.input.snapshot.node(from);
-        if let Some(reason) = &self.restrictions.cluster {
+        if let Some(reason) = self.restrictions.leaving(node.id) {
             return Some(reason.clone());
         }
         if let Some(component) = node.component {
@@ -253,6 +249,14 @@ impl<'a> Search<'a> {
         if let Some(reason) = self.restrictions.collections.get(&collection) {
             return Some(reason.clone());
         }
+        let radius = &self.restrictions.blast_radius;
+        if !radius.is_untouched() {
+            let (bytes, from) = (copies.bytes[copy.at()], self.node_id(copies.node[copy.at()]));
+            let refusal = radius.collection_refusal(collection, bytes);
+            if let Some(reason) = refusal.or_else(|| radius.node_refusal(from, bytes)) {
+                return Some(reason);
+            }
+        }
         if !self.pinned[copy.at()] {
             return None;
         }
@@ -269,8 +273,15 @@ impl<'a> Search<'a> {
         if let Some(reason) = self.restrictions.returns.get(&(segment, node)) {
             return Some(reason.clone());
         }
+        if self.restrictions.ways_are_limited() {
+            let way = (self.node_id(candidate.from), node);
+            let collection = self.input.snapshot.collection_of(copies.replica[candidate.copy.at()]).id;
+            if let Some(reason) = self.restrictions.not_that_way(collection, way, needed) {
+                return Some(reason);
+            }
+        }
         let room = self.room[candidate.to.at()];
-        (needed > room).then_some(Reason::NoHeadroom { node, needed, room })
+        (needed > room).then(|| self.restrictions.no_room(node, needed, room))
     }
 
     /// Carries a move out. The source's room does not grow: it holds the segment until the destination has it.
@@ -288,6 +299,28 @@ impl<'a> Search<'a> {
         self.room[candidate.to.at()] = self.room[candidate.to.at()].saturating_sub(bytes);
         self.copies_on[candidate.from.at()].retain(|copy| *copy != candidate.copy);
         // It is not put on its destination's list: a plan moves a segment once.
+    }
+
+    /// Takes moves back that were carried out, all of those off and to these nodes: what is not done must not show.
+    pub fn take_back(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            let (from, to) = (candidate.from.at(), candidate.to.at());
+            for at in 0..self.views.len() {
+                let load = self.load_of(at, candidate.copy);
+                self.loads[at][to] = self.loads[at][to].saturating_sub(load);
+                self.loads[at][from] = self.loads[at][from].saturating_add(load);
+            }
+            for node in [candidate.from, candidate.to] {
+                self.destinations.update(node, self.highest_pressure(node));
+            }
+        }
+    }
+
+    /// How far a node is above its leave values, in all dimensions together.
+    pub fn excess_of(&self, node: NodeIndex) -> u64 {
+        let excess =
+            |(at, view): (usize, &DimensionView<'_>)| view.excess_with(node, self.loads[at][node.at()]);
+        self.views.iter().enumerate().map(excess).fold(0, u64::saturating_add)
     }
 
     /// The move in ids.

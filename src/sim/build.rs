@@ -65,6 +65,8 @@ pub struct WorldPlan {
     pub mapped_every: usize,
     /// Rows that arrive in a second, all collections together.
     pub ingest_rows_per_second: f64,
+    /// Rows that level-0 segments are listed with. What hides their level must list them with none.
+    pub level0_rows: u64,
     /// How the segments lie.
     pub placement: Placement,
 }
@@ -91,6 +93,7 @@ impl WorldPlan {
             hot_factor: 12.0,
             mapped_every: 0,
             ingest_rows_per_second: 0.0,
+            level0_rows: 0,
             placement: Placement::EvenRows,
         }
     }
@@ -150,6 +153,7 @@ fn machine(plan: &WorldPlan, number: usize, role: SimRole) -> SimNode {
         slowness: 1.0,
         refuses_loads_until: SimTime::ZERO,
         errors_until: SimTime::ZERO,
+        frozen: false,
         sealed_memory: 0,
         mapped_disk: 0,
         led_memory: 0,
@@ -190,6 +194,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
         channels: (0..shards).map(|shard| format!("by-dev-rootcoord-dml_{number}_{id}v{shard}")).collect(),
         replicas: replicas(world, plan, number),
         growing_rows: vec![0.0; shards],
+        growing_segments: (0..shards).map(|_| SegmentId(world.take_id())).collect(),
         ingest_rows_per_second: plan.ingest_rows_per_second / plan.collections.max(1) as f64,
         seal_rows: FULL_SEGMENT_ROWS,
         demand: Demand {
@@ -217,7 +222,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
             id: level0,
             collection: id,
             shard: 0,
-            rows: 0,
+            rows: if plan.profile.lists_levels { plan.level0_rows } else { 0 },
             bytes: 1 << 20,
             level0: true,
             target: TargetState::Current,

@@ -1,7 +1,7 @@
 //! `LoadBalance` as the coordinator takes it: checks in its order, with its codes, and an answer that proves
 //! little.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::cluster::{NodeState, SimTime};
@@ -89,8 +89,12 @@ pub struct SegmentTruth {
     pub memory: u64,
     /// Whether it is a level-0 segment.
     pub level0: bool,
+    /// Whether it is a growing one.
+    pub growing: bool,
     /// Whether the source held it.
     pub on_source: bool,
+    /// Whether another task for it was under way in the source's replica.
+    pub is_under_way: bool,
 }
 
 /// What was true of a destination when somebody asked to move there.
@@ -122,6 +126,10 @@ pub struct CallRecord {
     pub segments: Vec<SegmentTruth>,
     /// The destinations it named.
     pub destinations: Vec<DestinationTruth>,
+    /// Earlier calls of which a move was still under way, whether anybody waited for their answers or not.
+    pub calls_under_way: usize,
+    /// Segments that earlier calls had set in motion and that had not arrived yet.
+    pub moves_under_way: usize,
     /// What was answered, and when.
     pub answered: Option<(SimTime, CallAnswer)>,
     /// Whether the caller went away before.
@@ -440,6 +448,9 @@ impl World {
                 memory_before: node.map_or(0, super::cluster::SimNode::memory_used),
             }
         });
+        let is_growing = |id: &SegmentId| {
+            self.collections.values().any(|collection| collection.growing_segments.contains(id))
+        };
         let segments = request.segments.iter().map(|id| {
             let segment = self.segments.get(id);
             SegmentTruth {
@@ -448,16 +459,21 @@ impl World {
                 bytes: segment.map_or(0, |segment| segment.bytes),
                 memory: segment.map_or(0, |segment| self.footprint(segment).0),
                 level0: segment.is_some_and(|segment| segment.level0),
+                growing: is_growing(id),
                 on_source: segment
                     .is_some_and(|segment| segment.copies.iter().any(|copy| copy.node == request.from)),
+                is_under_way: replica.is_some_and(|replica| self.tasks.busy.contains_key(&(*id, replica))),
             }
         });
+        let under_way: Vec<CallId> = self.tasks.all.values().filter_map(|task| task.call).collect();
         CallRecord {
             at: self.now,
             request: request.clone(),
             from_hostname: host(&request.from),
             segments: segments.collect(),
             destinations: destinations.collect(),
+            calls_under_way: under_way.iter().collect::<BTreeSet<_>>().len(),
+            moves_under_way: under_way.len(),
             answered: None,
             disconnected: false,
         }

@@ -16,13 +16,13 @@ impl World {
     /// A new segment. It is loaded once the next target has it.
     pub(super) fn new_segment(
         &mut self,
+        id: SegmentId,
         collection: CollectionId,
         shard: usize,
         rows: u64,
     ) -> Option<SegmentId> {
         let factor = self.size_chance.factor(BYTES_SPREAD);
         let row_bytes = self.collections.get(&collection)?.row_bytes;
-        let id = SegmentId(self.take_id());
         let segment = SimSegment {
             id,
             collection,
@@ -60,7 +60,11 @@ impl World {
             }
         }
         for (collection, shard, rows) in sealed {
-            if let Some(segment) = self.new_segment(collection, shard, rows) {
+            let next = SegmentId(self.take_id());
+            let growing = self.collections.get_mut(&collection);
+            let growing = growing.and_then(|collection| collection.growing_segments.get_mut(shard));
+            let Some(full) = growing.map(|growing| std::mem::replace(growing, next)) else { continue };
+            if let Some(segment) = self.new_segment(full, collection, shard, rows) {
                 self.note(format_args!("sealed {segment} of {collection}"));
             }
         }
@@ -120,7 +124,8 @@ impl World {
             return;
         }
         let rows = small.iter().filter_map(|id| self.segments.get(id)).map(|segment| segment.rows).sum();
-        let Some(merged) = self.new_segment(collection, shard, rows) else { return };
+        let merged = SegmentId(self.take_id());
+        let Some(merged) = self.new_segment(merged, collection, shard, rows) else { return };
         for id in &small {
             if let Some(segment) = self.segments.get_mut(id) {
                 segment.target = TargetState::Replaced;

@@ -63,6 +63,8 @@ pub struct SimNode {
     pub refuses_loads_until: SimTime,
     /// Until when it answers GetMetrics with an error.
     pub errors_until: SimTime,
+    /// A streaming node that is to lead no channels (`streaming/nodes/status`).
+    pub frozen: bool,
     /// Memory of sealed segments, those being loaded included.
     pub sealed_memory: u64,
     /// Disk of memory-mapped segments, those being loaded included.
@@ -158,6 +160,8 @@ pub struct SimCollection {
     pub replicas: Vec<SimReplica>,
     /// Growing rows, for each shard.
     pub growing_rows: Vec<f64>,
+    /// The growing segment of each shard, which keeps its id when it is sealed. Only its delegators hold it.
+    pub growing_segments: Vec<SegmentId>,
     /// Rows that arrive in a second.
     pub ingest_rows_per_second: f64,
     /// Rows at which a growing segment is sealed.
@@ -195,6 +199,21 @@ pub struct SimReplica {
     pub exclusive: Vec<BTreeSet<NodeId>>,
 }
 
+impl SimCollection {
+    /// Whether it can be searched: loaded, and every shard has a leader in every replica.
+    pub fn is_available(&self) -> bool {
+        let is_led = |replica: &SimReplica| replica.leaders.iter().all(Option::is_some);
+        self.loaded && self.load_percentage == 100 && self.replicas.iter().all(is_led)
+    }
+
+    /// Each shard's growing segment with its rows, where there are any.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // rows are not negative
+    pub fn growing(&self) -> impl Iterator<Item = (usize, SegmentId, u64)> {
+        let shards = self.growing_segments.iter().zip(&self.growing_rows).enumerate();
+        shards.map(|(shard, (id, rows))| (shard, *id, *rows as u64)).filter(|(.., rows)| *rows > 0)
+    }
+}
+
 impl SimReplica {
     /// Whether a node belongs to it in any way.
     pub fn has(&self, node: NodeId) -> bool {
@@ -226,6 +245,11 @@ pub enum TargetState {
 }
 
 impl TargetState {
+    /// Whether it is in the next target; where none is being loaded, that is the current one again.
+    pub fn is_next(self) -> bool {
+        matches!(self, TargetState::Next | TargetState::Current | TargetState::Replaced)
+    }
+
     /// Whether it is in the current target.
     pub fn is_current(self) -> bool {
         matches!(self, TargetState::Current | TargetState::Replaced | TargetState::Outgoing)

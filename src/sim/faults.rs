@@ -192,7 +192,10 @@ impl World {
                 let until = until(lasts);
                 self.change_node(&hostname, |node| node.errors_until = until);
             }
-            Fault::CoordinatorRestart { lasts } => self.faults.coordinator = Some((self.now, until(lasts))),
+            Fault::CoordinatorRestart { lasts } => {
+                self.faults.coordinator = Some((self.now, until(lasts)));
+                self.forget_suspension();
+            }
             Fault::ProxyAway { lasts } => self.faults.proxy_away_until = until(lasts),
             Fault::LoseAnswers { calls } => self.spoil_answers(calls, AnswerFault::Lose),
             Fault::DelayAnswers { calls, by } => self.spoil_answers(calls, AnswerFault::Delay(by)),

@@ -72,8 +72,8 @@ pub enum Violation {
         /// The node.
         node: NodeId,
     },
-    /// A level-0 or an empty segment was to be moved.
-    #[error("call {call} at {at:?} moves segment {segment}, which holds deletes or nothing")]
+    /// A growing, a level-0 or an empty segment was to be moved.
+    #[error("call {call} at {at:?} moves segment {segment}, which is growing or holds deletes or nothing")]
     HeldSegment {
         /// Position in the log.
         call: usize,
@@ -266,7 +266,7 @@ fn check_shape(call: usize, record: &CallRecord, violations: &mut Vec<Violation>
         }
     }
     for segment in &record.segments {
-        if segment.level0 || segment.rows == Some(0) {
+        if segment.growing || segment.level0 || segment.rows == Some(0) {
             violations.push(Violation::HeldSegment { call, at, segment: segment.segment });
         }
     }

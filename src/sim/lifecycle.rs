@@ -117,10 +117,15 @@ impl World {
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let nodes = &self.nodes;
         let is_up = |node: &NodeId| nodes.get(node).is_some_and(SimNode::is_believed_up);
+        let is_frozen = |node: &NodeId| nodes.get(node).is_some_and(|node| node.frozen);
         for replica in &mut collection.replicas {
             let on_streaming = replica.streaming.iter().any(&is_up);
             let homes = if on_streaming { &replica.streaming } else { &replica.read_write };
-            let homes: Vec<NodeId> = homes.iter().copied().filter(|node| is_up(node)).collect();
+            let mut homes: Vec<NodeId> = homes.iter().copied().filter(|node| is_up(node)).collect();
+            // A frozen node keeps what nobody else can take.
+            if homes.iter().any(|node| !is_frozen(node)) {
+                homes.retain(|node| !is_frozen(node));
+            }
             for shard in 0..replica.leaders.len() {
                 let current = replica.leaders[shard];
                 if current.is_some_and(|leader| homes.contains(&leader)) {
@@ -202,6 +207,7 @@ impl World {
             slowness: 1.0,
             refuses_loads_until: SimTime::ZERO,
             errors_until: SimTime::ZERO,
+            frozen: false,
             ..node.clone()
         };
         self.after(wait, Event::NodeStarts(Box::new(again)));
@@ -211,15 +217,13 @@ impl World {
     pub(super) fn redraw_exclusive_sets(&mut self, id: CollectionId) {
         self.changes += 1;
         let settings = self.own_balancer.settings();
-        if settings.algorithm != crate::model::milvus_score::Algorithm::ChannelLevel {
-            return;
-        }
+        let is_exclusive = settings.algorithm == crate::model::milvus_score::Algorithm::ChannelLevel;
         let factor = settings.channel_exclusive_node_factor as usize;
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let channels = collection.channels.len();
         for replica in &mut collection.replicas {
             replica.exclusive = vec![BTreeSet::new(); channels];
-            if channels == 0 || replica.read_write.len() < channels * factor {
+            if !is_exclusive || channels == 0 || replica.read_write.len() < channels * factor {
                 continue;
             }
             for (position, node) in replica.read_write.iter().enumerate() {

@@ -58,6 +58,7 @@ impl World {
             channels: (0..shards).map(|shard| format!("by-dev-rootcoord-dml_{shard}_{id}v{shard}")).collect(),
             replicas: self.deal_nodes(order.replicas.max(1), shards),
             growing_rows: vec![order.growing_rows as f64 / shards as f64; shards],
+            growing_segments: (0..shards).map(|_| SegmentId(self.take_id())).collect(),
             ingest_rows_per_second: 0.0,
             seal_rows: u64::MAX,
             demand: Demand {

@@ -16,6 +16,7 @@ pub mod build;
 pub mod calls;
 mod churn;
 pub mod cluster;
+pub mod configs;
 pub mod faults;
 pub mod invariants;
 mod lifecycle;

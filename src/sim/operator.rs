@@ -1,4 +1,5 @@
-//! What an operator can do over HTTP: resume nodes, transfer segments and channels. The traps are Milvus' own.
+//! What an operator can do over HTTP: resume nodes, freeze them, transfer segments and channels. The traps are
+//! Milvus' own.
 
 use super::calls::Refusal;
 use super::cluster::{CopyState, NodeState, SimRole};
@@ -48,6 +49,26 @@ impl World {
         }
     }
 
+    /// Has a streaming node lead no channels, or lets it again (`streaming/nodes/status`, 2.6+).
+    pub fn freeze(&mut self, id: NodeId, frozen: bool) {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.role == SimRole::Streaming) else {
+            return;
+        };
+        node.frozen = frozen;
+        self.note(format_args!("node {id} {}", if frozen { "frozen" } else { "unfrozen" }));
+        let collections: Vec<CollectionId> = self.collections.keys().copied().collect();
+        for collection in collections {
+            self.after(std::time::Duration::from_secs(1), Event::ElectLeaders(collection));
+        }
+    }
+
+    /// Whether an operator has suspended a node, as the coordinator sees it: a node without a resource group, which
+    /// every streaming node is. `None` for a node that it does not know.
+    pub fn is_suspended(&self, id: NodeId) -> Option<bool> {
+        let node = self.nodes.get(&id)?;
+        Some(node.resource_group.is_none() && node.state != NodeState::Stopping)
+    }
+
     /// `transfer/segment`: queues the moves and answers at once. It goes through every replica on the source; for
     /// a single segment the first replica that does not hold it ends the call with an error, whatever the others
     /// hold.
@@ -55,7 +76,8 @@ impl World {
         for node in std::iter::once(transfer.from).chain(transfer.to) {
             let known = self.nodes.get(&node);
             let known = known.ok_or_else(|| Refusal::new(901, format!("node not found[node={node}]")))?;
-            if node != transfer.from && known.state == NodeState::Stopping {
+            let is_streaming = known.role == SimRole::Streaming && self.profile.names_streaming_nodes;
+            if node != transfer.from && (known.state == NodeState::Stopping || is_streaming) {
                 return Err(Refusal::new(self.profile.stopping_code, "the target node is invalid"));
             }
         }
@@ -117,15 +139,16 @@ impl World {
         }
     }
 
-    /// `transfer/channel`: makes another node the delegator of a channel, or of all that the source leads.
+    /// `transfer/channel`: makes another node the delegator of a channel, or of all that the source leads. Without a
+    /// destination the other nodes of the replica take them in turn.
     pub fn transfer_channels(
         &mut self,
         from: NodeId,
-        to: NodeId,
+        to: Option<NodeId>,
         channel: Option<&str>,
     ) -> Result<(), Refusal> {
-        if !self.nodes.contains_key(&to) {
-            return Err(Refusal::new(901, format!("node not found[node={to}]")));
+        if let Some(missing) = std::iter::once(from).chain(to).find(|node| !self.nodes.contains_key(node)) {
+            return Err(Refusal::new(901, format!("node not found[node={missing}]")));
         }
         let mut moved = Vec::new();
         for collection in self.collections.values() {
@@ -133,16 +156,26 @@ impl World {
                 for (shard, leader) in members.leaders.iter().enumerate() {
                     let is_wanted = channel
                         .is_none_or(|name| collection.channels.get(shard).is_some_and(|own| own == name));
-                    if *leader == Some(from) && is_wanted && members.has(to) {
-                        moved.push((collection.id, replica, shard));
+                    if *leader != Some(from) || !is_wanted {
+                        continue;
                     }
+                    let homes = match members.streaming.contains(&from) {
+                        true => &members.streaming,
+                        false => &members.read_write,
+                    };
+                    let mut others = homes.iter().copied().filter(|node| *node != from).cycle();
+                    let to = to.filter(|to| members.has(*to)).or_else(|| match to {
+                        None => others.nth(shard),
+                        Some(_) => None,
+                    });
+                    moved.extend(to.map(|to| (collection.id, replica, shard, to)));
                 }
             }
         }
         if moved.is_empty() {
             return Err(Refusal::new(500, format!("channel not found[channel={}]", channel.unwrap_or(""))));
         }
-        for (collection, replica, shard) in moved {
+        for (collection, replica, shard, to) in moved {
             self.note(format_args!("channel {shard} of {collection} to {to}"));
             self.change_leader(collection, replica, shard, to);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::{CopyState, TargetState};
 use super::profile::{Line, Profile};
 use super::tasks::{Task, TaskSource};
-use super::world::World;
+use super::world::{Event, World};
 use crate::model::milvus_score::{
     ChannelView, NodeView, ReplicaView, RowCounts, ScoreSettings, SegmentView, plan_channels, plan_segments,
 };
@@ -15,12 +15,20 @@ use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
 /// The balancer's settings and where its last round ended.
 pub struct OwnBalancer {
-    settings: ScoreSettings,
+    pub(super) settings: ScoreSettings,
+    /// What it goes back to when a setting is reset.
+    pub(super) defaults: ScoreSettings,
     suspended: bool,
+    channels_suspended: bool,
+    /// Whether its next round is on the calendar.
+    is_due: bool,
     last: Option<CollectionId>,
     /// State of the world in which a whole round found nothing to do.
     idle_at: Option<u64>,
 }
+
+/// As short as `queryCoord.checkBalanceInterval` of the later versions.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
 
 /// What a node carries in all, summed once for a round.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,17 +39,21 @@ struct Carried {
 }
 
 impl OwnBalancer {
-    pub(super) fn new(profile: &Profile) -> OwnBalancer {
+    pub(super) fn new(profile: &Profile, is_on: bool) -> OwnBalancer {
         let version = ServerVersion::parse(&profile.build_version);
         let settings = ScoreSettings::for_version(&version)
             .or_else(|| ScoreSettings::for_version(&ServerVersion::parse("3.0.0")));
         #[allow(clippy::expect_used)] // a constant version that is known, checked by a test
-        let settings = settings.expect("defaults of 3.0");
-        OwnBalancer { settings, suspended: false, last: None, idle_at: None }
-    }
-
-    pub(super) fn interval(&self) -> Duration {
-        self.settings.auto_balance_interval
+        let settings = ScoreSettings { auto_balance: is_on, ..settings.expect("defaults of 3.0") };
+        OwnBalancer {
+            defaults: settings.clone(),
+            settings,
+            suspended: false,
+            channels_suspended: false,
+            is_due: false,
+            last: None,
+            idle_at: None,
+        }
     }
 
     pub(super) fn settings(&self) -> &ScoreSettings {
@@ -60,6 +72,45 @@ impl World {
         self.own_balancer.suspended
     }
 
+    /// Suspends or resumes the balancing of channels (`streaming/balance/status`, 2.6+).
+    pub fn suspend_channel_balance(&mut self, suspended: bool) {
+        self.own_balancer.channels_suspended = suspended;
+        self.changes += 1;
+    }
+
+    /// Whether the balancing of channels is suspended.
+    pub fn channel_balance_is_suspended(&self) -> bool {
+        self.own_balancer.channels_suspended
+    }
+
+    /// Switches it on or off, as `queryCoord.autoBalance` does: draining goes on.
+    pub fn switch_own_balancer(&mut self, is_on: bool) {
+        self.own_balancer.settings.auto_balance = is_on;
+        self.keep_balancing();
+    }
+
+    /// A restarting coordinator forgets that its balancer was suspended; what is set stays set.
+    pub(super) fn forget_suspension(&mut self) {
+        self.own_balancer.suspended = false;
+        self.own_balancer.channels_suspended = false;
+    }
+
+    /// Puts the next round on the calendar, if there is to be one.
+    pub(super) fn keep_balancing(&mut self) {
+        if self.own_balancer.settings.auto_balance && !self.own_balancer.is_due {
+            self.own_balancer.is_due = true;
+            // Time has to pass from round to round, whatever is set.
+            let pause = self.own_balancer.settings.auto_balance_interval.max(SHORTEST_PAUSE);
+            self.after(pause, Event::Balance);
+        }
+    }
+
+    pub(super) fn balance(&mut self) {
+        self.own_balancer.is_due = false;
+        self.balance_round();
+        self.keep_balancing();
+    }
+
     /// How many segments it has moved.
     pub fn own_balancer_moves(&self) -> u64 {
         self.tasks.own_moves
@@ -71,8 +122,8 @@ impl World {
     }
 
     /// One round: collections in turn, until there is something to do.
-    pub(super) fn balance_round(&mut self) {
-        let is_on = self.settings.own_balancer && self.own_balancer.settings.auto_balance;
+    fn balance_round(&mut self) {
+        let is_on = self.own_balancer.settings.auto_balance;
         let is_idle = self.own_balancer.idle_at == Some(self.changes);
         if self.own_balancer.suspended || !is_on || is_idle || self.coordinator_refuses().is_some() {
             return;
@@ -117,7 +168,8 @@ impl World {
         for replica in 0..self.collections[&id].replicas.len() {
             let view = self.view_of_replica(id, replica, carried);
             let channels = plan_channels(&view, &self.own_balancer.settings);
-            if !channels.is_empty() && !self.profile.has_streaming_nodes {
+            let moves_channels = !self.profile.has_streaming_nodes && !self.own_balancer.channels_suspended;
+            if !channels.is_empty() && moves_channels {
                 for moved in channels {
                     self.note(format_args!("channel {} of {id} to {}", moved.channel, moved.to));
                     self.change_leader(id, replica, moved.channel, moved.to);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::answers::Unanswered;
-use super::seams::{METRICS_TIMEOUT, checked, failed, unanswered};
+use super::seams::{METRICS_TIMEOUT, RememberedInfo, checked, failed, unanswered};
 use super::server::metrics_page;
 use super::world::World;
 use crate::milvus::wire::milvus as rpc;
@@ -15,6 +15,7 @@ use crate::observe::observation::{
 };
 use crate::observe::row_estimates::{RowEstimate, RowEstimates};
 use crate::observe::service::ServiceReport;
+use crate::observe::system_info::SystemInfo;
 use crate::observe::{ObserveError, proxy_metrics, row_size, system_info, translate};
 use crate::units::{Bytes, CollectionId, NodeId};
 
@@ -32,6 +33,7 @@ impl World {
         &mut self,
         reads_metrics: bool,
         estimates: &RowEstimates,
+        remembered: &RememberedInfo,
     ) -> Result<Observation, ObserveError> {
         let started_at = self.wall();
         let mut gaps = Vec::new();
@@ -47,7 +49,7 @@ impl World {
             Err(error) => return Err(unreachable(error)),
         };
         let collections = self.observed_collections(databases, estimates, &mut gaps)?;
-        let (nodes, build_version) = self.observed_nodes(reads_metrics, &mut gaps);
+        let (nodes, build_version) = self.observed_nodes(reads_metrics, remembered, &mut gaps);
         let server = version.map(|answer| answer.version).ok().or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = self.observed_groups(&server, &mut gaps);
@@ -60,6 +62,8 @@ impl World {
             resource_groups,
             collections,
             service,
+            // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
+            complaints: Vec::new(),
             gaps,
         })
     }
@@ -178,26 +182,13 @@ impl World {
     fn observed_nodes(
         &mut self,
         reads_metrics: bool,
+        remembered: &RememberedInfo,
         gaps: &mut Vec<Gap>,
     ) -> (Vec<NodeReport>, Option<String>) {
-        if self.metrics_delay() > METRICS_TIMEOUT {
-            let error = failed(Call::GetMetrics, Failure::Deadline { after: METRICS_TIMEOUT });
-            gaps.push(gap(GapSubject::SystemInfo, &error));
-            return (Vec::new(), None);
-        }
-        let request = rpc::GetMetricsRequest { request: "{\"metric_type\":\"system_info\"}".to_owned() };
-        let answer = checked(Call::GetMetrics, self.get_metrics(&request), |answer| answer.status.as_ref());
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                gaps.push(gap(GapSubject::SystemInfo, &error));
-                return (Vec::new(), None);
-            }
-        };
-        let mut info = match system_info::read(&answer.response) {
+        let mut info = match self.observed_info(remembered) {
             Ok(info) => info,
-            Err(error) => {
-                gaps.push(Gap { subject: GapSubject::SystemInfo, cause: error.to_string() });
+            Err(cause) => {
+                gaps.push(Gap { subject: GapSubject::SystemInfo, cause });
                 return (Vec::new(), None);
             }
         };
@@ -222,6 +213,23 @@ impl World {
             service.waiting.insert(node.id, metrics_page::waiting(node));
         }
         service
+    }
+
+    /// `GetMetrics`, or what it said a moment ago; otherwise why not.
+    fn observed_info(&mut self, remembered: &RememberedInfo) -> Result<SystemInfo, String> {
+        if let Some(info) = remembered.fresh(self.now()) {
+            return Ok(info);
+        }
+        if self.metrics_delay() > METRICS_TIMEOUT {
+            let error = failed(Call::GetMetrics, Failure::Deadline { after: METRICS_TIMEOUT });
+            return Err(error.to_string());
+        }
+        let request = rpc::GetMetricsRequest { request: "{\"metric_type\":\"system_info\"}".to_owned() };
+        let answer = checked(Call::GetMetrics, self.get_metrics(&request), |answer| answer.status.as_ref());
+        let answer = answer.map_err(|error| error.to_string())?;
+        let info = system_info::read(&answer.response).map_err(|error| error.to_string())?;
+        remembered.put(self.now(), &info);
+        Ok(info)
     }
 
     /// Bytes of sealed segments by collection, as the node's own /metrics give them.

@@ -125,6 +125,10 @@ pub struct Profile {
     pub has_management: bool,
     /// `/api/v1/*` on the proxy's metrics port.
     pub has_web_ui: bool,
+    /// `/management/batch/*` and `streaming/*` on the coordinator's metrics port (about 2.6.3).
+    pub has_coordinator_management: bool,
+    /// `/management/config/*` beside them (about 2.6.14).
+    pub has_config_management: bool,
     /// `sq_req_count` has a `collection_id` label (2.4); `scope` came with 2.3.
     pub counts_requests_by_collection: bool,
     /// `entity_size` exists.
@@ -176,6 +180,8 @@ impl Profile {
             task_cap: if since(Line::V2_6) { 360 } else { 256 },
             has_management: since(Line::V2_4),
             has_web_ui: since(Line::V2_5),
+            has_coordinator_management: since(Line::V2_6),
+            has_config_management: since(Line::V2_6),
             counts_requests_by_collection: since(Line::V2_4),
             measures_entity_size: since(Line::V2_3),
         }
@@ -187,7 +193,7 @@ impl Profile {
     }
 
     /// An early 2.6 (before about 2.6.14): streaming nodes call themselves query nodes, a read-only source is
-    /// accepted, and the memory guard has no code of its own.
+    /// accepted, the memory guard has no code of its own, and the coordinator cannot be asked over HTTP.
     pub fn early_2_6() -> Profile {
         Profile {
             build_version: "2.6.0".to_owned(),
@@ -195,6 +201,8 @@ impl Profile {
             source_must_be_read_write: false,
             out_of_memory_code: 65535,
             task_cap: 256,
+            has_coordinator_management: false,
+            has_config_management: false,
             ..Profile::of(Line::V2_6)
         }
     }

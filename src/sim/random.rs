@@ -20,6 +20,8 @@ pub enum Purpose {
     Answers = 5,
     /// Compaction.
     Compaction = 6,
+    /// What becomes of moves that wait for a dead delegator.
+    Delegators = 7,
 }
 
 /// A stream of numbers.

@@ -17,7 +17,8 @@ use crate::milvus::wire::common::Status;
 use crate::milvus::{Call, Failure, MilvusError, Refusal, Target};
 use crate::observe::observation::{CollectionReport, Observation};
 use crate::observe::row_estimates::RowEstimates;
-use crate::observe::{ObserveError, Observer, SeamFuture};
+use crate::observe::system_info::SystemInfo;
+use crate::observe::{ObserveError, Observer, SYSTEM_INFO_PAUSE, SeamFuture};
 use crate::units::CollectionId;
 
 /// How long the simulated reader waits for `GetMetrics`, as the real one does by default.
@@ -189,18 +190,45 @@ pub struct SimObserver {
     shared: SharedWorld,
     reads_metrics: bool,
     row_estimates: RowEstimates,
+    system_info: RememberedInfo,
+}
+
+/// What `GetMetrics` said last, and when it was asked: like the real observer, this one asks again only after a pause.
+#[derive(Default)]
+pub(super) struct RememberedInfo(Mutex<Option<(SimTime, SystemInfo)>>);
+
+impl RememberedInfo {
+    /// The last answer, while it is fresh enough not to ask again.
+    pub(super) fn fresh(&self, now: SimTime) -> Option<SystemInfo> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked_at, info) = remembered.as_ref()?;
+        (now < *asked_at + SYSTEM_INFO_PAUSE).then(|| info.clone())
+    }
+
+    pub(super) fn put(&self, asked_at: SimTime, info: &SystemInfo) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked_at, info.clone()));
+    }
 }
 
 impl SimObserver {
     /// An observer; `reads_metrics` says whether it also reads the nodes' own /metrics.
     pub fn new(shared: SharedWorld, reads_metrics: bool) -> SimObserver {
-        SimObserver { shared, reads_metrics, row_estimates: RowEstimates::default() }
+        SimObserver {
+            shared,
+            reads_metrics,
+            row_estimates: RowEstimates::default(),
+            system_info: RememberedInfo::default(),
+        }
     }
 
     async fn poll(&self) -> Result<Observation, ObserveError> {
         let began = Instant::now();
-        let delay = self.shared.lock().metrics_delay();
-        let mut observation = self.shared.lock().observe(self.reads_metrics, &self.row_estimates)?;
+        let (delay, mut observation) = {
+            let mut world = self.shared.lock();
+            let asks = self.system_info.fresh(world.now()).is_none();
+            let delay = if asks { world.metrics_delay() } else { Duration::ZERO };
+            (delay, world.observe(self.reads_metrics, &self.row_estimates, &self.system_info)?)
+        };
         if delay > Duration::ZERO {
             tokio::time::sleep(self.shared.real(delay.min(METRICS_TIMEOUT))).await;
         }

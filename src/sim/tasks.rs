@@ -89,6 +89,9 @@ const UNREACHABLE_DELAY: Duration = Duration::from_millis(700);
 /// How soon a node says that it has no room (measured on 2.3.5).
 const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 
+/// How often a move from or to a dead delegator is called a success when its session has ended (2.3.5: four of six).
+const CALLED_SUCCESS: f64 = 2.0 / 3.0;
+
 /// What a delegator answers when it cannot reach the node to load on (measured on 2.3.5).
 fn unreachable_worker() -> Refusal {
     Refusal::new(65535, "unrecoverable error")
@@ -196,7 +199,13 @@ impl World {
         let Some(NodeState::Crashed { at }) = self.nodes.get(&delegator).map(|node| node.state) else {
             return false;
         };
-        let refusal = if task.to == delegator || task.from == Some(delegator) {
+        let wait = (at + self.settings.session_ttl).saturating_sub(self.now);
+        let is_its_own = task.to == delegator || task.from == Some(delegator);
+        if is_its_own && self.delegator_chance.chance(CALLED_SUCCESS) {
+            self.after(wait, Event::TaskGivesUp(id));
+            return true;
+        }
+        let refusal = if is_its_own {
             Refusal::new(901, format!("node not found[node={delegator}]"))
         } else {
             let collection = self.collections.get(&task.collection);
@@ -204,8 +213,7 @@ impl World {
             let channel = channel.map(String::as_str).unwrap_or_default();
             Refusal::new(500, format!("failed to get shard delegator: channel not found[channel={channel}]"))
         };
-        let ends_at = at + self.settings.session_ttl;
-        self.after(ends_at.saturating_sub(self.now), Event::TaskFails(id, refusal));
+        self.after(wait, Event::TaskFails(id, refusal));
         true
     }
 
@@ -386,6 +394,15 @@ impl World {
         if let Some(call) = task.call {
             self.task_of_call_ended(call, id, outcome);
         }
+    }
+
+    /// The node that it was about is gone: there is nothing to do, so it is done.
+    pub(super) fn give_up_task(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.all.get(&id).cloned() else { return };
+        self.remove_copy_if_loading(&task);
+        self.note(format_args!("task for {} to {} is given up and called done", task.segment, task.to));
+        self.mark_dirty(task.collection);
+        self.finish_task(id, Ok(()));
     }
 
     pub(super) fn task_forgotten(&mut self, segment: SegmentId, replica: usize, id: TaskId) {

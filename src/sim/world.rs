@@ -45,8 +45,11 @@ pub struct WorldSettings {
     pub traffic_tick: Duration,
     /// Pause between compactions; `None` for none.
     pub compaction: Option<Duration>,
-    /// Whether Milvus' own balancer runs.
+    /// Whether Milvus' own balancer runs from the beginning on.
     pub own_balancer: bool,
+    /// Whether growing segments are listed among the sealed ones, as such. No version does so; nothing promises
+    /// that none will.
+    pub lists_growing: bool,
 }
 
 impl Default for WorldSettings {
@@ -64,6 +67,7 @@ impl Default for WorldSettings {
             traffic_tick: Duration::from_secs(1),
             compaction: None,
             own_balancer: false,
+            lists_growing: false,
         }
     }
 }
@@ -74,6 +78,7 @@ pub(super) enum Event {
     LoadDone(TaskId),
     ReleaseDone(TaskId),
     TaskFails(TaskId, super::calls::Refusal),
+    TaskGivesUp(TaskId),
     TaskForgotten(SegmentId, usize, TaskId),
     OrphanLoaded(SegmentId, usize, NodeId),
     Unlist(SegmentId, usize, NodeId),
@@ -108,6 +113,8 @@ pub struct World {
     pub(super) left: Vec<LeftByCall>,
     pub(super) faults: FaultState,
     pub(super) own_balancer: OwnBalancer,
+    /// Settings that were altered over HTTP, as written, by name.
+    pub(super) altered: BTreeMap<&'static str, String>,
     pub(super) dirty: BTreeSet<CollectionId>,
     check_is_due: bool,
     pub(super) target_pending: BTreeSet<CollectionId>,
@@ -117,10 +124,13 @@ pub struct World {
     pub(super) size_chance: Stream,
     pub(super) compaction_chance: Stream,
     pub(super) answer_chance: Stream,
+    pub(super) delegator_chance: Stream,
     pub(super) counts: super::answers::CallCounts,
     pub(super) metrics_cache: Option<super::answers::CachedMetrics>,
     /// Counts what could change the balancer's mind.
     pub(super) changes: u64,
+    /// By how much the calendar was turned.
+    turned_by: jiff::SignedDuration,
     trace: VecDeque<String>,
     digest: u64,
 }
@@ -131,7 +141,7 @@ const FIRST_ID: i64 = 455_000_000_000_000_001;
 impl World {
     /// An empty world.
     pub fn new(profile: Profile, settings: WorldSettings, seed: u64) -> World {
-        let own_balancer = OwnBalancer::new(&profile);
+        let own_balancer = OwnBalancer::new(&profile, settings.own_balancer);
         let mut world = World {
             profile,
             now: SimTime::ZERO,
@@ -149,6 +159,7 @@ impl World {
             left: Vec::new(),
             faults: FaultState::default(),
             own_balancer,
+            altered: BTreeMap::new(),
             dirty: BTreeSet::new(),
             check_is_due: false,
             target_pending: BTreeSet::new(),
@@ -158,9 +169,11 @@ impl World {
             size_chance: Stream::new(seed, Purpose::Sizes),
             compaction_chance: Stream::new(seed, Purpose::Compaction),
             answer_chance: Stream::new(seed, Purpose::Answers),
+            delegator_chance: Stream::new(seed, Purpose::Delegators),
             counts: super::answers::CallCounts::default(),
             metrics_cache: None,
             changes: 0,
+            turned_by: jiff::SignedDuration::ZERO,
             trace: VecDeque::new(),
             digest: FNV_BASIS,
             settings,
@@ -170,9 +183,7 @@ impl World {
         if let Some(pause) = world.settings.compaction {
             world.after(pause, Event::Compaction);
         }
-        if world.settings.own_balancer {
-            world.after(world.own_balancer.interval(), Event::Balance);
-        }
+        world.keep_balancing();
         world
     }
 
@@ -202,7 +213,14 @@ impl World {
     /// What the calendar says in the world.
     pub fn wall(&self) -> Timestamp {
         let past = jiff::SignedDuration::try_from(self.now).unwrap_or(jiff::SignedDuration::MAX);
+        let past = past.saturating_add(self.turned_by);
         self.settings.begins_at.saturating_add(past).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Turns the calendar, forwards or backwards. Nothing in the world goes by it.
+    pub fn turn_calendar(&mut self, by: jiff::SignedDuration) {
+        self.turned_by = self.turned_by.saturating_add(by);
+        self.note(format_args!("the calendar is turned by {by:#}"));
     }
 
     /// The version it plays.
@@ -310,6 +328,7 @@ impl World {
             Event::LoadDone(task) => self.load_done(task),
             Event::ReleaseDone(task) => self.release_done(task),
             Event::TaskFails(task, refusal) => self.finish_task(task, Err(refusal)),
+            Event::TaskGivesUp(task) => self.give_up_task(task),
             Event::TaskForgotten(segment, replica, task) => self.task_forgotten(segment, replica, task),
             Event::OrphanLoaded(segment, replica, node) => self.orphan_loaded(segment, replica, node),
             Event::Unlist(segment, replica, node) => self.unlist(segment, replica, node),
@@ -334,10 +353,7 @@ impl World {
                     self.after(pause, Event::Compaction);
                 }
             }
-            Event::Balance => {
-                self.balance_round();
-                self.after(self.own_balancer.interval(), Event::Balance);
-            }
+            Event::Balance => self.balance(),
             Event::Fault(fault) => self.strike(fault),
             Event::NodeStarts(node) => self.node_starts(*node),
         }

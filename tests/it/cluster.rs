@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use milvus_rebalancer::gate::{ForeignSettings, GateSettings};
+use milvus_rebalancer::gate::{BlastRadiusSettings, ForeignSettings, GateSettings, WarmUpSettings};
 use milvus_rebalancer::observe::observation::{
     CollectionReport, GroupNode, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
     SegmentLevel, SegmentReport, ServerVersion, ShardReport,
@@ -25,7 +25,7 @@ pub const ROW_BYTES: u64 = 10;
 /// The time of all observations here.
 pub fn moment(second: i64) -> Moment {
     let wall = Timestamp::from_second(1_790_000_000 + second).unwrap();
-    Moment { wall, monotonic: Duration::from_secs(u64::try_from(second).unwrap()) }
+    Moment { wall, monotonic: Duration::from_secs(u64::try_from(second).unwrap_or(0)) }
 }
 
 /// An observation of a 2.4 cluster with nodes 1 … `nodes` and nothing loaded.
@@ -42,6 +42,7 @@ pub fn cluster(nodes: i64) -> Observation {
         }]),
         collections: Vec::new(),
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
+        complaints: Vec::new(),
         gaps: Vec::new(),
     }
 }
@@ -130,8 +131,21 @@ pub fn lifted_gates() -> GateSettings {
         cool_down: Duration::ZERO,
         settle_time: Duration::ZERO,
         setback_rest: Duration::ZERO,
+        minimum_gain: Ratio::ZERO,
+        warm_up: WarmUpSettings { time: Duration::ZERO, ..WarmUpSettings::default() },
+        blast_radius: no_blast_radius(),
         foreign: ForeignSettings { moves: 0, ..ForeignSettings::default() },
         ..GateSettings::default()
+    }
+}
+
+/// Any amount may be moved of a collection, and from and to a node.
+pub fn no_blast_radius() -> BlastRadiusSettings {
+    BlastRadiusSettings {
+        collection_segments: Ratio::ZERO,
+        collection_bytes: Ratio::ZERO,
+        node_bytes: Bytes::ZERO,
+        ..BlastRadiusSettings::default()
     }
 }
 

@@ -162,6 +162,10 @@ impl FakeMilvus {
                 version: "v2.4.13".to_owned(),
                 ..GetVersionResponse::default()
             }),
+            check_health: Script::always(CheckHealthResponse {
+                is_healthy: true,
+                ..CheckHealthResponse::default()
+            }),
             load_balance: Script::always(MilvusStatus::default()),
             ..FakeMilvus::default()
         }

@@ -177,6 +177,7 @@ fn departure(segment: i64, from: i64, to: i64, second: i64) -> Departure {
         from: NodeId(from),
         from_address: address(NodeId(from)),
         to: NodeId(to),
+        bytes: Bytes(SEGMENT_ROWS.0 * ROW_BYTES),
         at: moment(second).wall,
     }
 }
@@ -345,9 +346,9 @@ fn a_move_seen_half_way_is_judged_when_it_has_ended() {
     let mut observation = uneven();
     thinking.turn(&observation, OwnMoves::default(), moment(0));
     observation.collections[0].segments.as_mut().unwrap()[3].nodes = vec![NodeId(1), NodeId(2)];
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves, 0);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves.len(), 0);
     observation.collections[0].segments.as_mut().unwrap()[3].nodes = vec![NodeId(2)];
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(2)).foreign_moves, 1);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(2)).foreign_moves.len(), 1);
 }
 
 #[test]
@@ -360,7 +361,7 @@ fn what_milvus_reloads_after_a_crash_is_not_foreign() {
     for segment in observation.collections[0].segments.as_mut().unwrap() {
         segment.nodes = vec![NodeId(3)];
     }
-    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves, 0);
+    assert_eq!(thinking.turn(&observation, OwnMoves::default(), moment(1)).foreign_moves.len(), 0);
 }
 
 #[test]
@@ -371,6 +372,7 @@ fn the_check_sees_a_bad_plan_with_its_own_eyes() {
         snapshot: decision.snapshot.clone(),
         in_flight: Vec::new(),
         history: milvus_rebalancer::model::History::default(),
+        controls: milvus_rebalancer::model::Controls::default(),
         plan: PlanSettings::default(),
         gate: lifted_gates(),
         now: moment(1),

@@ -1,27 +1,36 @@
 //! The journal as other parts and other processes meet it: restarts, damaged and foreign files, the lock.
 
+mod damage;
+mod documentation;
 mod formats;
+mod recording_size;
+mod recordings;
 mod tables;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use milvus_rebalancer::execute::operation::{Event, Operation, OperationState, Origin};
+use milvus_rebalancer::execute::operation::{Event, Operation, OperationState, Origin, Patience};
 use milvus_rebalancer::execute::sight::{Presence, Sight};
+use milvus_rebalancer::execute::steady::Steady;
 use milvus_rebalancer::journal::{
     DaemonLock, DaemonStart, Intent, Journal, JournalError, JournalSettings, LockError, PlanRecord,
     TurnRecord,
 };
 use milvus_rebalancer::plan::Move;
-use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
 }
 
 fn settings(path: &Path) -> JournalSettings {
-    JournalSettings { path: path.to_owned(), keep: Duration::from_secs(2 * 24 * 3_600) }
+    JournalSettings {
+        path: path.to_owned(),
+        keep: Duration::from_secs(2 * 24 * 3_600),
+        ..JournalSettings::default()
+    }
 }
 
 fn open(path: &Path) -> Result<Journal, JournalError> {
@@ -52,10 +61,15 @@ async fn record(journal: &Journal, origin: Origin, segments: &[i64]) -> Vec<Oper
     journal.start_intent(intent(origin, segments)).await.unwrap().unwrap()
 }
 
+fn moment(seconds: i64) -> Moment {
+    Moment { wall: at(seconds), monotonic: Duration::from_secs(seconds.unsigned_abs()) }
+}
+
 fn after(operation: &Operation, events: &[Event], seconds: i64) -> Operation {
     let mut now = operation.clone();
+    let patience = Patience::of(Duration::from_secs(600));
     for event in events {
-        now = now.advance(event, at(seconds), Duration::from_secs(600)).expect("the event fits");
+        now = now.advance(event, moment(seconds), patience).expect("the event fits");
     }
     now
 }
@@ -68,7 +82,7 @@ fn landed(operation: &Operation, seconds: i64) -> Operation {
         source_left: false,
         destination_left: false,
     };
-    let sight = Sight { read_at: at(seconds), presence, nodes: vec![NodeId(5)] };
+    let sight = Sight { read_at: Steady::of(moment(seconds)), presence, nodes: vec![NodeId(5)] };
     let mut landed = after(operation, &[Event::Send, Event::Answered, Event::Seen(sight)], seconds);
     landed.evidence = Default::default();
     landed

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milvus_rebalancer::clock::Clock;
 use milvus_rebalancer::milvus::wire::milvus::{
-    DescribeCollectionRequest, DescribeCollectionResponse, DescribeResourceGroupResponse, GetMetricsResponse,
-    GetQuerySegmentInfoRequest, GetQuerySegmentInfoResponse, GetReplicasRequest, GetReplicasResponse,
-    ListDatabasesResponse, QuerySegmentInfo, ReplicaInfo, ShowCollectionsRequest, ShowCollectionsResponse,
+    CheckHealthResponse, DescribeCollectionRequest, DescribeCollectionResponse,
+    DescribeResourceGroupResponse, GetMetricsResponse, GetQuerySegmentInfoRequest,
+    GetQuerySegmentInfoResponse, GetReplicasRequest, GetReplicasResponse, ListDatabasesResponse,
+    QuerySegmentInfo, ReplicaInfo, ShowCollectionsRequest, ShowCollectionsResponse,
 };
 use milvus_rebalancer::milvus::{ConnectionSettings, MilvusClient, Remedy};
+use milvus_rebalancer::model::{ModelState, fold};
 use milvus_rebalancer::observe::observation::{
     CollectionReport, GapSubject, NodeRole, Observation, SegmentLevel,
 };
@@ -358,4 +360,34 @@ async fn a_server_that_is_away_cannot_be_observed() {
     let observer = MilvusObserver::new(client, Arc::new(Clock::system()), &no_metrics).unwrap();
     let error = observer.observe().await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot observe Milvus at {endpoint}"));
+}
+
+#[tokio::test]
+async fn what_milvus_says_of_its_own_health_is_part_of_the_picture() {
+    let well = observe(FakeMilvus::small_cluster()).await;
+    assert_eq!((well.complaints.len(), well.gaps), (0, Vec::new()));
+
+    let unhealthy = CheckHealthResponse {
+        is_healthy: false,
+        reasons: vec!["check health fail for querycoord".to_owned()],
+        ..CheckHealthResponse::default()
+    };
+    let complains = FakeMilvus { check_health: Script::always(unhealthy), ..FakeMilvus::small_cluster() };
+    let seen = observe(complains).await;
+    assert_eq!(seen.complaints, ["check health fail for querycoord"]);
+    assert_eq!(seen.collections.len(), 1, "everything else is read all the same");
+    let (_, snapshot) = fold(ModelState::default(), &seen, &[]);
+    let doubts: Vec<String> = snapshot.doubts.iter().map(ToString::to_string).collect();
+    let expected = "the cluster: Milvus says that it is not well: check health fail for querycoord";
+    assert!(doubts.iter().any(|doubt| doubt == expected), "{doubts:?}");
+}
+
+#[tokio::test]
+async fn a_health_that_cannot_be_had_is_a_gap_and_a_missing_call_is_none() {
+    let without = FakeMilvus { check_health: Script::Missing, ..FakeMilvus::small_cluster() };
+    assert_eq!(subjects(&observe(without).await), []);
+    let status = Status::internal("no");
+    let failing = FakeMilvus { check_health: Script::fails(status), ..FakeMilvus::small_cluster() };
+    let seen = observe(failing).await;
+    assert_eq!((subjects(&seen), seen.complaints.len()), (vec![GapSubject::Health], 0));
 }

@@ -16,7 +16,6 @@ use milvus_rebalancer::sim::{
     Line, Profile, SharedWorld, SimMover, SimObserver, SimServer, World, WorldPlan, build,
 };
 use milvus_rebalancer::units::{NodeId, SegmentId};
-use serde_json::Value;
 
 /// So fast that a move takes a few milliseconds of the test's time.
 const SPEED: u32 = 200;
@@ -150,79 +149,4 @@ async fn a_caller_that_hangs_up_is_noticed() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("nobody noticed");
-}
-
-async fn get(url: String) -> (u16, String) {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        rustls::crypto::ring::default_provider().install_default().ok();
-    }
-    let response = reqwest::get(url).await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
-}
-
-#[tokio::test]
-async fn pages_have_the_names_and_labels_of_each_version() {
-    for line in ALL_LINES {
-        let mut world = build(&plan(line));
-        world.advance(Duration::from_secs(60));
-        let shared = SharedWorld::new(world);
-        let server = SimServer::start(shared.clone()).await.unwrap();
-        let (status, page) = get(server.node_pages().values().next().unwrap().clone()).await;
-        assert_eq!(status, 200);
-        assert!(page.contains("\nprocess_cpu_seconds_total "), "{line}: {page}");
-        assert_eq!(page.contains("milvus_querynode_entity_size{"), line >= Line::V2_3, "{line}");
-        assert_eq!(page.contains("scope=\"FromLeader\""), line >= Line::V2_3, "{line}");
-        let by_collection = page
-            .lines()
-            .any(|row| row.starts_with("milvus_querynode_sq_req_count{") && row.contains("collection_id"));
-        assert_eq!(by_collection, line >= Line::V2_4, "{line}");
-        let (_, proxy) = get(format!("http://{}/metrics", server.http_address())).await;
-        assert!(proxy.contains("milvus_proxy_req_count{"), "{line}: {proxy}");
-        let at = |path: &str| get(format!("http://{}{path}", server.http_address()));
-        let (status, _) = at("/management/querycoord/balance/status").await;
-        assert_eq!(status, if line >= Line::V2_4 { 200 } else { 404 }, "{line}");
-        let (status, _) = at("/api/v1/_qc/replica").await;
-        assert_eq!(status, if line >= Line::V2_5 { 200 } else { 404 }, "{line}");
-    }
-}
-
-#[tokio::test]
-async fn management_and_web_ui_answer() {
-    let shared = SharedWorld::new(build(&plan(Line::V2_6)));
-    let server = SimServer::start(shared.clone()).await.unwrap();
-    let at = |path: &str| get(format!("http://{}{path}", server.http_address()));
-    let json = |text: String| serde_json::from_str::<Value>(&text).unwrap();
-    at("/management/querycoord/balance/suspend").await;
-    let (_, status) = at("/management/querycoord/balance/status").await;
-    assert_eq!(json(status)["status"], "suspended");
-    let (_, nodes) = at("/management/querycoord/node/list").await;
-    let nodes = json(nodes);
-    let states: Vec<&str> =
-        nodes["nodeInfos"].as_array().unwrap().iter().map(|node| node["state"].as_str().unwrap()).collect();
-    assert_eq!(
-        states.iter().filter(|state| **state == "suspended").count(),
-        2,
-        "streaming nodes: {states:?}"
-    );
-    for (path, expected) in [
-        ("/management/querycoord/distribution/get?node_id=x", 400),
-        ("/management/querycoord/node/suspend?node_id=77", 500),
-        ("/management/querycoord/distribution/check?source_node_id=1&target_node_id=2", 500),
-        ("/management/querycoord/distribution/get?node_id=1", 200),
-        ("/management/querycoord/node/resume?node_id=1", 200),
-        ("/management/querycoord/transfer/segment?source_node_id=1&target_node_id=99", 500),
-        ("/management/querycoord/transfer/segment?source_node_id=1&segment_id=x", 400),
-        ("/management/querycoord/transfer/channel?source_node_id=1&target_node_id=", 400),
-        ("/api/v1/_qc/dist", 200),
-        ("/api/v1/_qc/tasks", 200),
-    ] {
-        assert_eq!(at(path).await.0, expected, "{path}");
-    }
-    let (_, segments) = at("/api/v1/_qn/segments").await;
-    let segments = json(segments);
-    let first = &segments.as_array().unwrap()[0];
-    assert!(first["mem_size"].as_str().unwrap().parse::<u64>().unwrap() > 0);
-    assert!(first["segment_id"].is_string() && first["node_id"].is_i64());
-    let (_, configs) = at("/api/v1/_cluster/configs").await;
-    assert_eq!(json(configs)["querycoord.channelexclusivenodefactor"], "3");
 }

@@ -31,10 +31,23 @@ duty = 1.0
 cool_down = "0s"
 settle_time = "0s"
 setback_rest = "0s"
+[gate.warm_up]
+time = "0s"
+[gate.blast_radius]
+collection_segments = 0.0
+collection_bytes = 0.0
 [execute]
 calls_per_minute = 0
 calls_in_flight = 0
 calls_in_flight_per_node = 0
+moves_in_flight = 0
+moves_in_flight_per_source = 0
+moves_in_flight_per_destination = 0
+moves_in_flight_per_collection = 0
+bytes_per_second = 0
+moves_per_hour = 0
+moves_per_day = 0
+bytes_per_hour = 0.0
 bytes_per_day = 0.0
 [execute.waves]
 enabled = false

@@ -357,6 +357,11 @@ impl Lab {
         self.agent.must("wait_searchable", json!({ "name": name }));
     }
 
+    /// For after a kill: waits until searches find again what they found before. Milvus itself needs a moment.
+    pub fn wait_search_digest(&mut self, name: &str, digest: &str) {
+        self.agent.must("wait_search_digest", json!({ "name": name, "digest": digest }));
+    }
+
     /// Moves segments from node to node (ids), and waits until they are only there.
     pub fn push(&mut self, name: &str, source: i64, destination: i64, segments: &[i64]) {
         let fields = json!({

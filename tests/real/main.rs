@@ -6,6 +6,7 @@
 mod by_hand;
 mod contract;
 mod daemon;
+mod killing;
 mod lab;
 mod levelling;
 mod stopping;

@@ -69,8 +69,7 @@ fn a_call_that_hangs_is_left_open_and_settled_by_the_next_daemon() {
     daemon.terminate();
     let (_, said) = daemon.wait();
     assert_eq!(lines_of_level(&said, "ERROR"), Vec::<String>::new());
-    lab.wait_searchable("books");
-    assert_eq!(lab.search_digest("books"), digest);
+    lab.wait_search_digest("books", &digest);
     assert_eq!(site.ask_journal(open), 0);
     let segments = lab.segments("books");
     assert!(segments.iter().all(|segment| segment.nodes.len() == 1), "{segments:?}");

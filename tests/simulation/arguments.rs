@@ -3,28 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::harness_options;
 use crate::scenario::Reduction;
 
 /// Seeds that every change is tested with.
 const SEEDS: u64 = 300;
-
-/// Options of Rust's own test harness that take a value.
-const HARNESS_WITH_VALUE: [&str; 7] =
-    ["--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed", "-Z"];
-/// Those that take none.
-const HARNESS_ALONE: [&str; 11] = [
-    "--nocapture",
-    "--no-capture",
-    "--show-output",
-    "--quiet",
-    "-q",
-    "--exact",
-    "--include-ignored",
-    "--report-time",
-    "--ensure-time",
-    "--shuffle",
-    "--test",
-];
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -106,8 +89,8 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Result<Request, String> 
             "--faults" => reduction.faults = Some(positions(&value()?)?),
             "--no-crashes" => reduction.without_crashes = true,
             "--no-drift" => reduction.without_drift = true,
-            known if HARNESS_WITH_VALUE.contains(&known) => drop(value()?),
-            known if HARNESS_ALONE.contains(&known) => {}
+            known if harness_options::takes_value(known) => drop(value()?),
+            known if harness_options::stands_alone(known) => {}
             option if option.starts_with('-') => {
                 return Err(format!("there is no option {option}; --help lists those there are"));
             }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::config::Mode;
 use milvus_rebalancer::control_loop::{ControlLoop, LoopState};
 use milvus_rebalancer::execute::executor::Executor;
 use milvus_rebalancer::http::Health;
-use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings};
+use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings, RecordingSettings};
 use milvus_rebalancer::metrics::Metrics;
 use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::plan::PlanSettings;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::polls::{Polls, RecordingObserver};
 use crate::scenario::Scenario;
+use crate::sloppy;
 
 /// A running daemon.
 pub struct Daemon {
@@ -38,7 +40,12 @@ impl Daemon {
         let observer: Arc<dyn Observer> =
             Arc::new(RecordingObserver::new(world.clone(), scenario.reads_metrics, polls.clone()));
         let mover = Arc::new(SimMover::new(world.clone(), scenario.execute.call_timeout));
-        let settings = JournalSettings { path: folder.join("journal.db"), ..JournalSettings::default() };
+        let settings = JournalSettings {
+            path: folder.join("journal.db"),
+            // A failing seed can be run again, which shows more.
+            observations: RecordingSettings { enabled: false, ..RecordingSettings::default() },
+            ..JournalSettings::default()
+        };
         let journal = Journal::open(&settings, clock.read().wall).expect("the journal opens");
         let executor = Executor::new(
             scenario.execute.clone(),
@@ -90,5 +97,11 @@ impl Daemon {
 
 /// The pure half as a scenario configures it, with an empty memory.
 pub fn thinking(scenario: &Scenario) -> Thinking {
-    Thinking::new(&scenario.policies, PlanSettings::default(), scenario.gate.clone())
+    let thinking = Thinking::new(&scenario.policies, PlanSettings::default(), scenario.gate.clone());
+    if !scenario.sloppy {
+        return thinking;
+    }
+    let lasts = SignedDuration::try_from(scenario.trouble_ends).unwrap_or(SignedDuration::MAX);
+    let until = scenario.world.settings.begins_at.saturating_add(lasts).unwrap_or(Timestamp::MAX);
+    thinking.planned_by(sloppy::planner(scenario.world.seed, until))
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use milvus_rebalancer::execute::operation::{Operation, OperationState};
 use milvus_rebalancer::sim::{SharedWorld, build};
-use milvus_rebalancer::units::Bytes;
 
 use crate::daemon::Daemon;
 use crate::polls::Polls;
@@ -103,6 +102,7 @@ impl<'a> Play<'a> {
         self.start();
         let mut rest = Rest::default();
         let mut drifts = true;
+        let mut other_works = self.scenario.world.settings.own_balancer;
         let mut crashes = self.scenario.crashes.iter().peekable();
         loop {
             self.wait().await;
@@ -129,11 +129,13 @@ impl<'a> Play<'a> {
                 self.check_end().await;
                 break;
             }
-            let is_alone = !self.scenario.world.settings.own_balancer;
-            if !is_alone && now > self.scenario.trouble_ends + BESIDE_THE_OTHER {
-                break;
+            if other_works && now > self.scenario.trouble_ends + BESIDE_THE_OTHER {
+                other_works = false;
+                self.world.lock().switch_own_balancer(false);
             }
-            if now > self.scenario.trouble_ends + PATIENCE {
+            let alone_since =
+                if self.scenario.world.settings.own_balancer { BESIDE_THE_OTHER } else { Duration::ZERO };
+            if now > self.scenario.trouble_ends + alone_since + PATIENCE {
                 self.complain_of_restlessness();
                 break;
             }
@@ -179,12 +181,7 @@ impl<'a> Play<'a> {
         if !is_new {
             return;
         }
-        let cluster_bytes = {
-            let state = daemon.state.borrow_and_update();
-            let bytes =
-                state.last.as_ref().map(|last| last.decision.snapshot.copies.bytes.iter().copied().sum());
-            bytes.unwrap_or(Bytes::ZERO)
-        };
+        let last = daemon.state.borrow_and_update().last.clone();
         let begins_at = self.scenario.world.settings.begins_at;
         match daemon.journal.operations_since(begins_at).await {
             Ok(operations) => self.operations = operations,
@@ -194,7 +191,8 @@ impl<'a> Play<'a> {
             }
         }
         self.calls_seen = calls;
-        let evidence = Evidence { operations: &self.operations, cluster_bytes };
+        let snapshot = last.as_ref().map(|last| &last.decision.snapshot);
+        let evidence = Evidence { operations: &self.operations, snapshot };
         let problems = self.watch.check(&self.world.lock(), calls, &evidence);
         self.played.problems.extend(problems);
     }

@@ -24,7 +24,8 @@ const REST: Duration = Duration::from_secs(10 * 60);
 pub const PATIENCE: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// How long it is watched where Milvus' own balancer moves segments, too: by rows where we go by bytes. The two may
-/// undo each other's work for ever, however seldom; what must hold is that nothing forbidden happens meanwhile.
+/// undo each other's work for ever, however seldom; what must hold is that nothing forbidden happens meanwhile. Then
+/// the other one is switched off, and rest is demanded as everywhere.
 pub const BESIDE_THE_OTHER: Duration = Duration::from_secs(60 * 60);
 
 /// Watches the daemon come to rest.
@@ -59,8 +60,16 @@ fn is_quiet(state: &LoopState) -> bool {
     if decision.plan.steps.is_empty() {
         return true;
     }
-    // Today's bytes are spent: there is more to do, and the reason is known why it is not done now.
-    matches!(last.limited_by, Some(Reason::DailyBytes { .. }))
+    // The budget is spent: there is more to do, and the reason is known why it is not done now.
+    matches!(
+        last.limited_by,
+        Some(
+            Reason::HourlyMoves { .. }
+                | Reason::DailyMoves { .. }
+                | Reason::HourlyBytes { .. }
+                | Reason::DailyBytes { .. }
+        )
+    )
 }
 
 /// Codes of the reasons why nodes are left above their band, and nodes that are left so without any.

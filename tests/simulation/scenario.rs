@@ -21,6 +21,9 @@ const TROUBLE: Duration = Duration::from_secs(30 * 60);
 /// The stream of numbers that scenarios are made from; the simulated cluster has others of the same seed.
 const STREAM: u64 = 1_000;
 
+/// Another one, for what came later: the seeds of old go on to mean what they meant.
+const LATER_STREAM: u64 = 1_001;
+
 /// A part of a scenario, to find out what a failure needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reduction {
@@ -82,18 +85,22 @@ pub struct Scenario {
     pub gate: GateSettings,
     /// What load is.
     pub policies: PolicySettings,
+    /// During the trouble plans are made by throwing dice.
+    pub sloppy: bool,
 }
 
 impl Scenario {
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Scenario {
-        let mut chance = Chance::new(seed);
-        let world = world(seed, &mut chance);
+        let mut chance = Chance::new(seed, STREAM);
+        let mut later = Chance::new(seed, LATER_STREAM);
+        let mut world = world(seed, &mut chance);
+        make_later_world(&mut world, &mut later);
         let execute = execute(&mut chance);
         let gate = gate(&mut chance);
         let policies = policies(&mut chance);
         let interval = Duration::from_secs(*chance.of(&[30, 30, 30, 10, 60]));
-        Scenario {
+        let mut scenario = Scenario {
             faults: faults(&world, &mut chance),
             world,
             crashes: crashes(&mut chance),
@@ -103,7 +110,10 @@ impl Scenario {
             execute,
             gate,
             policies,
-        }
+            sloppy: later.happens(0.15),
+        };
+        limit_windows(&mut scenario.execute, &mut later);
+        scenario
     }
 
     /// A part of it.
@@ -128,9 +138,9 @@ impl Scenario {
 struct Chance(ChaCha8Rng);
 
 impl Chance {
-    fn new(seed: u64) -> Chance {
+    fn new(seed: u64, stream: u64) -> Chance {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        generator.set_stream(STREAM);
+        generator.set_stream(stream);
         Chance(generator)
     }
 
@@ -202,6 +212,17 @@ fn world(seed: u64, chance: &mut Chance) -> WorldPlan {
     plan
 }
 
+/// What no version is known to do, and nothing promises that none will.
+fn make_later_world(plan: &mut WorldPlan, chance: &mut Chance) {
+    if chance.happens(0.15) {
+        plan.settings.lists_growing = true;
+        plan.ingest_rows_per_second = plan.ingest_rows_per_second.max(200.0);
+    }
+    if chance.happens(0.3) {
+        plan.level0_rows = chance.0.random_range(1..200_000);
+    }
+}
+
 fn faults(world: &WorldPlan, chance: &mut Chance) -> Vec<(Duration, Fault)> {
     let settings = FaultSettings {
         count: *chance.of(&[0, 1, 2, 4, 6, 10]),
@@ -259,6 +280,14 @@ fn execute(chance: &mut Chance) -> ExecuteSettings {
         },
         ..ExecuteSettings::default()
     }
+}
+
+/// The limits by the hour, and of moves by the day.
+fn limit_windows(execute: &mut ExecuteSettings, chance: &mut Chance) {
+    execute.bytes_per_hour =
+        *chance.of(&[Ratio::ZERO, Ratio::ZERO, Ratio::ZERO, Ratio(500_000), Ratio(25_000)]);
+    execute.moves_per_hour = *chance.of(&[240, 240, 0, 6]);
+    execute.moves_per_day = *chance.of(&[1_000, 1_000, 0, 20]);
 }
 
 fn gate(chance: &mut Chance) -> GateSettings {
@@ -334,6 +363,18 @@ impl fmt::Display for Scenario {
             execute.bytes_per_call,
             execute.bytes_per_day,
             execute.call_timeout,
+        )?;
+        writeln!(
+            f,
+            "  {} of bytes and {} moves an hour, {} moves a day",
+            execute.bytes_per_hour, execute.moves_per_hour, execute.moves_per_day,
+        )?;
+        writeln!(
+            f,
+            "  {} level-0 rows, growing segments {}, plans {}",
+            world.level0_rows,
+            if world.settings.lists_growing { "listed" } else { "not listed" },
+            if self.sloppy { "thrown by dice at first" } else { "made in earnest" },
         )?;
         for (position, (at, fault)) in self.faults.iter().enumerate() {
             writeln!(f, "  fault {position} at {:.0} s: {fault:?}", at.as_secs_f64())?;

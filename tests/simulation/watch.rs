@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use milvus_rebalancer::execute::operation::{BatchId, Operation, OperationId, OperationState};
+use milvus_rebalancer::execute::operation::{BatchId, Operation, OperationId};
+use milvus_rebalancer::model::Snapshot;
 use milvus_rebalancer::observe::observation::SegmentLevel;
 use milvus_rebalancer::sim::World;
 use milvus_rebalancer::sim::calls::CallRecord;
 use milvus_rebalancer::sim::invariants::{InvariantChecker, InvariantSettings, Violation};
 use milvus_rebalancer::units::{Bytes, NodeId, ReplicaId, SegmentId};
 
+use crate::budget::Budget;
 use crate::polls::{Poll, Polls};
 use crate::scenario::Scenario;
 
@@ -41,8 +43,8 @@ impl Problem {
 pub struct Evidence<'a> {
     /// All its operations, by number.
     pub operations: &'a [Operation],
-    /// Bytes of the cluster as its last plan knew them.
-    pub cluster_bytes: Bytes,
+    /// The cluster as its last plan knew it.
+    pub snapshot: Option<&'a Snapshot>,
 }
 
 /// Looks out for problems.
@@ -51,11 +53,10 @@ pub struct Watch {
     polls: Polls,
     checker: InvariantChecker,
     calls: usize,
+    budget: Budget,
     batches: BTreeSet<BatchId>,
     /// Batches that reached the server.
     arrived: BTreeSet<BatchId>,
-    /// Operations that were refused at some time: their bytes were given back, whatever became of them later.
-    refused: BTreeSet<OperationId>,
 }
 
 impl Watch {
@@ -67,7 +68,7 @@ impl Watch {
             // Memory and bytes are judged by what the daemon knew of them, not by what it could not know.
             safety_percent: 0,
             bytes_per_call: Bytes::ZERO,
-            bytes_per_day: Bytes::ZERO,
+            bytes_per_day: Bytes::ZERO, // see `budget`
             calls_per_minute: limit(execute.calls_per_minute),
             calls_in_flight: limit(execute.calls_in_flight),
             segments_per_call: limit(execute.segments_per_call),
@@ -78,9 +79,9 @@ impl Watch {
             polls,
             checker: InvariantChecker::new(settings),
             calls: 0,
+            budget: Budget::new(execute),
             batches: BTreeSet::new(),
             arrived: BTreeSet::new(),
-            refused: BTreeSet::new(),
         }
     }
 
@@ -99,8 +100,10 @@ impl Watch {
         self.calls = calls;
         self.check_open(evidence.operations, &mut problems);
         self.check_batches(evidence, &mut problems);
-        let refused = evidence.operations.iter().filter(|operation| is_refused(operation));
-        self.refused.extend(refused.map(|operation| operation.id));
+        if let Some(snapshot) = evidence.snapshot {
+            self.budget.learn(snapshot);
+        }
+        problems.extend(self.budget.check(world));
         problems
     }
 
@@ -198,6 +201,33 @@ impl Watch {
                 problems.push(Problem::new("moved twice", text));
             }
         }
+        let count = |of: &dyn Fn(&Operation) -> i64| {
+            let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+            open.iter().for_each(|operation| *counts.entry(of(operation)).or_default() += 1);
+            counts.into_values().max().unwrap_or(0)
+        };
+        for (kind, most, limit) in [
+            ("moves in flight", open.len(), execute.moves_in_flight),
+            (
+                "moves per source",
+                count(&|operation| operation.movement.from.0),
+                execute.moves_in_flight_per_source,
+            ),
+            (
+                "moves per destination",
+                count(&|operation| operation.movement.to.0),
+                execute.moves_in_flight_per_destination,
+            ),
+            (
+                "moves per collection",
+                count(&|operation| operation.movement.collection.0),
+                execute.moves_in_flight_per_collection,
+            ),
+        ] {
+            if exceeds(most, limit) {
+                problems.push(Problem::new(kind, format!("{most} of {limit}")));
+            }
+        }
         for (node, batches) in by_node {
             if exceeds(batches.len(), execute.calls_in_flight_per_node) {
                 let text = format!("{} calls are in flight at node {node}", batches.len());
@@ -238,16 +268,6 @@ impl Watch {
             if exceeds(calls, execute.calls_per_minute) {
                 report("calls per minute", format!("{calls} within a minute"));
             }
-            let today = earlier(SignedDuration::from_hours(24)).flat_map(|(_, operations)| operations);
-            let today =
-                today.filter(|operation| !self.refused.contains(&operation.id) && !is_refused(operation));
-            let spent = bytes_of(today.copied());
-            let limit = Bytes(execute.bytes_per_day.share_of(evidence.cluster_bytes.0).max(1));
-            // One segment is always admitted when nothing of the budget is spent.
-            let is_first = spent == bytes && operations.len() == 1;
-            if execute.bytes_per_day.0 > 0 && spent > limit && !is_first {
-                report("bytes per day", format!("{spent} of {limit}"));
-            }
             if let Some((used, line)) = self.overfills(operations, sent_at, evidence.operations) {
                 let node = operations[0].movement.to;
                 report("safety line", format!("fills node {node} to {used} of {line}"));
@@ -281,12 +301,9 @@ impl Watch {
     }
 }
 
-fn exceeds(count: usize, limit: u32) -> bool {
+/// Whether a count is above a limit, of which 0 is none.
+pub fn exceeds(count: usize, limit: u32) -> bool {
     limit != 0 && count > usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-fn is_refused(operation: &Operation) -> bool {
-    matches!(operation.state, OperationState::Refused { .. })
 }
 
 fn is_under_way(operation: &Operation) -> bool {

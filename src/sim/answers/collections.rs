@@ -75,10 +75,8 @@ impl World {
             response.collection_names.push(collection.name.clone());
             response.collection_ids.push(collection.id.0);
             if in_memory {
-                let is_served =
-                    collection.replicas.iter().all(|replica| replica.leaders.iter().all(Option::is_some));
                 response.in_memory_percentages.push(i64::from(collection.load_percentage));
-                response.query_service_available.push(is_served && collection.load_percentage == 100);
+                response.query_service_available.push(collection.is_available());
             }
         }
         Ok(response)

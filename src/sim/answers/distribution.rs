@@ -156,7 +156,27 @@ impl World {
                 level: level.into(),
             });
         }
+        if self.settings.lists_growing {
+            self.add_growing(id, &mut infos);
+        }
         infos
+    }
+
+    fn add_growing(&self, id: CollectionId, infos: &mut Vec<rpc::QuerySegmentInfo>) {
+        let collection = &self.collections[&id];
+        for (shard, segment, rows) in collection.growing() {
+            let leaders =
+                collection.replicas.iter().filter_map(|replica| replica.leaders.get(shard).copied());
+            infos.push(rpc::QuerySegmentInfo {
+                segment_id: segment.0,
+                collection_id: id.0,
+                partition_id: collection.partition.0,
+                num_rows: i64::try_from(rows).unwrap_or(i64::MAX),
+                state: common::SegmentState::Growing.into(),
+                node_ids: leaders.flatten().map(|leader| leader.0).collect(),
+                level: common::SegmentLevel::L1.into(),
+            });
+        }
     }
 
     /// `ListResourceGroups`.

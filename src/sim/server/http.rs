@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{management, metrics_page, node_at, web_ui};
+use super::{coordinator, definitions, management, metrics_page, node_at, web_ui};
 use crate::sim::seams::SharedWorld;
 
 /// Content type of the Prometheus text format.
@@ -27,9 +27,15 @@ pub(super) fn proxy(shared: SharedWorld) -> Router {
         routes = routes.merge(management::routes());
     }
     if has_web_ui {
-        routes = routes.merge(web_ui::routes());
+        routes = routes.merge(web_ui::routes()).merge(definitions::routes());
     }
     routes.with_state(shared)
+}
+
+/// The coordinator's metrics port.
+pub(super) fn coordinator(shared: SharedWorld) -> Router {
+    let own = coordinator::routes(shared.lock().profile());
+    Router::new().route("/healthz", get(|| async { "OK" })).merge(own).with_state(shared)
 }
 
 /// A query node's metrics port.

@@ -70,13 +70,13 @@ fn state_of(world: &World, node: &SimNode) -> &'static str {
     }
 }
 
-async fn list_nodes(State(shared): State<SharedWorld>) -> Response {
+fn list_node(world: &World, node: &SimNode) -> Value {
+    json!({ "ID": node.id.0, "address": node.address, "state": state_of(world, node) })
+}
+
+pub(super) async fn list_nodes(State(shared): State<SharedWorld>) -> Response {
     let world = shared.lock();
-    let nodes: Vec<Value> = world
-        .nodes()
-        .values()
-        .map(|node| json!({ "ID": node.id.0, "address": node.address, "state": state_of(&world, node) }))
-        .collect();
+    let nodes: Vec<Value> = world.nodes().values().map(|node| list_node(&world, node)).collect();
     Json(json!({ "nodeInfos": nodes })).into_response()
 }
 
@@ -151,25 +151,21 @@ async fn transfer_channel(State(shared): State<SharedWorld>, parameters: Paramet
         Err(response) => *response,
         Ok((from, to)) => {
             let channel = optional(&parameters, "channel_name");
-            answered(shared.lock().transfer_channels(from, to, channel))
+            answered(shared.lock().transfer_channels(from, Some(to), channel))
         }
     }
 }
 
 /// Segments that the coordinator believes to be on a node, of all collections.
-fn held(world: &World, node: NodeId) -> Vec<String> {
+pub(super) fn held(world: &World, node: NodeId) -> Vec<String> {
     let on_node = |segment: &&crate::sim::cluster::SimSegment| {
         segment.copies.iter().any(|copy| copy.node == node && copy.state.is_listed())
     };
     world.segments().values().filter(on_node).map(|segment| segment.id.to_string()).collect()
 }
 
-async fn distribution(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
-    let node = match node_in(&parameters, "node_id") {
-        Ok(node) => node,
-        Err(response) => return *response,
-    };
-    let world = shared.lock();
+/// The channels that a node leads, of all collections.
+pub(super) fn led(world: &World, node: NodeId) -> Vec<String> {
     let mut channels = Vec::new();
     for collection in world.collections().values() {
         for replica in &collection.replicas {
@@ -177,7 +173,18 @@ async fn distribution(State(shared): State<SharedWorld>, parameters: Parameters)
             channels.extend(led.filter(|(leader, _)| **leader == Some(node)).map(|(_, name)| name.clone()));
         }
     }
-    Json(json!({ "channel_names": channels, "sealed_segmentIDs": held(&world, node) })).into_response()
+    channels
+}
+
+async fn distribution(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {
+    match node_in(&parameters, "node_id") {
+        Ok(node) => {
+            let world = shared.lock();
+            let held = held(&world, node);
+            Json(json!({ "channel_names": led(&world, node), "sealed_segmentIDs": held })).into_response()
+        }
+        Err(response) => *response,
+    }
 }
 
 async fn check_distribution(State(shared): State<SharedWorld>, parameters: Parameters) -> Response {

@@ -1,9 +1,11 @@
 //! The simulated Milvus over real gRPC and HTTP, on loopback: for the daemon as it is shipped, and for `demo`.
 //!
-//! The proxy gets two ports, one for gRPC and one for /metrics and the management endpoints. Every query node has
-//! a /metrics page of its own: on a port of its own, or, for worlds of a thousand nodes, under a path of the
-//! proxy's.
+//! The proxy gets two ports, one for gRPC and one for /metrics and the management endpoints, the coordinator one for
+//! its own management endpoints. Every query node has a /metrics page of its own: on a port of its own, or, for
+//! worlds of a thousand nodes, under a path of the proxy's.
 
+mod coordinator;
+mod definitions;
 mod grpc;
 mod http;
 mod management;
@@ -43,6 +45,7 @@ pub enum ServeError {
 pub struct SimServer {
     grpc: SocketAddr,
     http: SocketAddr,
+    coordinator: SocketAddr,
     node_pages: BTreeMap<String, String>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -57,7 +60,9 @@ impl SimServer {
     pub async fn start_at(shared: SharedWorld, address: SocketAddr) -> Result<SimServer, ServeError> {
         let (grpc_listener, grpc) = listen(address).await?;
         let (http_listener, http) = listen(SocketAddr::new(address.ip(), 0)).await?;
-        let mut server = SimServer { grpc, http, node_pages: BTreeMap::new(), tasks: Vec::new() };
+        let (coordinator_listener, coordinator) = listen(SocketAddr::new(address.ip(), 0)).await?;
+        let mut server =
+            SimServer { grpc, http, coordinator, node_pages: BTreeMap::new(), tasks: Vec::new() };
         // As large as the proxy's own limit would allow is not worth a setting here.
         let service = MilvusServiceServer::new(grpc::SimMilvus::new(shared.clone()))
             .max_encoding_message_size(usize::MAX);
@@ -72,6 +77,7 @@ impl SimServer {
             }
         }));
         server.serve_http(http_listener, http::proxy(shared.clone()));
+        server.serve_http(coordinator_listener, http::coordinator(shared.clone()));
         server.serve_pages(&shared).await?;
         Ok(server)
     }
@@ -115,6 +121,11 @@ impl SimServer {
     /// Where the proxy's /metrics and management endpoints are.
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the coordinator's management endpoints are (2.6+).
+    pub fn coordinator_address(&self) -> SocketAddr {
+        self.coordinator
     }
 
     /// Address of each node's /metrics page, by the node's gRPC address as `GetMetrics` reports it.

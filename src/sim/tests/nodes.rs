@@ -1,7 +1,9 @@
 //! Nodes that die, stop and come back; data that comes and goes.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::sim::cluster::TargetState;
+use crate::sim::cluster::{SimSegment, TargetState};
 use crate::sim::faults::{Fault, FaultSettings, random_faults};
 use crate::sim::operator::Transfer;
 
@@ -47,18 +49,43 @@ fn a_dead_delegator_holds_its_shard_up_and_a_dead_worker_does_not() {
     let (took, answered) = ask(&mut world, two.0, &[one.0], &[from_two]);
     assert_eq!(code(&answered), 65535);
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
 
-    let mut world = small(Line::V2_3);
-    let from_leader = segment_on(&world, leader);
-    world.crash(leader);
-    run(&mut world, 10.0);
-    let away = request(&world, leader.0, &[one.0], &[from_leader]);
-    let among_others = request(&world, two.0, &[one.0], &[from_two]);
-    let calls = [away, among_others].map(|request| world.load_balance(request));
-    let [(took, away), (_, among_others)] = calls.map(|call| answer(&mut world, call));
-    assert_eq!((code(&away), code(&among_others)), (901, 500));
-    let session = Duration::from_secs(18);
-    assert!(took >= session && took < session + Duration::from_secs(1), "{took:?}");
+/// Moves from and to it end with its session, in a refusal or in a success that proves nothing.
+#[test]
+fn what_a_dead_delegator_was_to_move_is_refused_or_called_done() {
+    let mut codes = BTreeMap::<[i32; 3], usize>::new();
+    for seed in 0..40 {
+        let mut world = build(&WorldPlan { seed, ..small_plan(Profile::of(Line::V2_3)) });
+        let id = first_collection(&world);
+        let leader = world.collections()[&id].replicas[0].leaders[0].unwrap();
+        let others: Vec<NodeId> = query_nodes(&world).into_iter().filter(|node| *node != leader).collect();
+        let [one, two, ..] = others[..] else { panic!("four nodes") };
+        let away = request(&world, leader.0, &[one.0], &[segment_on(&world, leader)]);
+        let there = request(&world, one.0, &[leader.0], &[segment_on(&world, one)]);
+        let among_others = request(&world, two.0, &[one.0], &[segment_on(&world, two)]);
+        world.crash(leader);
+        run(&mut world, 10.0);
+        let calls = [away, there, among_others].map(|request| world.load_balance(request));
+        let answers = calls.map(|call| answer(&mut world, call));
+        let (took, session) = (answers[0].0, Duration::from_secs(18));
+        assert!(took >= session && took < session + Duration::from_secs(1), "{took:?}");
+        *codes.entry(answers.map(|(_, answer)| code(&answer))).or_default() += 1;
+        run(&mut world, 60.0);
+        let is_served = |segment: &SimSegment| {
+            segment.copies.iter().filter(|copy| copy.state == CopyState::Serving).count() == 1
+        };
+        assert!(world.segments().values().all(is_served), "seed {seed}: all is well again");
+        assert_sums(&world);
+    }
+    let [both_done, one_done, none_done] = [2, 1, 0].map(|wanted| {
+        let done = |codes: &[i32; 3]| codes.iter().filter(|code| **code == 0).count() == wanted;
+        codes.iter().filter(|(codes, _)| done(codes)).map(|(_, count)| count).sum::<usize>()
+    });
+    assert!(both_done > none_done && one_done > 0 && none_done > 0, "{codes:?}");
+    for [away, there, among_others] in codes.into_keys() {
+        assert!([0, 901].contains(&away) && [0, 901].contains(&there) && among_others == 500);
+    }
 }
 
 #[test]
@@ -362,12 +389,12 @@ fn a_transferred_channel_takes_its_growing_rows_and_level_0_along() {
     let id = first_collection(&world);
     let leader = world.collections()[&id].replicas[0].leaders[0].unwrap();
     let to = NodeId(leader.0 % 4 + 1);
-    world.transfer_channels(leader, to, Some(&world.collections()[&id].channels[0].clone())).unwrap();
+    world.transfer_channels(leader, Some(to), Some(&world.collections()[&id].channels[0].clone())).unwrap();
     assert_eq!(world.growing_rows_on(leader, id), 0);
     assert!(world.growing_rows_on(to, id) > 0);
     let level0 =
         world.segments().values().find(|segment| segment.level0 && segment.collection == id).unwrap();
     assert_eq!(level0.copies[0].node, to);
-    assert_eq!(world.transfer_channels(leader, to, Some("none")).unwrap_err().code, 500);
+    assert_eq!(world.transfer_channels(leader, Some(to), Some("none")).unwrap_err().code, 500);
     assert_sums(&world);
 }

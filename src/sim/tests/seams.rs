@@ -42,6 +42,23 @@ async fn every_version_can_be_observed_and_moved() {
     }
 }
 
+/// Asked again too soon, it does not ask the server again: what it shows of the nodes is up to 6 s old.
+#[tokio::test(start_paused = true)]
+async fn a_dead_node_is_shown_until_metrics_are_asked_for_again() {
+    let shared = SharedWorld::new(small(Line::V2_5));
+    let observer = SimObserver::new(shared.clone(), true);
+    let shows_node_2 =
+        async || observer.observe().await.unwrap().nodes.iter().any(|node| node.id == NodeId(2));
+    assert!(shows_node_2().await);
+    shared.lock().crash(NodeId(2));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(shows_node_2().await, "remembered");
+    assert_eq!(shared.lock().counts().metrics, 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!shows_node_2().await);
+    assert_eq!(shared.lock().counts().metrics, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn days_pass_without_waiting_and_speed_multiplies_them() {
     let shared = SharedWorld::with_speed(small(Line::V2_5), 60);

@@ -62,6 +62,8 @@ fn every_broken_rule_names_its_key() {
         ("[execute.waves]\nrest = '25h'", "execute.waves.rest_limit"),
         ("[journal]\npath = ''", "journal.path"),
         ("[journal]\nkeep = '0s'", "journal.keep"),
+        ("[journal.observations]\nmax_bytes = '1 KiB'", "journal.observations.max_bytes"),
+        ("[journal.observations]\nkeep = '0s'", "journal.observations.keep"),
         ("[http]\nlisten = '9095'", "http.listen"),
         ("[log]\nlevel = 'inof'", "log.level"),
         ("[log]\nlevel = 'a=b=c'", "log.level"),
@@ -86,6 +88,7 @@ fn all_broken_rules_come_at_once() {
 fn warnings_do_not_stop_anything() {
     for (text, key) in [
         ("[execute]\ncall_timeout = '120s'", "execute.call_timeout"),
+        ("[execute]\nbytes_per_day = 2", "execute.bytes_per_day"),
         ("[gate]\ndestination_memory = 0.95", "gate.destination_memory"),
         ("[gate]\nmax_age = '5s'", "gate.max_age"),
         ("[journal]\nkeep = '1h'", "journal.keep"),
@@ -102,7 +105,10 @@ fn limits_can_be_lifted() {
     let text = "mode = 'act'\n[poll]\ninterval = '1s'\nduty = 1\n[policies.memory]\nenabled = false\n\
                 [policies.rows]\nenabled = true\nturns = 1\nmatters_above = 0\n[gate]\ncool_down = '0s'\n\
                 [execute]\ncalls_per_minute = 0\ncalls_in_flight = 0\ncalls_in_flight_per_node = 0\n\
-                bytes_per_day = 0\nsegments_per_call = 0\nbytes_per_call = 0\n[execute.waves]\nenabled = false\n";
+                bytes_per_day = 0\nsegments_per_call = 0\nbytes_per_call = 0\nmoves_in_flight = 0\n\
+                moves_in_flight_per_source = 0\nmoves_in_flight_per_destination = 0\n\
+                moves_in_flight_per_collection = 0\nbytes_per_second = 0\nmoves_per_hour = 0\nmoves_per_day = 0\n\
+                bytes_per_hour = 0\n[execute.waves]\nenabled = false\n";
     let loaded = loaded(text, &[]).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config.gate.cool_down, Duration::ZERO);

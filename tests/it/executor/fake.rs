@@ -58,12 +58,19 @@ pub struct State {
     pub calls: Vec<(Instant, MoveCall)>,
     pub reads: Vec<Instant>,
     pub reads_fail: bool,
+    /// By segment; 10 otherwise.
+    pub rows: BTreeMap<i64, u64>,
+    /// Of every replica.
+    pub members: Vec<i64>,
+    /// Of every collection.
+    pub load_percentage: u8,
     pub read_takes: Duration,
     pub violations: Vec<String>,
     moving: Vec<(i64, i64, i64, Fate)>,
 }
 
 pub struct Fake {
+    own: std::sync::Weak<Fake>,
     pub state: Mutex<State>,
     pub journal_path: PathBuf,
     pub clock: Arc<Clock>,
@@ -77,17 +84,22 @@ impl Fake {
         let started = Instant::now();
         let base = Timestamp::from_second(1_790_000_000).unwrap();
         let wall = move || base + SignedDuration::try_from(started.elapsed()).unwrap();
-        let mut state = State::default();
+        let mut state = State { members: NODES.to_vec(), load_percentage: 100, ..State::default() };
         for collection in 1..=collections {
             let ids = (1..=segments).map(|number| (collection * 100 + number, vec![1]));
             state.segments.insert(collection, ids.collect());
         }
-        Arc::new(Fake {
+        Arc::new_cyclic(|own| Fake {
+            own: own.clone(),
             state: Mutex::new(state),
             journal_path: folder.path().join("it.db"),
             clock: Arc::new(Clock::with_wall(wall)),
             _folder: folder,
         })
+    }
+
+    pub fn arc(&self) -> Arc<Fake> {
+        self.own.upgrade().expect("it is in use")
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -136,6 +148,7 @@ impl Fake {
             resource_groups: None,
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
+            complaints: Vec::new(),
             gaps: Vec::new(),
         }
     }
@@ -158,7 +171,7 @@ impl Fake {
 
 /// What a read shows, which is also what moves things on.
 fn read(state: &mut State, collection: i64, now: Timestamp) -> CollectionReport {
-    let State { segments, moving, .. } = state;
+    let State { segments, moving, rows, members, load_percentage, .. } = state;
     let nodes_of = segments.get_mut(&collection).expect("a collection that exists");
     moving.retain_mut(|(segment, from, to, fate)| {
         let Some(nodes) = nodes_of.get_mut(segment) else { return true };
@@ -180,7 +193,7 @@ fn read(state: &mut State, collection: i64, now: Timestamp) -> CollectionReport 
     let segment = |(id, nodes): (&i64, &Vec<i64>)| SegmentReport {
         id: SegmentId(*id),
         partition: PartitionId(1),
-        rows: Rows(10),
+        rows: Rows(rows.get(id).copied().unwrap_or(10)),
         nodes: nodes.iter().copied().map(NodeId).collect(),
         level: SegmentLevel::Legacy,
     };
@@ -188,11 +201,11 @@ fn read(state: &mut State, collection: i64, now: Timestamp) -> CollectionReport 
         database: "default".into(),
         name: format!("c{collection}"),
         id: CollectionId(collection),
-        load_percentage: 100,
+        load_percentage: *load_percentage,
         read_at: now,
         replicas: Some(vec![ReplicaReport {
             id: ReplicaId(collection),
-            nodes: NODES.into_iter().map(NodeId).collect(),
+            nodes: members.iter().copied().map(NodeId).collect(),
             resource_group: "group".into(),
             shards: Vec::new(),
             outbound_nodes: 0,
@@ -281,6 +294,14 @@ pub fn unlimited() -> ExecuteSettings {
         calls_in_flight_per_node: 0,
         segments_per_call: 0,
         bytes_per_call: Bytes::ZERO,
+        moves_in_flight: 0,
+        moves_in_flight_per_source: 0,
+        moves_in_flight_per_destination: 0,
+        moves_in_flight_per_collection: 0,
+        bytes_per_second: Bytes::ZERO,
+        moves_per_hour: 0,
+        moves_per_day: 0,
+        bytes_per_hour: Ratio::ZERO,
         bytes_per_day: Ratio::ZERO,
         waves: WaveSettings { enabled: false, ..WaveSettings::default() },
         ..ExecuteSettings::default()

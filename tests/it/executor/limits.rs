@@ -158,6 +158,137 @@ async fn one_segment_a_day_goes_however_large_it_is() {
     assert_eq!(executor.limited_by(), Some(Reason::DailyBytes { limit: Bytes(1) }));
 }
 
+/// The most moves on their way at once while all that was offered is sent, and what held the next ones back.
+async fn most_at_once(
+    fake: &Fake,
+    settings: ExecuteSettings,
+    moves: Vec<AdmittedMove>,
+    of: impl Fn(&milvus_rebalancer::model::InFlight) -> bool,
+) -> (usize, std::collections::BTreeSet<&'static str>) {
+    let (mut most, mut reasons) = (0, std::collections::BTreeSet::new());
+    for movement in &moves {
+        fake.state().fates.insert(movement.movement.segment.0, Fate::LandsAfter(3));
+    }
+    let mut executor = fake.arc().executor(settings);
+    executor.offer(moves, Bytes(1_000));
+    drive(&mut executor, |executor| {
+        most = most.max(executor.in_flight().iter().filter(|flight| of(flight)).count());
+        reasons.extend(executor.limited_by().map(|reason| reason.code()));
+        let status = executor.status();
+        status.queued == 0 && status.open_operations == 0
+    })
+    .await;
+    assert_eq!(executor.status().ended.len(), 1, "all of them landed in the end");
+    (most, reasons)
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_in_flight_are_limited_in_all_and_by_where_they_go() {
+    let three = || ExecuteSettings { segments_per_call: 2, ..unlimited() };
+    // Nodes 2 and 3 take five segments each from node 1, of two collections.
+    let moves = || -> Vec<AdmittedMove> {
+        (1..=5).flat_map(|number| [admitted(100 + number, 2), admitted(200 + number, 3)]).collect()
+    };
+    let total = ExecuteSettings { moves_in_flight: 3, ..three() };
+    let (most, reasons) = most_at_once(&Fake::new(2, 5), total, moves(), |_| true).await;
+    assert_eq!((most, reasons.contains("moves_in_flight")), (3, true), "{reasons:?}");
+
+    let source = ExecuteSettings { moves_in_flight_per_source: 3, ..three() };
+    let (most, reasons) = most_at_once(&Fake::new(2, 5), source, moves(), |_| true).await;
+    assert_eq!((most, reasons.contains("source_moves_in_flight")), (3, true), "{reasons:?}");
+
+    let destination = ExecuteSettings { moves_in_flight_per_destination: 1, ..three() };
+    let to_2 = |flight: &milvus_rebalancer::model::InFlight| flight.to.0 == 2;
+    let (most, reasons) = most_at_once(&Fake::new(2, 5), destination.clone(), moves(), to_2).await;
+    assert_eq!((most, reasons.contains("destination_moves_in_flight")), (1, true), "{reasons:?}");
+    let (most, _) = most_at_once(&Fake::new(2, 5), destination, moves(), |_| true).await;
+    assert_eq!(most, 2, "the other destination is not held up");
+
+    let collection = ExecuteSettings { moves_in_flight_per_collection: 1, ..three() };
+    let of_1 = |flight: &milvus_rebalancer::model::InFlight| flight.collection.0 == 1;
+    let (most, reasons) = most_at_once(&Fake::new(2, 5), collection, moves(), of_1).await;
+    assert_eq!((most, reasons.contains("collection_moves_in_flight")), (1, true), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_a_second_are_kept_over_any_time() {
+    let fake = Fake::new(10, 4);
+    // Calls of two segments, which is a bucketful; it fills in 20 seconds.
+    let settings = ExecuteSettings { bytes_per_second: Bytes(10), bytes_per_call: Bytes(200), ..unlimited() };
+    let mut executor = fake.executor(settings);
+    let moves =
+        (1..=10).flat_map(|collection| (1..=4).map(move |number| admitted(collection * 100 + number, 2)));
+    executor.offer(moves.collect(), Bytes(1_000));
+    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
+    assert_eq!(executor.limited_by(), Some(Reason::ByteRate { per_second: Bytes(10) }));
+    finish(&mut executor).await;
+    let state = fake.state();
+    let sent: Vec<(Instant, u64)> =
+        state.calls.iter().map(|(at, call)| (*at, call.segments().len() as u64 * 100)).collect();
+    assert_eq!(sent.len(), 20, "a bucketful each");
+    for (first, (from, _)) in sent.iter().enumerate() {
+        let mut total = 0;
+        for (until, bytes) in &sent[first..] {
+            total += bytes;
+            assert!(total <= 200 + (*until - *from).as_secs() * 10, "{sent:?}");
+        }
+    }
+    assert!(sent[19].0 - sent[0].0 < Duration::from_secs(19 * 21), "it does not dawdle");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_and_bytes_an_hour_and_moves_a_day_are_kept() {
+    let hour = Duration::from_secs(3_600);
+    let by_moves = ExecuteSettings { moves_per_hour: 3, ..unlimited() };
+    let by_bytes = ExecuteSettings { bytes_per_hour: Ratio(300_000), ..unlimited() };
+    let by_day = ExecuteSettings { moves_per_day: 3, ..unlimited() };
+    for (settings, window, reason) in [
+        (by_moves, hour, Reason::HourlyMoves { limit: 3 }),
+        (by_bytes, hour, Reason::HourlyBytes { limit: Bytes(300) }),
+        (by_day, 24 * hour, Reason::DailyMoves { limit: 3 }),
+    ] {
+        let fake = Fake::new(2, 4);
+        let mut executor = fake.executor(settings);
+        let moves = (1..=4).flat_map(|number| [admitted(100 + number, 2), admitted(200 + number, 2)]);
+        executor.offer(moves.take(6).collect(), Bytes(1_000));
+        drive(&mut executor, |executor| executor.status().queued == 3).await;
+        assert_eq!(executor.limited_by(), Some(reason.clone()));
+        finish(&mut executor).await;
+        let state = fake.state();
+        let mut sent: Vec<Instant> = Vec::new();
+        for (at, call) in &state.calls {
+            sent.extend(call.segments().iter().map(|_| *at));
+        }
+        assert_eq!(sent.len(), 6);
+        for moves in sent.windows(4) {
+            assert!(moves[3] - moves[0] >= window, "{reason:?}: {sent:?}");
+        }
+        assert!(sent[5] - sent[0] < window + Duration::from_secs(5), "{reason:?}: {sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_limit_tells_how_much_of_it_is_used() {
+    let fake = Fake::new(1, 3);
+    for segment in 101..=103 {
+        fake.state().fates.insert(segment, Fate::LandsAfter(50));
+    }
+    let settings = ExecuteSettings { bytes_per_day: Ratio(500_000), moves_per_hour: 9, ..unlimited() };
+    let mut executor = fake.executor(settings);
+    executor.offer((101..=103).map(|segment| admitted(segment, 2)).collect(), Bytes(1_000));
+    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
+    let used: std::collections::BTreeMap<&str, (u64, u64)> =
+        executor.status().limits.iter().map(|limit| (limit.name, (limit.used, limit.limit))).collect();
+    assert_eq!(used["calls_in_flight"], (1, 0));
+    assert_eq!(used["calls_in_flight_per_node"], (1, 0));
+    for name in ["moves_in_flight", "moves_in_flight_per_source", "moves_in_flight_per_collection"] {
+        assert_eq!(used[name], (3, 0), "{name}");
+    }
+    assert_eq!(used["moves_per_hour"], (3, 9));
+    assert_eq!(used["bytes_per_day"], (300, 500));
+    assert_eq!(used.len(), 12, "all that the configuration has");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_mover_nothing_is_ever_sent() {
     use std::sync::Arc;

@@ -5,4 +5,5 @@ mod limits;
 mod manual;
 mod outcomes;
 mod restarts;
+mod revalidation;
 mod waves;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use milvus_rebalancer::execute::operation::OperationState;
 use milvus_rebalancer::execute::{ExecuteSettings, Executor};
+use milvus_rebalancer::model::Actor;
 use milvus_rebalancer::reason::Reason;
-use milvus_rebalancer::units::{Bytes, NodeId, Ratio};
+use milvus_rebalancer::units::{Bytes, NodeId, Ratio, SegmentId};
 use tokio::time::{Instant, sleep};
 
 use super::fake::{Answer, Fake, Fate, admitted, drive, finish, unlimited};
@@ -29,6 +30,9 @@ async fn a_new_start_finds_what_was_under_way() {
     assert_eq!(states, [OperationState::Verifying, OperationState::Verifying]);
     assert_eq!(executor.departures().len(), 1, "that of segment 301");
     assert_eq!(executor.known_moves().len(), 3);
+    let landed: Vec<_> =
+        executor.landed_moves().iter().map(|landed| (landed.segment, landed.actor)).collect();
+    assert_eq!(landed, [(SegmentId(301), Actor::Daemon)], "only what has ended");
     executor.offer(moves.to_vec(), Bytes(1_000));
     assert_eq!(executor.status().queued, 1, "what is open is not sent again");
     executor.offer(Vec::new(), Bytes(1_000));

@@ -1,7 +1,8 @@
 //! Journals of earlier versions: each is brought to the newest format with all its rows, or stays as it was.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use milvus_rebalancer::execute::operation::OperationState;
 use milvus_rebalancer::journal::{Journal, JournalError};
@@ -65,27 +66,39 @@ fn a_daemon_of_an_earlier_version_is_not_disturbed() {
     let path = folder.path().join("it.db");
     of_format_1(&path);
     let before = schema(&path);
-    // Another process that has the daemon's lock: one that this test can end.
-    let lock = folder.path().join("it.db.lock");
-    std::fs::write(&lock, "4711\n").unwrap();
-    let mut holder = Command::new("flock")
+    let mut daemon = lock_holder(&folder.path().join("it.db.lock"));
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, JournalError::OlderDaemon { found: 1, known: 2, pid: 4711, .. }), "{error}");
+    assert_eq!(schema(&path), before);
+
+    daemon.end();
+    open(&path).unwrap();
+}
+
+/// Another process that has the daemon's lock.
+pub struct LockHolder {
+    process: Child,
+}
+
+pub fn lock_holder(lock: &Path) -> LockHolder {
+    std::fs::write(lock, "4711\n").unwrap();
+    let mut process = Command::new("flock")
         .args(["--exclusive", "--no-fork"])
-        .arg(&lock)
+        .arg(lock)
         .args(["sh", "-c", "echo held; read ended"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line)
-        .unwrap();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "held\n");
+    LockHolder { process }
+}
 
-    let error = open(&path).unwrap_err();
-    assert!(matches!(error, JournalError::OlderDaemon { found: 1, known: 2, pid: 4711, .. }), "{error}");
-    assert_eq!(schema(&path), before);
-
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
-    open(&path).unwrap();
+impl LockHolder {
+    pub fn end(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
 }

@@ -15,6 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
+use super::HANG;
+
 /// Nodes of every cluster at its start.
 pub const NODES: usize = 4;
 /// Rows of a segment.
@@ -104,7 +106,13 @@ impl Subject {
     pub fn start(start: impl FnOnce(&Runtime) -> Box<dyn Cluster>) -> Subject {
         let runtime = Runtime::new().unwrap();
         let cluster = start(&runtime);
-        let settings = ConnectionSettings { endpoint: cluster.endpoint(), ..ConnectionSettings::default() };
+        // The project's own patience is not what is tried here.
+        let settings = ConnectionSettings {
+            endpoint: cluster.endpoint(),
+            connect_timeout: HANG,
+            request_timeout: HANG,
+            ..ConnectionSettings::default()
+        };
         let (client, channel) = runtime.block_on(async {
             let channel = Channel::from_shared(cluster.endpoint()).unwrap().connect_lazy();
             (MilvusClient::new(cluster.kind(), &settings).unwrap(), channel)
@@ -183,17 +191,17 @@ impl Subject {
             let told = self.balance(request);
             assert_eq!((told.status.code, told.status.reason.as_str()), (0, ""));
         }
-        self.until("the segments are gathered", Duration::from_secs(20), || {
+        self.until("the segments are gathered", || {
             let places = self.places_in(database, name);
             segments.iter().all(|segment| places.get(segment).is_some_and(|at| *at == [to]))
         });
     }
 
     /// Asks again and again until it is so; returns how long that took.
-    pub fn until(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    pub fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
         let began = Instant::now();
         while !is_so() {
-            assert!(self.since(began) < limit, "after {limit:?} still not: {what}");
+            assert!(began.elapsed() < HANG, "after {HANG:?} still not: {what}");
             self.pause(Duration::from_millis(50));
         }
         self.since(began)

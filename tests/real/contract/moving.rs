@@ -8,12 +8,10 @@ use milvus_rebalancer::units::{NodeId, SegmentId};
 use tokio::time::Instant;
 
 use super::cluster::{BOOKS, Subject, Told, balance, places, request};
-use super::{expect_about, expect_at_once};
+use super::{expect_about, expect_at_once, expect_once};
 
 /// Measured on 2.3.5, where it was 0.7 to 1.5 s: mostly the wait for the coordinator's looks at the nodes.
 const ONE_CALL: Duration = Duration::from_millis(1000);
-/// How long both copies may be listed after the answer.
-const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
 fn assert_done(told: &Told) {
     assert_eq!((told.status.code, told.status.error_code, told.status.reason.as_str()), (0, 0, ""));
@@ -38,7 +36,7 @@ fn stock(s: &Subject, node: i64, count: usize) -> Vec<i64> {
 
 /// Waits until segments are on one node alone.
 fn settled(s: &Subject, segments: &[i64], node: i64) -> Duration {
-    s.until("the segments are only there", SETTLES_WITHIN, || {
+    s.until("the segments are only there", || {
         let places = s.places("books");
         segments.iter().all(|segment| places[segment] == [node])
     })
@@ -56,19 +54,21 @@ pub fn one(s: &mut Subject) {
 
 pub fn batch(s: &mut Subject) {
     let [from, to, ..] = nodes(s);
-    let segments = stock(s, from, 8);
-    let one = s.balance(request("books", from, &[to], &segments[..1]));
-    assert_done(&one);
-    let seven = s.balance(request("books", from, &[to], &segments[1..]));
-    assert_done(&seven);
-    expect_about(s, "one of eight", one.took, ONE_CALL);
-    expect_about(s, "the other seven", seven.took, ONE_CALL);
-    assert!(seven.took <= one.took * 3, "one {:?}, seven {:?}", one.took, seven.took);
-    settled(s, &segments, to);
+    expect_once("seven segments cost no more than three times what one does", || {
+        let segments = stock(s, from, 8);
+        let one = s.balance(request("books", from, &[to], &segments[..1]));
+        assert_done(&one);
+        let seven = s.balance(request("books", from, &[to], &segments[1..]));
+        assert_done(&seven);
+        expect_about(s, "one of eight", one.took, ONE_CALL);
+        expect_about(s, "the other seven", seven.took, ONE_CALL);
+        settled(s, &segments, to);
+        seven.took <= one.took * 3
+    });
 }
 
-pub fn twice(s: &mut Subject) {
-    let [from, to, ..] = nodes(s);
+/// Where a segment is seen while it moves, each place once.
+fn places_while_moving(s: &Subject, from: i64, to: i64) -> Vec<Vec<i64>> {
     let segment = stock(s, from, 1)[0];
     let speed = s.cluster.speed();
     let mut seen: Vec<Vec<i64>> = Vec::new();
@@ -90,14 +90,27 @@ pub fn twice(s: &mut Subject) {
         }
     });
     assert_done(&told);
-    s.until("it is only there", SETTLES_WITHIN, || {
+    s.until("it is only there", || {
         let at = s.places("books")[&segment].clone();
         look(at.clone());
         at == [to]
     });
+    seen
+}
+
+pub fn twice(s: &mut Subject) {
+    let [from, to, ..] = nodes(s);
     let mut both = vec![from, to];
     both.sort_unstable();
-    assert_eq!(seen, [vec![from], both, vec![to]]);
+    let whole = [vec![from], both, vec![to]];
+    expect_once("it is seen on its source, on both, and on its destination", || {
+        let seen = places_while_moving(s, from, to);
+        println!("    seen at {seen:?}");
+        // Who looks too seldom misses some of it, but sees nothing else.
+        let mut rest = whole.iter();
+        assert!(seen.iter().all(|at| rest.any(|place| place == at)), "{seen:?}");
+        seen == whole
+    });
 }
 
 pub fn at_once(s: &mut Subject) {
@@ -113,7 +126,7 @@ pub fn at_once(s: &mut Subject) {
     let took = s.since(began);
     told.iter().for_each(assert_done);
     expect_about(s, "six calls at once", took, ONE_CALL);
-    s.until("all have left", SETTLES_WITHIN, || {
+    s.until("all have left", || {
         let places = s.places("books");
         segments.iter().all(|segment| !places[segment].contains(&from))
     });
@@ -121,22 +134,34 @@ pub fn at_once(s: &mut Subject) {
 
 pub fn conflict(s: &mut Subject) {
     let [from, first, second, _] = nodes(s);
-    let segment = stock(s, from, 1)[0];
     let speed = s.cluster.speed();
-    let (one, other) = s.ask(async {
-        let one = balance(s.rpc.clone(), request("books", from, &[first], &[segment]), speed);
-        let other = async {
-            tokio::time::sleep(Duration::from_millis(100) / speed).await;
-            balance(s.rpc.clone(), request("books", from, &[second], &[segment]), speed).await
+    expect_once("the second call comes while the first one runs", || {
+        let segment = stock(s, from, 1)[0];
+        let (one, other) = s.ask(async {
+            let one = balance(s.rpc.clone(), request("books", from, &[first], &[segment]), speed);
+            let other = async {
+                tokio::time::sleep(Duration::from_millis(100) / speed).await;
+                balance(s.rpc.clone(), request("books", from, &[second], &[segment]), speed).await
+            };
+            futures::future::join(one, other).await
+        });
+        // On a busy machine the second may overtake the first, or come when all is over.
+        let (made, refused, to) = match one.status.code {
+            0 => (one, other, first),
+            _ => (other, one, second),
         };
-        futures::future::join(one, other).await
+        assert_done(&made);
+        settled(s, &[segment], to);
+        let status = &refused.status;
+        if status.code == 65535 {
+            return false;
+        }
+        assert_eq!((status.code, status.error_code, status.retriable), (5, 1, false), "{status:?}");
+        let text = "failed to balance segments: service internal error: task with the same segment exists";
+        assert_eq!(status.reason, text);
+        expect_at_once(s, "the second call", refused.took);
+        true
     });
-    assert_done(&one);
-    assert_eq!((other.status.code, other.status.error_code, other.status.retriable), (5, 1, false));
-    let text = "failed to balance segments: service internal error: task with the same segment exists";
-    assert_eq!(other.status.reason, text);
-    expect_at_once(s, "the second call", other.took);
-    settled(s, &[segment], first);
 }
 
 pub fn repeated(s: &mut Subject) {
@@ -161,7 +186,7 @@ pub fn no_destination(s: &mut Subject) {
     let told = s.balance(request("books", from, &[], &segments));
     assert_done(&told);
     expect_about(s, "to wherever", told.took, ONE_CALL);
-    s.until("all have left", SETTLES_WITHIN, || {
+    s.until("all have left", || {
         let places = s.places("books");
         segments.iter().all(|segment| !places[segment].contains(&from) && places[segment].len() == 1)
     });

@@ -63,9 +63,7 @@ pub fn other_replica(s: &mut Subject) {
     assert_eq!(s.balance(request("pairs", at[0], &[inside], &[segment])).status.code, 0);
     let mut expected = vec![inside, at[1]];
     expected.sort_unstable();
-    s.until("the other replica is as it was", std::time::Duration::from_secs(3), || {
-        s.places("pairs")[&segment] == expected
-    });
+    s.until("the other replica is as it was", || s.places("pairs")[&segment] == expected);
 }
 
 pub fn partly_wrong(s: &mut Subject) {

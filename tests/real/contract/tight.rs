@@ -16,7 +16,7 @@ const REFUSED_AFTER: Duration = Duration::from_millis(300);
 /// 2.3.5 let a segment of 31 MB into a node that had 25 of its 40 MB in use.)
 pub fn full(s: &mut Subject) {
     let small = s.cluster.start_full_node();
-    s.until("it joins the replica", Duration::from_secs(30), || {
+    s.until("it joins the replica", || {
         s.replicas("books").iter().any(|replica| replica.node_ids.contains(&small))
     });
     let before = s.places("books");
@@ -33,7 +33,7 @@ pub fn full(s: &mut Subject) {
     // The failed move is forgotten only a moment after its caller was told (code 5 until then).
     let call = MoveCall::new("", "books", NodeId(from), NodeId(small), vec![SegmentId(segment)]).unwrap();
     let mut said = None;
-    s.until("the client is told the same", Duration::from_secs(5), || {
+    s.until("the client is told the same", || {
         let error = s.ask(s.mover().load_balance(&call)).unwrap_err();
         assert_eq!(error.remedy(), Remedy::Replan, "{error}");
         let is_full = error.destination_is_full();

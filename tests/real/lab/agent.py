@@ -196,6 +196,10 @@ class Lab:
         """For after a disturbance: until searches work and every segment is placed."""
         datasets.wait_searchable(self._client, self._known(name, database), timeout)
 
+    def wait_search_digest(self, name, digest, database=None, timeout=120):
+        """For after a disturbance: until searches find again what they found before."""
+        datasets.wait_search_digest(self._client, self._known(name, database), digest, timeout)
+
     # Moves
 
     def push(self, name, src, dst, segments, database=None):

@@ -1,0 +1,131 @@
+//! Reads recordings back: the very observations that were recorded, one after the other.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::RecordingError;
+use super::frame::{self, Content, FORMAT, Frame};
+use crate::observe::observation::Observation;
+
+/// What the names of recordings end with.
+pub(super) const EXTENSION: &str = ".jsonl.zst";
+
+/// An observation and when it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// What the calendar said when the turn began.
+    pub at: Timestamp,
+    /// What was seen.
+    pub observation: Observation,
+}
+
+/// Reads one file. After an error it is at its end.
+pub struct RecordingReader {
+    path: PathBuf,
+    file: BufReader<File>,
+    last: Option<Observation>,
+    whole: usize,
+    has_ended: bool,
+}
+
+/// The recordings in a folder, in the order in which they were begun. A folder that is not there has none.
+pub fn recordings(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+    let unusable = |source| RecordingError::Unusable {
+        doing: "list the recordings in",
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unusable)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unusable)?.path();
+        if begun_at(&path).is_some() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// When a recording was begun, by its name; `None` for other files.
+pub(super) fn begun_at(path: &Path) -> Option<Timestamp> {
+    let name = path.file_name()?.to_str()?.strip_suffix(EXTENSION)?;
+    name.parse().ok()
+}
+
+/// The name of a recording that begins now. Names are in the order of their times.
+pub(super) fn name(begun_at: Timestamp) -> String {
+    begun_at.strftime(&format!("%Y%m%dT%H%M%S.%9fZ{EXTENSION}")).to_string()
+}
+
+impl RecordingReader {
+    /// Opens a file.
+    pub fn open(path: &Path) -> Result<RecordingReader, RecordingError> {
+        let file = File::open(path).map_err(|source| RecordingError::Unusable {
+            doing: "open the recording",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(RecordingReader {
+            path: path.to_owned(),
+            file: BufReader::new(file),
+            last: None,
+            whole: 0,
+            has_ended: false,
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<Recorded>, RecordingError> {
+        let at_byte = self.file.stream_position().map_err(|error| self.tail_lost(0, error.to_string()))?;
+        let lost = |reader: &RecordingReader, detail| Err(reader.tail_lost(at_byte, detail));
+        match self.file.fill_buf() {
+            Ok([]) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return lost(self, error.to_string()),
+        }
+        let Frame { format, at, content } = match frame::decode(&mut self.file) {
+            Ok(frame) => frame,
+            Err(detail) => return lost(self, detail),
+        };
+        if format > FORMAT {
+            let path = self.path.clone();
+            return Err(RecordingError::TooNew { path, found: format, known: FORMAT });
+        }
+        let observation = match (content, self.last.take()) {
+            (Content::Whole(whole), _) => whole,
+            (Content::Difference(difference), Some(mut last)) => match difference.apply(&mut last) {
+                Ok(()) => last,
+                Err(error) => return lost(self, error.to_string()),
+            },
+            (Content::Difference(_), None) => {
+                return lost(self, "it begins with a difference".to_owned());
+            }
+        };
+        self.last = Some(observation.clone());
+        self.whole += 1;
+        Ok(Some(Recorded { at, observation }))
+    }
+
+    fn tail_lost(&self, at_byte: u64, detail: String) -> RecordingError {
+        RecordingError::TailLost { path: self.path.clone(), at_byte, detail, whole: self.whole }
+    }
+}
+
+impl Iterator for RecordingReader {
+    type Item = Result<Recorded, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended {
+            return None;
+        }
+        let read = self.read().transpose();
+        self.has_ended = !matches!(read, Some(Ok(_)));
+        read
+    }
+}

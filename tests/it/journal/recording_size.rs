@@ -1,0 +1,78 @@
+//! How much disk a recording takes: an hour of a busy cluster of 100 nodes and 10,000 segments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milvus_rebalancer::journal::{Journal, JournalSettings, RecordingReader, recordings, recordings_folder};
+use milvus_rebalancer::observe::Observer;
+use milvus_rebalancer::observe::observation::Observation;
+use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimObserver, WorldPlan, build};
+
+/// Looks in an hour, at the default interval.
+const LOOKS: u64 = 120;
+
+/// Prints the figures of docs/journal.md.
+#[tokio::test(start_paused = true)]
+#[ignore = "takes minutes: cargo test --release --test it journal::recording_size -- --ignored --nocapture"]
+async fn an_hour_of_a_large_cluster_takes_little() {
+    let plan = WorldPlan {
+        nodes: 100,
+        collections: 200,
+        segments: 10_000,
+        // A segment is sealed about every twenty seconds, and others are compacted.
+        ingest_rows_per_second: 5_000.0,
+        ..WorldPlan::new(Profile::of(Line::V2_6), 1)
+    };
+    let world = SharedWorld::new(build(&plan));
+    let observer = SimObserver::new(world.clone(), true);
+    let clock = world.clock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.db");
+    let settings = JournalSettings { path: path.clone(), ..JournalSettings::default() };
+    let journal = Journal::open(&settings, clock.read().wall).unwrap();
+
+    let (mut seen, mut as_json) = (Vec::new(), 0);
+    for _ in 0..LOOKS {
+        tokio::time::advance(Duration::from_secs(30)).await;
+        let mut observation = observer.observe().await.unwrap();
+        spread_times(&mut observation);
+        let observation = Arc::new(observation);
+        as_json += serde_json::to_string(&*observation).unwrap().len() as u64;
+        journal.record_observation(clock.read().wall, Arc::clone(&observation));
+        journal.finish_recording().await;
+        seen.push(observation);
+    }
+
+    let files = recordings(&recordings_folder(&path)).unwrap();
+    let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
+    let read = files.iter().flat_map(|file| RecordingReader::open(file).unwrap().map(Result::unwrap));
+    assert!(read.map(|recorded| recorded.observation).eq(seen.iter().map(|seen| (**seen).clone())));
+
+    let first = observer_bytes(&seen[0]).await;
+    println!("{} files; {LOOKS} observations in {bytes} bytes, {} each", files.len(), bytes / LOOKS);
+    println!("a whole one: {first}; each later one: {}", (bytes - first) / (LOOKS - 1));
+    println!("as JSON, uncompressed: {} each", as_json / LOOKS);
+    println!("a week: {} MiB", bytes / LOOKS * 2 * 60 * 24 * 7 / (1 << 20));
+    assert!(bytes / LOOKS < 20_000, "{} bytes each", bytes / LOOKS);
+}
+
+/// A real observer reads the collections one after the other; the simulated one reads all at once.
+fn spread_times(observation: &mut Observation) {
+    let mut scattered = u64::from(observation.started_at.subsec_nanosecond().unsigned_abs()) + 1;
+    for collection in &mut observation.collections {
+        scattered = scattered.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        collection.read_at += Duration::from_nanos(scattered >> 34);
+    }
+    observation.took += Duration::from_nanos(scattered >> 34);
+}
+
+/// What a recording of this observation alone takes.
+async fn observer_bytes(observation: &Arc<Observation>) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.db");
+    let settings = JournalSettings { path: path.clone(), ..JournalSettings::default() };
+    let journal = Journal::open(&settings, observation.started_at).unwrap();
+    journal.record_observation(observation.started_at, Arc::clone(observation));
+    journal.finish_recording().await;
+    recordings(&recordings_folder(&path)).unwrap()[0].metadata().unwrap().len()
+}
