@@ -1,10 +1,12 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
 mod connect;
+mod controls;
 mod daemon;
 mod error;
 mod once;
 
+pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use once::{load_balance, plan};

@@ -2,9 +2,11 @@
 //! by time and by what became of calls, and reads everything anew.
 
 mod memory;
+mod orders;
 mod state;
 mod written;
 
+pub use orders::{GATE_MEMORY, orders};
 pub use state::{LastTurn, LoopState};
 
 use std::sync::Arc;
@@ -79,11 +81,12 @@ struct Rhythm {
 #[derive(Default)]
 struct Told {
     doubts: Vec<Doubt>,
-    limited_by: Option<&'static str>,
+    limited_by: Option<String>,
     planned: usize,
     recorded: Option<Plan>,
     written: Written,
     memory: Unwritten,
+    gates: Option<String>,
 }
 
 impl ControlLoop {
@@ -92,6 +95,7 @@ impl ControlLoop {
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.executor.recover().await?;
         self.recall().await?;
+        self.recall_gates().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
@@ -110,7 +114,7 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
-                _ = heartbeat.tick() => {}
+                _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
             }
         }
         tracing::info!(open = self.executor.open_operations().count(), "stopping: running calls may finish");
@@ -216,20 +220,27 @@ impl ControlLoop {
             wave: self.executor.wave_moves(),
             calls_sent: self.executor.status().calls_sent,
         };
+        let unread = self.obey().await.err();
         let now = self.clock.read();
         let decision = self.thinking.turn(observation, own, now);
         self.keep_memory(&decision, now, &mut told.memory).await;
+        self.keep_gates(&mut told.gates).await;
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
             self.publish_wave(wave).await;
         }
         self.executor.hold(decision.guard.hold.clone());
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
-            self.executor.note_room(decision.restrictions.room.clone());
-            self.executor.offer(admitted_moves(&decision), cluster_bytes);
-            self.executor.let_offer_lapse(Instant::now() + self.thinking.oldest_view());
+            let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
+            self.executor.note_room(decision.restrictions.rooms());
+            self.executor.offer(admitted, cluster_bytes);
+            self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }
-        let limited_by = limiting_reason(self.mode, &decision, self.executor.limited_by());
+        let limited_by = match unread {
+            // A pause may be in there.
+            Some(error) => Some(Reason::JournalUnavailable { detail: Chain(&error).to_string() }),
+            None => limiting_reason(self.mode, &decision, self.executor.limited_by()),
+        };
         tell(&decision, self.mode, limited_by.as_ref(), told);
         self.metrics.observe_turn(&report::turn_metrics(
             &decision,
@@ -379,13 +390,13 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
     }
     told.planned = planned;
 
-    let code = limited_by.map(Reason::code);
-    if code != told.limited_by {
+    let essence = limited_by.map(Reason::essence);
+    if essence != told.limited_by {
         match limited_by {
             Some(reason) => tracing::info!(limited_by = reason.code(), "held back: {reason}"),
             None => tracing::info!("nothing holds us back any more"),
         }
-        told.limited_by = code;
+        told.limited_by = essence;
     }
 }
 

@@ -22,6 +22,7 @@ pub mod execute;
 pub mod gate;
 pub mod http;
 pub mod journal;
+pub mod kill_switch;
 pub mod metrics;
 pub mod milvus;
 pub mod model;

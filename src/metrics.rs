@@ -58,6 +58,8 @@ pub struct TurnMetrics {
     pub limited_by: Option<&'static str>,
     /// Operations that have not ended.
     pub operations_open: usize,
+    /// State of the circuit breaker; empty before the first turn.
+    pub breaker: &'static str,
     /// The executor's limits and how much of each is used.
     pub limits: Vec<LimitUse>,
     /// How long an outcome that nobody knows is waited for.
@@ -139,6 +141,7 @@ pub struct Metrics {
     moved_bytes: IntCounter,
     moves_dropped: IntCounterVec,
     operations_open: IntGauge,
+    breaker: IntGaugeVec,
     limit_used: IntGaugeVec,
     limit: IntGaugeVec,
     settle_patience: Gauge,
@@ -239,6 +242,11 @@ impl Metrics {
                 &["reason"],
             )?,
             operations_open: gauge("operations_open", "Moves that have not ended.")?,
+            breaker: gauges(
+                "breaker",
+                "Always 1; the label says whether the circuit breaker lets calls through: closed is good.",
+                &["state"],
+            )?,
             limit_used: gauges(
                 "limit_used",
                 "How much of a limit is used, by the option that sets it; of limits for each node or collection, by \
@@ -299,6 +307,7 @@ impl Metrics {
             refusals,
             limited_by,
             operations_open,
+            breaker,
             limits,
             settle_patience,
             foreign_moves,
@@ -312,6 +321,8 @@ impl Metrics {
         self.plan_bytes.set(i64::try_from(plan_bytes.0).unwrap_or(i64::MAX));
         self.operations_open.set(count(*operations_open));
         self.foreign_moves.inc_by(*foreign_moves as u64);
+        self.breaker.reset();
+        self.breaker.with_label_values(&[breaker]).set(1);
         self.settle_patience.set(settle_patience.as_secs_f64());
         for LimitUse { name, used, limit } in limits {
             self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));

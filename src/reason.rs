@@ -238,6 +238,13 @@ pub enum Reason {
     SegmentGone,
 
     // --- limits of the executor
+    /// Calls failed one after the other, and nothing is sent for a while.
+    BreakerOpen {
+        /// For how much longer.
+        remaining: Duration,
+    },
+    /// The same, and one move is on its way to show whether calls succeed again.
+    BreakerTesting,
     /// Calls per minute.
     CallRate {
         /// The limit.
@@ -356,6 +363,15 @@ impl Reason {
         )
     }
 
+    /// What is the same as long as nothing new is to be said about it: the numbers in a sentence change all the time, but
+    /// another plan that waits for approval is news.
+    pub fn essence(&self) -> String {
+        match self {
+            Reason::AwaitingApproval { digest } => format!("{} {digest}", self.code()),
+            _ => self.code().to_owned(),
+        }
+    }
+
     /// The stable name: metric label and JSON `reason`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -400,6 +416,8 @@ impl Reason {
             Reason::EarlierStepRefused => "earlier_step_refused",
             Reason::NotOnSource { .. } => "not_on_source",
             Reason::SegmentGone => "segment_gone",
+            Reason::BreakerOpen { .. } => "breaker_open",
+            Reason::BreakerTesting => "breaker_testing",
             Reason::CallRate { .. } => "call_rate",
             Reason::InFlightLimit { .. } => "in_flight_limit",
             Reason::NodeInFlightLimit { .. } => "node_in_flight_limit",
@@ -587,6 +605,14 @@ impl fmt::Display for Reason {
             Reason::EarlierStepRefused => f.write_str("an earlier step of the plan was refused"),
             Reason::NotOnSource { node } => write!(f, "the segment is not on node {node} any more"),
             Reason::SegmentGone => f.write_str("the segment is not listed any more"),
+            Reason::BreakerOpen { remaining } => write!(
+                f,
+                "calls failed one after the other, and nothing is sent for another {}",
+                spoken(remaining)
+            ),
+            Reason::BreakerTesting => {
+                f.write_str("calls failed one after the other, and one move must land before others are sent")
+            }
             Reason::CallRate { per_minute } => write!(f, "at most {per_minute} calls a minute"),
             Reason::InFlightLimit { limit } => write!(f, "{limit} calls are in flight, which is the limit"),
             Reason::NodeInFlightLimit { node, limit } => {

@@ -10,7 +10,7 @@ use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
 use crate::model::{BytesSource, Doubt, NetZero, Standing};
 use crate::observe::observation::ServerVersion;
-use crate::plan::{Finding, FindingState, Proof, Step};
+use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
 use crate::reason::Reason;
 use crate::turn::Decision;
 use crate::units::{Bytes, CollectionId, NodeId, Ratio};
@@ -37,6 +37,8 @@ pub struct PlanReport {
     pub findings: Vec<Finding>,
     /// What would be moved, in order.
     pub steps: Vec<Step>,
+    /// The name of these moves, by which a person approves them; `None` when there are none.
+    pub digest: Option<PlanDigest>,
     /// Positions of the steps that the gates let through.
     pub admitted: Vec<usize>,
     /// What the gates refuse, and why, in words too.
@@ -131,6 +133,7 @@ impl PlanReport {
             segments: snapshot.copies.len(),
             findings: decision.findings.clone(),
             steps: decision.plan.steps.clone(),
+            digest: (!decision.plan.steps.is_empty()).then(|| decision.plan.digest()),
             admitted: decision.verdict.admitted.clone(),
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
@@ -150,10 +153,11 @@ pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>
     }
     if decision.verdict.admitted.is_empty() {
         let refusals = &decision.verdict.refusals;
-        let order = decision.verdict.order().cloned();
-        return order
-            .or_else(|| decision.restrictions.stop().cloned())
-            .or_else(|| refusals.last().map(|last| last.reason.clone()));
+        let reason = decision.verdict.order().or_else(|| decision.restrictions.stop());
+        let reason = reason.or_else(|| refusals.last().map(|last| &last.reason));
+        // Nobody needs to approve what would not be done either way.
+        let waits_in_vain = mode == Mode::Advise && matches!(reason, Some(Reason::AwaitingApproval { .. }));
+        return if waits_in_vain { Some(Reason::AdviseOnly) } else { reason.cloned() };
     }
     if mode == Mode::Advise {
         return Some(Reason::AdviseOnly);
@@ -209,6 +213,7 @@ pub fn turn_metrics(
         refusals,
         limited_by: limited_by.map(Reason::code),
         operations_open: executor.open_operations,
+        breaker: executor.breaker,
         limits: executor.limits.clone(),
         settle_patience: executor.settle_patience,
         foreign_moves: decision.foreign_moves.len(),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, InFlight,
-    KnownMove, ModelState, NetZero, PlanningInput, Remembered, Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -55,6 +56,15 @@ pub struct OwnMoves {
     pub wave: Vec<Move>,
     /// Calls sent since the start.
     pub calls_sent: u64,
+}
+
+/// What the gates must know after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateMemory {
+    /// Nodes that are not new.
+    pub nodes_seen: NodesSeen,
+    /// The plan that waits for approval, or has it.
+    pub held_plan: Option<HeldPlan>,
 }
 
 /// What a turn came to.
@@ -117,6 +127,26 @@ impl Thinking {
     /// How old a view may be that is acted on.
     pub fn oldest_view(&self) -> Duration {
         self.gate.max_age
+    }
+
+    /// For how long a plan of that time may be carried out: until its view is too old, or its window closes.
+    pub fn plan_holds(&self, now: Timestamp) -> Duration {
+        let closes = gate::windows::open_until(&self.gate.windows, now);
+        let until_then = closes.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        until_then.map_or(self.gate.max_age, |until| until.min(self.gate.max_age))
+    }
+
+    /// What the gates must know after a restart.
+    pub fn gate_memory(&self) -> GateMemory {
+        let history = &self.model.history;
+        GateMemory { nodes_seen: history.nodes_seen.clone(), held_plan: history.held_plan.clone() }
+    }
+
+    /// Takes over what the gates knew when the process before ended.
+    pub fn recall_gates(&mut self, memory: GateMemory) {
+        let GateMemory { nodes_seen, held_plan } = memory;
+        self.model.history.nodes_seen = nodes_seen;
+        self.model.history.held_plan = held_plan;
     }
 
     /// What the next process should know of the turns so far; foreign moves are in each [`Decision`].

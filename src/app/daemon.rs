@@ -15,6 +15,7 @@ use crate::execute::Mover;
 use crate::execute::executor::Executor;
 use crate::http::{Health, Listener};
 use crate::journal::{DaemonLock, DaemonStart, Journal};
+use crate::kill_switch::KillSwitch;
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
 use crate::turn::Thinking;
@@ -92,8 +93,9 @@ impl Daemon {
             Mode::Advise => None,
             Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
         };
-        let executor =
+        let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
+        executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
             thinking: Thinking::new(&policies, plan, gate).with_guard(guard),

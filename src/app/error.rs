@@ -6,6 +6,7 @@ use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError};
+use crate::reason::Reason;
 use crate::sim::server::ServeError;
 
 /// Why a subcommand ended without having done its work.
@@ -67,6 +68,21 @@ pub enum AppError {
         /// What it says of itself.
         version: String,
     },
+    /// The kill switch holds for people, too.
+    #[error("nothing is moved: {reason}")]
+    Stopped {
+        /// What it says.
+        reason: Reason,
+    },
+    /// A pause that would be over before it began.
+    #[error("{until} is over already: a pause must end later than now")]
+    Past {
+        /// The end that was asked for.
+        until: jiff::Timestamp,
+    },
+    /// A pause beyond the end of the calendar.
+    #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
+    TooFar,
     /// What was asked for cannot be done.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -3,16 +3,22 @@
 use std::io::{Write, stdout};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{AppError, connect};
 use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control_loop;
 use crate::execute::manual::{self, ManualEnd, ManualRequest};
 use crate::execute::operation::Operation;
-use crate::journal::{Choice, DaemonLock, Journal, Located};
+use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
+use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
+use crate::model::Controls;
 use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
+use crate::telemetry::Chain;
 use crate::turn::{OwnMoves, Thinking};
 
 /// Looks at the cluster once and prints what would be moved and why.
@@ -23,7 +29,11 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let connected =
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let observation = connected.observer.observe().await?;
+    let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    thinking.obey(
+        orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
+    );
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
     let limited_by = limiting_reason(config.mode, &decision, None);
     let report = PlanReport::new(&decision, limited_by.as_ref());
@@ -35,32 +45,55 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     Ok(Exit::Done)
 }
 
-/// Says which journal is used: with the wrong one, a daemon takes the moves for somebody else's.
-fn tell_journal(located: &Located) {
+/// What people have ordered, for a plan that is only shown: a journal is not begun for that, and one that cannot be read
+/// is no reason to show nothing.
+async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Timestamp) -> Controls {
+    let only_switch = Controls { kill_switch: kill_switch.thrown(), ..Controls::default() };
+    // Without a daemon nobody pauses; with one, the journal is sound, and opening it changes nothing.
+    if DaemonLock::holder(&settings.path).is_none() {
+        return only_switch;
+    }
+    let read = match Journal::open(settings, now) {
+        Ok(journal) => control_loop::orders(&journal, kill_switch).await,
+        Err(error) => Err(error),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "this plan knows of no pause and no approval");
+        only_switch
+    })
+}
+
+/// The journal of the daemon beside which a command runs, and says which one that is: in another one, nobody would read
+/// what is written, and moves would be somebody else's.
+pub(super) fn tell_journal(config: &Config) -> JournalSettings {
+    let located = Located::beside_the_daemon(&config.journal);
     match located.choice {
         Choice::Default { forbidden: Some(_) } => tracing::warn!("{located}"),
         _ => tracing::info!("{located}"),
     }
+    located.settings
 }
 
 /// Moves what a person asked for and prints where each segment went, as seen.
 pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
         args;
+    if let Some(reason) = KillSwitch::at(config.gate.kill_switch.clone()).refusal() {
+        return Err(AppError::Stopped { reason });
+    }
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
     let connected =
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
-    let located = Located::beside_the_daemon(&config.journal);
-    tell_journal(&located);
-    if let Some(process) = DaemonLock::holder(&located.settings.path) {
+    let settings = tell_journal(&config);
+    if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(
             process,
             "a daemon works with this journal: it will see these moves as yours, and may plan around them"
         );
     }
-    let journal = Journal::open(&located.settings, clock.read().wall)?;
+    let journal = Journal::open(&settings, clock.read().wall)?;
     journal.belongs_to(&connected.client.target().endpoint).await?;
 
     let observation = connected.observer.observe().await?;

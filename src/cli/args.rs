@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
@@ -43,7 +44,12 @@ impl Cli {
             Command::Run(args) => (args.mode, args.connection.clone()),
             Command::Plan(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
-            Command::CheckConfig(_) | Command::Demo(_) => (None, None),
+            Command::CheckConfig(_)
+            | Command::Demo(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Approve(_)
+            | Command::Controls(_) => (None, None),
         };
         Overrides { mode, connection, log_format: self.log_format, log_level: self.log_level.clone() }
     }
@@ -94,6 +100,14 @@ pub enum Command {
     Demo(DemoArgs),
     /// Move segments of one collection by hand, and wait until they are seen to have moved.
     LoadBalance(LoadBalanceArgs),
+    /// Stop the daemon from moving anything, for a while or until resume. It goes on watching and planning.
+    Pause(PauseArgs),
+    /// End a pause.
+    Resume(ResumeArgs),
+    /// Agree to a plan, where gate.approval = "required".
+    Approve(ApproveArgs),
+    /// Show what holds the daemon: pause, kill switch, maintenance windows, approvals.
+    Controls(ControlsArgs),
 }
 
 /// Arguments of `run`.
@@ -254,6 +268,11 @@ mod tests {
             ("load-balance --collection c --src-node 7 --timeout 0s", "--timeout"),
             ("run --mode acct", "--mode"),
             ("plan --format yaml", "--format"),
+            ("pause --for 0s", "--for"),
+            ("pause --for 2h --until 2026-12-24T18:00:00Z", "--until"),
+            ("pause --until tomorrow", "--until"),
+            ("approve", "DIGEST"),
+            ("approve 1234", "DIGEST"),
             ("balance", "balance"),
         ] {
             let error = parse(&format!("milvus-rebalancer {line}")).unwrap_err();

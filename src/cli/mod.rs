@@ -3,6 +3,8 @@
 
 mod args;
 mod check_config;
+mod control_args;
+pub mod controls_view;
 mod demo_args;
 mod exit;
 pub mod move_view;
@@ -11,6 +13,7 @@ pub mod plan_view;
 pub mod table;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};
+pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
 
@@ -57,6 +60,10 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Run(args) => block_on(app::run(config, args)),
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
+        Command::Pause(args) => block_on(app::pause(config, args)),
+        Command::Resume(args) => block_on(app::resume(config, args)),
+        Command::Approve(args) => block_on(app::approve(config, args)),
+        Command::Controls(args) => block_on(app::controls(config, args)),
         // Answered above, before logging starts.
         Command::CheckConfig(_) | Command::Demo(_) => Exit::Done,
     }

@@ -14,7 +14,7 @@ pub(super) fn show(config: &Config, origins: &Origins) -> String {
         lines.push(match value {
             Value::Null => format!("# {key} is not set"),
             _ if is_secret(key) => format!("# {key} is set, and not shown"),
-            value => format!("{key} = {value}  # {}", origins.of(key)),
+            value => format!("{key} = {}  # {}", toml(value), origins.of(key)),
         });
     });
     lines.join("\n")
@@ -27,9 +27,24 @@ pub(super) fn in_force(config: &Config) -> String {
     leaves(&tree, "", &mut |key, value| match value {
         Value::Null => {}
         _ if is_secret(key) => lines.push(format!("# {key} is set, and not shown")),
-        value => lines.push(format!("{key} = {value}")),
+        value => lines.push(format!("{key} = {}", toml(value))),
     });
     lines.join("\n")
+}
+
+/// A value as TOML has it: like JSON, but for tables inside of lists.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(toml).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::Object(table) => {
+            let entries = table.iter().map(|(key, value)| format!("{key} = {}", toml(value)));
+            format!("{{ {} }}", entries.collect::<Vec<String>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Calls back with every option and its value.

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::execute::BreakerSettings;
 use crate::policy::DimensionSettings;
 use crate::units::{Bytes, Ratio};
 
@@ -152,7 +153,22 @@ fn check_execute(config: &Config, findings: &mut Findings) {
         findings.warn("execute.bytes_per_day", message);
     }
     waves::check(&execute.waves, findings);
+    check_breaker(&execute.breaker, findings);
     at_least_one("plan.effort", config.plan.effort, findings);
+}
+
+fn check_breaker(breaker: &BreakerSettings, findings: &mut Findings) {
+    if breaker.failures == 0 {
+        return;
+    }
+    positive("execute.breaker.within", breaker.within, findings);
+    positive("execute.breaker.pause", breaker.pause, findings);
+    if breaker.longest_pause < breaker.pause {
+        let (longest, pause) = (display(breaker.longest_pause), display(breaker.pause));
+        let message =
+            format!("{longest} is shorter than execute.breaker.pause ({pause}): write at least that");
+        findings.error("execute.breaker.longest_pause", message);
+    }
 }
 
 /// Journal, listener and logs: what surrounds the work.

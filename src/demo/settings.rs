@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
-use crate::execute::{ExecuteSettings, WaveSettings};
+use crate::execute::{BreakerSettings, ExecuteSettings, WaveSettings};
 use crate::gate::{BlastRadiusSettings, GateSettings};
 use crate::journal::{JournalSettings, RecordingSettings};
 use crate::milvus::ConnectionSettings;
@@ -102,6 +102,12 @@ fn execute(speed: u32) -> ExecuteSettings {
         stop_timeout: Duration::from_secs(5),
         // From one move on, as after every start, but it may grow beyond what a call carries.
         waves: WaveSettings::default(),
+        // Trouble is part of the show, and five minutes without a move are not.
+        breaker: BreakerSettings {
+            pause: Duration::from_secs(5),
+            longest_pause: Duration::from_secs(30),
+            ..BreakerSettings::default()
+        },
         ..ExecuteSettings::default()
     }
 }

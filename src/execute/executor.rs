@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::Breaker;
 use super::follow::{News, with_causes};
 use super::in_flight::UnderWay;
 use super::landings::Landings;
@@ -29,6 +30,7 @@ use super::waves::Waves;
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
+use crate::kill_switch::KillSwitch;
 use crate::milvus::Remedy;
 use crate::model::{Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::observe::Observer;
@@ -59,6 +61,8 @@ pub struct ExecutorStatus {
     pub bytes_spent: Bytes,
     /// Moves in a full wave now; `None` when waves are off.
     pub wave_size: Option<u32>,
+    /// State of the circuit breaker: closed, open, testing.
+    pub breaker: &'static str,
     /// All limits and how much of each is used.
     pub limits: Vec<LimitUse>,
     /// How long an outcome that nobody knows is waited for at present.
@@ -111,6 +115,7 @@ pub struct Executor {
     pub(super) byte_rate: ByteRate,
     pub(super) spending: Spending,
     pub(super) landings: Landings,
+    pub(super) breaker: Breaker,
     pub(super) waves: Waves,
     /// Why no call goes out until somebody says otherwise.
     pub(super) hold: Option<Reason>,
@@ -124,6 +129,7 @@ pub struct Executor {
     pub(super) journal_failure: Option<JournalError>,
     pub(super) journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    pub(super) kill_switch: KillSwitch,
     pub(super) happened: Happenings,
     pub(super) dropped: BTreeMap<&'static str, u64>,
 }
@@ -144,6 +150,7 @@ impl Executor {
             byte_rate: ByteRate::new(settings.bytes_per_second, settings.bytes_per_call),
             spending: Spending::default(),
             landings: Landings::default(),
+            breaker: Breaker::new(settings.breaker.clone()),
             waves: Waves::new(settings.waves.clone()),
             hold: None,
             settings,
@@ -166,9 +173,25 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            kill_switch: KillSwitch::default(),
             happened: Happenings::default(),
             dropped: BTreeMap::new(),
         }
+    }
+
+    /// Looks at this switch right before each call.
+    pub fn obey(&mut self, kill_switch: KillSwitch) {
+        self.kill_switch = kill_switch;
+    }
+
+    /// The switch that it obeys.
+    pub fn kill_switch(&self) -> &KillSwitch {
+        &self.kill_switch
+    }
+
+    /// Whether anything waits to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Applies a full poll to all open operations, and to those that may land late.
@@ -251,6 +274,12 @@ impl Executor {
         }
         if let Event::Failed { remedy, cause } = event {
             tracing::warn!(batch = batch.0, ?remedy, cause, "LoadBalance failed; looking what became of it");
+            match remedy {
+                Remedy::OutcomeUnknown => self.breaker.unanswered(batch, Steady::of(now)),
+                Remedy::FixAccess => self.breaker.hopeless(Steady::of(now)),
+                // Whether it was refused is seen by what becomes of it.
+                Remedy::RetryLater | Remedy::Replan | Remedy::SkipCollection | Remedy::OurBug => {}
+            }
         }
         self.happened.answers.push(match event {
             Event::Failed { remedy, .. } => Some(*remedy),
@@ -341,6 +370,7 @@ impl Executor {
         if *origin != self.origin {
             return;
         }
+        self.breaker.ended(change.operation.batch, state, Steady::of(now));
         if matches!(state, OperationState::Refused { .. }) {
             self.spending.give_back(*id);
         }
@@ -364,6 +394,9 @@ impl Executor {
         }
         if self.is_stopping {
             return Some(Reason::Stopping);
+        }
+        if let Some(reason) = self.kill_switch.refusal() {
+            return Some(reason);
         }
         if let Some(error) = &self.journal_failure {
             return Some(Reason::JournalUnavailable { detail: with_causes(error) });
@@ -421,6 +454,7 @@ impl Executor {
             ended: self.ledger.ended().clone(),
             bytes_spent: self.spending.day.spent(Steady::of(self.now())).bytes,
             wave_size: self.waves.size(),
+            breaker: self.breaker.code(),
             limits: self.limit_uses(),
             settle_patience: self.patience().on_source,
             dropped: self.dropped.clone(),

@@ -7,7 +7,7 @@ use super::operation::{BatchId, Event, Operation, OperationId, OperationState, O
 use super::queue::{CopyKey, copy_key};
 use super::steady::Steady;
 use crate::model::net_zero::is_in_window;
-use crate::model::{Actor, Departure, EndedMove, InFlight, KnownMove, Setback};
+use crate::model::{Actor, Blame, Departure, EndedMove, InFlight, KnownMove, Setback};
 use crate::plan::Move;
 use crate::units::{Moment, NodeId};
 
@@ -132,6 +132,7 @@ impl Ledger {
             segment: operation.movement.segment,
             collection: operation.movement.collection,
             to: operation.movement.to,
+            blame: blame_of(&operation.state),
             at: operation.changed_at,
         };
         self.setbacks.insert(operation.id, (operation.evidence.changed, setback));
@@ -239,6 +240,14 @@ impl Ledger {
     /// Ends since the start, by code.
     pub fn ended(&self) -> &BTreeMap<&'static str, u64> {
         &self.ended
+    }
+}
+
+/// Whose fault an end without a landing seems to be. The server's words are all that is kept of its answer.
+fn blame_of(end: &OperationState) -> Blame {
+    match end {
+        OperationState::Refused { cause } if !crate::milvus::blames_destination(cause) => Blame::Nobody,
+        _ => Blame::Destination,
     }
 }
 

@@ -119,12 +119,18 @@ fn manual_settings(settings: &ExecuteSettings) -> ExecuteSettings {
     manual.bytes_per_hour = Ratio::ZERO;
     manual.bytes_per_day = Ratio::ZERO;
     manual.waves.enabled = false;
+    manual.breaker.failures = 0;
     manual.verify_timeout =
         settings.settle_timeout.saturating_add(settings.verify_interval.saturating_mul(3));
     manual
 }
 
 fn outcome(wanted: AdmittedMove, executor: &Executor) -> ManualOutcome {
+    let dropped = executor.happened.dropped.iter().find(|(movement, _)| *movement == wanted.movement);
+    if let Some((_, reason)) = dropped {
+        let end = ManualEnd::NotMoved { why: reason.to_string() };
+        return ManualOutcome { wanted, seen_on: Vec::new(), end };
+    }
     let Some(operation) = executor.operation_of(&wanted.movement) else {
         let why = "the time was up before its call was sent".to_owned();
         return ManualOutcome { wanted, seen_on: Vec::new(), end: ManualEnd::NotMoved { why } };

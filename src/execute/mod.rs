@@ -1,6 +1,7 @@
 //! Execute: every move is an operation with a life of its own. Calls are grouped and limited, always name their
 //! segments and exactly one destination, and are believed only when a later look shows the result.
 
+mod breaker;
 pub mod executor;
 mod follow;
 mod in_flight;
@@ -23,6 +24,7 @@ pub mod steady;
 mod usage;
 pub mod waves;
 
+pub use breaker::BreakerSettings;
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 pub use usage::LimitUse;
 
@@ -140,7 +142,8 @@ pub struct ExecuteSettings {
     /// How long after the answer a move is looked for before only the regular polls do.
     #[serde(with = "crate::config::duration")]
     pub verify_timeout: Duration,
-    /// How long after the call a segment that is still only on its source is given up.
+    /// How long after the call a segment that is still only on its source is given up at the latest: sooner once it is
+    /// known how long landings take here. So long, too, a segment may be on both nodes.
     #[serde(with = "crate::config::duration")]
     pub settle_timeout: Duration,
     /// How long a stopping daemon waits for running calls.
@@ -148,6 +151,8 @@ pub struct ExecuteSettings {
     pub stop_timeout: Duration,
     /// Growing batches of moves.
     pub waves: WaveSettings,
+    /// What stops everything when calls fail.
+    pub breaker: BreakerSettings,
 }
 
 impl Default for ExecuteSettings {
@@ -182,6 +187,7 @@ impl Default for ExecuteSettings {
             settle_timeout: Duration::from_secs(10 * 60),
             stop_timeout: Duration::from_secs(30),
             waves: WaveSettings::default(),
+            breaker: BreakerSettings::default(),
         }
     }
 }

@@ -45,16 +45,35 @@ impl Executor {
                 self.spending.record(sent, operation.id, bytes);
             }
         }
-        for (_, sent, bytes) in calls {
-            self.rate.record(sent);
-            self.byte_rate.record(sent, bytes);
+        for (_, sent, bytes) in &calls {
+            self.rate.record(*sent);
+            self.byte_rate.record(*sent, *bytes);
         }
+        self.restore_breaker(&calls, remembered, now);
         self.spending.forget(Steady::of(now));
         for operation in remembered.iter().filter(|operation| operation.state == OperationState::Landed) {
             if let Some(sent_at) = operation.sent_at {
                 // A calendar that was set back in between says nothing.
                 let took = Duration::try_from(operation.changed_at.duration_since(sent_at));
                 took.into_iter().for_each(|took| self.landings.record(took));
+            }
+        }
+    }
+
+    /// Lets the breaker live through it again: calls and ends in the order of time.
+    fn restore_breaker(&mut self, calls: &[(BatchId, Steady, Bytes)], remembered: &[Operation], now: Moment) {
+        let sendings = calls.iter().map(|(batch, sent, _)| (*sent, *batch, None));
+        let own = remembered.iter().filter(|operation| operation.origin == self.origin);
+        let ends = own.filter(|operation| operation.state.is_ended()).map(|operation| {
+            (Steady::of_wall(operation.changed_at, now), operation.batch, Some(&operation.state))
+        });
+        let mut events: Vec<_> = sendings.chain(ends).collect();
+        // A call before its own ends, should they bear the same time.
+        events.sort_by_key(|(at, batch, end)| (*at, *batch, end.is_some()));
+        for (at, batch, end) in events {
+            match end {
+                None => self.breaker.sent(batch),
+                Some(end) => self.breaker.ended(batch, end, at),
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The sending half of the executor: which of the waiting moves may go now, their intent on disk first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -11,14 +12,14 @@ use super::MoveCall;
 use super::executor::{Executor, RunningCall};
 use super::follow::Follower;
 use super::in_flight::UnderWay;
-use super::operation::{Event, Operation};
-use super::queue::{CallCaps, Group, Order, Route, Waiting, copy_key};
+use super::operation::{Event, Operation, Origin};
+use super::queue::{CallCaps, CopyKey, Group, Order, Route, Waiting, copy_key};
 use super::spending::SlidingWindow;
 use super::steady::Steady;
 use crate::journal::{Intent, JournalError};
 use crate::plan::Move;
 use crate::reason::Reason;
-use crate::units::{Bytes, NodeId, Ratio, SegmentId};
+use crate::units::{Bytes, NodeId, Ratio};
 
 /// The shortest wait for a budget, so that what comes free in a moment does not make us spin.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -26,19 +27,19 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// A call whose intent is being written.
 #[derive(Debug)]
 pub(super) struct PendingIntent {
-    call: MoveCall,
     moves: Vec<Move>,
     written: JoinHandle<Result<Vec<Operation>, JournalError>>,
 }
 
 impl Executor {
     /// Sends the next call if one may go. Its intent is durable before it goes; whoever cancels this in between
-    /// finds it again at the next call.
+    /// finds it again at the next call. Whether anything waits no longer.
     pub(super) async fn send_next(&mut self) -> bool {
+        let waiting = self.queue.len();
         if self.pending.is_none() {
             self.begin_intent();
         }
-        self.finish_pending().await
+        self.finish_pending().await || self.queue.len() < waiting
     }
 
     fn begin_intent(&mut self) {
@@ -48,15 +49,13 @@ impl Executor {
         }
         self.drop_what_has_no_room();
         let Ok((group, count)) = self.next_batch() else { return };
+        if let Some(reason) = self.kill_switch.refusal() {
+            tracing::warn!("nothing is sent: {reason}");
+            self.queue.clear();
+            return;
+        }
         let moves: Vec<Move> =
             group.moves.iter().take(count).map(|waiting| waiting.movement.clone()).collect();
-        let segments: Vec<SegmentId> = moves.iter().map(|movement| movement.segment).collect();
-        let Route { from, to, .. } = group.route;
-        let Some(call) =
-            MoveCall::new(group.database.as_str(), group.collection_name.as_str(), from, to, segments)
-        else {
-            return;
-        };
         let intent = Intent {
             origin: self.origin,
             at: self.now().wall,
@@ -64,15 +63,28 @@ impl Executor {
             collection_name: group.collection_name.clone(),
             from_address: group.from_address.clone(),
             moves: moves.clone(),
+            locked_since: self.locked_since(),
         };
-        self.pending = Some(PendingIntent { call, moves, written: self.journal.start_intent(intent) });
+        self.pending = Some(PendingIntent { moves, written: self.journal.start_intent(intent) });
+    }
+
+    /// Since when an open operation of another process is taken to be followed by somebody. The daemon follows all of
+    /// them to their end; a person cannot wait for what a daemon that is gone has left behind.
+    fn locked_since(&self) -> Timestamp {
+        match self.origin {
+            Origin::Daemon => Timestamp::MIN,
+            Origin::Manual => {
+                let patience = SignedDuration::try_from(self.settings.settle_timeout);
+                self.now().wall.checked_sub(patience.unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MIN)
+            }
+        }
     }
 
     /// Waits for the intent that is being written, if there is one, and sends its call. Whether it was sent.
     pub(super) async fn finish_pending(&mut self) -> bool {
         let Some(pending) = &mut self.pending else { return false };
         let written = self.journal.finished((&mut pending.written).await);
-        let Some(PendingIntent { call, moves, .. }) = self.pending.take() else { return false };
+        let Some(PendingIntent { moves, .. }) = self.pending.take() else { return false };
         let operations = match written {
             Ok(operations) => operations,
             Err(error) => {
@@ -81,15 +93,20 @@ impl Executor {
             }
         };
         self.note_journal_works();
-        // While it was written, a new plan may have taken these moves back.
-        let is_wanted = !self.is_stopping && self.queue.contains_all(&moves);
-        if is_wanted {
-            self.send(call, operations);
-        } else {
+        // While it was written, a new plan may have taken these moves back, or somebody thrown the switch.
+        let is_stopped = self.is_stopping || self.kill_switch.thrown().is_some();
+        let is_wanted = !is_stopped && self.queue.contains_all(&moves);
+        if !is_wanted {
             self.queue.remove(&moves.iter().map(copy_key).collect());
             self.withdraw(operations);
+            return false;
         }
-        is_wanted
+        let ours: BTreeSet<CopyKey> =
+            operations.iter().map(|operation| copy_key(&operation.movement)).collect();
+        let elsewhere = moves.iter().map(copy_key).filter(|copy| !ours.contains(copy));
+        self.give_up(&elsewhere.map(|copy| (copy, Reason::InFlight)).collect());
+        self.send(operations);
+        true
     }
 
     fn withdraw(&mut self, operations: Vec<Operation>) {
@@ -102,9 +119,15 @@ impl Executor {
         }
     }
 
-    fn send(&mut self, call: MoveCall, operations: Vec<Operation>) {
+    /// Sends what has its intent in the journal.
+    fn send(&mut self, operations: Vec<Operation>) {
         let (Some(mover), Some(first)) = (self.mover.clone(), operations.first()) else { return };
         let (batch, route) = (first.batch, Route::of(&first.movement));
+        let segments = operations.iter().map(|operation| operation.movement.segment).collect();
+        let (database, collection) = (first.database.as_str(), first.collection_name.as_str());
+        let Some(call) = MoveCall::new(database, collection, route.from, route.to, segments) else {
+            return;
+        };
         let now = self.now();
         tracing::info!(
             batch = batch.0,
@@ -127,6 +150,7 @@ impl Executor {
         if let Some(room) = self.room.as_mut().and_then(|room| room.get_mut(&route.to)) {
             *room = room.saturating_sub(total);
         }
+        self.breaker.sent(batch);
         self.rate.record(Steady::of(now));
         self.byte_rate.record(Steady::of(now), total);
         self.calls_sent += 1;
@@ -150,10 +174,12 @@ impl Executor {
             return Err(None);
         }
         let under_way = UnderWay::of(self.ledger.open());
+        let now = Steady::of(self.now());
         let blocks_all = self
             .hold
             .clone()
-            .or_else(|| self.rate.refusal(Steady::of(self.now())))
+            .or_else(|| self.breaker.refusal(now))
+            .or_else(|| self.rate.refusal(now))
             .or_else(|| under_way.refusal(&self.settings))
             .or_else(|| self.waves.refusal(self.now().wall));
         if blocks_all.is_some() {
@@ -191,7 +217,7 @@ impl Executor {
     fn within_budgets(&self, group: &Group, count: usize) -> Result<usize, Reason> {
         let now = Steady::of(self.now());
         let settings = &self.settings;
-        let mut segments = self.waves.room().unwrap_or(u32::MAX);
+        let mut segments = self.waves.room().unwrap_or(u32::MAX).min(self.breaker.room());
         if settings.segments_per_call != 0 {
             segments = segments.min(settings.segments_per_call);
         }
@@ -278,6 +304,7 @@ impl Executor {
     pub(super) fn sending_due(&self) -> Option<Instant> {
         let now = Steady::of(self.now());
         let wait = match self.head_refusal()? {
+            Reason::BreakerOpen { .. } => self.breaker.remaining(now)?,
             Reason::CallRate { .. } => self.rate.wait(now)?,
             Reason::ByteRate { .. } => SHORTEST_WAIT,
             Reason::HourlyMoves { .. } | Reason::HourlyBytes { .. } => {

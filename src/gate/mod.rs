@@ -123,6 +123,11 @@ impl Restrictions {
         self.warming_up.get(&node).map_or(room, |new| new.room.min(room))
     }
 
+    /// The same for all nodes that may take anything.
+    pub fn rooms(&self) -> BTreeMap<NodeId, Bytes> {
+        self.room.keys().map(|node| (*node, self.room_of(*node))).collect()
+    }
+
     /// Why so many bytes do not fit into the `left` bytes of room that a node still has.
     pub fn no_room(&self, node: NodeId, needed: Bytes, left: Bytes) -> Reason {
         let memory = self.room.get(&node).copied().unwrap_or(Bytes::ZERO);

@@ -36,9 +36,13 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     if input.gate.cool_down.is_zero() {
         return;
     }
+    let mut ids_at: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
+    for node in &input.snapshot.nodes {
+        ids_at.entry(&node.address).or_default().push(node.id);
+    }
     let mut between: BTreeMap<(CollectionId, NodeId, NodeId), Vec<&Departure>> = BTreeMap::new();
     for departure in &input.history.departures {
-        for from in ids_of(input, departure) {
+        for from in ids_of(input, departure, &ids_at) {
             let pair = (from.min(departure.to), from.max(departure.to));
             between.entry((departure.collection, pair.0, pair.1)).or_default().push(departure);
         }
@@ -64,18 +68,13 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     }
 }
 
-/// The node that a segment left, by its id and by whatever id its address has now: ids die with their process.
-fn ids_of(input: &PlanningInput, departure: &Departure) -> Vec<NodeId> {
-    let mut ids: Vec<NodeId> = input
-        .snapshot
-        .nodes
-        .iter()
-        .filter(|node| {
-            let is_there = !departure.from_address.is_empty() && node.address == departure.from_address;
-            node.id == departure.from || is_there
-        })
-        .map(|node| node.id)
-        .collect();
+/// The node that a segment left, by its id if it is there still, and by whatever id its address has now: ids die with
+/// their process. An empty address is unknown.
+fn ids_of(input: &PlanningInput, departure: &Departure, ids_at: &BTreeMap<&str, Vec<NodeId>>) -> Vec<NodeId> {
+    let same_id = input.snapshot.node_index(departure.from).map(|_| departure.from);
+    let there = ids_at.get(departure.from_address.as_str()).filter(|_| !departure.from_address.is_empty());
+    let mut ids: Vec<NodeId> = there.into_iter().flatten().copied().chain(same_id).collect();
+    ids.sort_unstable();
     ids.dedup();
     ids
 }

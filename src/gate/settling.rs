@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Restrictions, elapsed};
-use crate::model::{NodeIndex, PlanningInput};
+use crate::model::PlanningInput;
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId};
 
@@ -21,9 +21,15 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
             *longest = remaining.max(*longest);
         }
     }
+    if landed.is_empty() {
+        return;
+    }
+    let on_node = input.snapshot.bytes_by_node();
     for (node, (bytes, remaining)) in landed {
         let Some(index) = input.snapshot.node_index(node) else { continue };
-        if bytes.0 <= input.gate.settle_above.share_of(load_of(input, index).0) {
+        // Its segments, or all of its memory in use where that is more.
+        let load = on_node[index.at()].max(input.snapshot.node(index).memory_used.unwrap_or_default());
+        if bytes.0 <= input.gate.settle_above.share_of(load.0) {
             continue;
         }
         let reason = Reason::Settling { node, remaining };
@@ -32,23 +38,20 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     }
 }
 
-/// Bytes that have landed on a node so lately that its own figures may not show them yet.
-pub(super) fn landed_unseen(input: &PlanningInput, node: NodeId) -> Bytes {
-    let unseen = |at| remaining(input, at).is_some();
-    let departures = input.history.departures.iter();
-    departures.filter(|landed| landed.to == node && unseen(landed.at)).map(|landed| landed.bytes).sum()
+/// Bytes that have landed on nodes so lately that their own figures may not show them yet.
+pub(super) fn landed_unseen(input: &PlanningInput) -> BTreeMap<NodeId, Bytes> {
+    let mut landed: BTreeMap<NodeId, Bytes> = BTreeMap::new();
+    for departure in &input.history.departures {
+        if remaining(input, departure.at).is_some() {
+            let bytes = landed.entry(departure.to).or_default();
+            *bytes = bytes.saturating_add(departure.bytes);
+        }
+    }
+    landed
 }
 
 /// For how much longer figures may be older than what happened at that time.
 fn remaining(input: &PlanningInput, at: jiff::Timestamp) -> Option<Duration> {
     let passed = elapsed(at, input.now.wall);
     input.gate.settle_time.checked_sub(passed).filter(|left: &Duration| !left.is_zero())
-}
-
-/// What a node carries: its segments, or all of its memory in use where that is more.
-fn load_of(input: &PlanningInput, node: NodeIndex) -> Bytes {
-    let copies = &input.snapshot.copies;
-    let here = copies.indices().filter(|copy| copies.node[copy.at()] == node);
-    let segments: Bytes = here.map(|copy| copies.bytes[copy.at()]).sum();
-    segments.max(input.snapshot.node(node).memory_used.unwrap_or_default())
 }

@@ -163,6 +163,7 @@ mod tests {
             collection_name: "books".into(),
             from_address: "host:1".into(),
             moves: vec![movement],
+            locked_since: Timestamp::MIN,
         }
     }
 

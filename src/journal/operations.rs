@@ -1,7 +1,7 @@
 //! What the journal keeps of calls and moves: the intent before the call, every later state after it.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, TransactionBehavior, params};
 use tokio::task::JoinHandle;
 
 use super::{Journal, JournalError, amount, as_integer, read_time, time_text};
@@ -25,6 +25,8 @@ pub struct Intent {
     pub from_address: String,
     /// What moves.
     pub moves: Vec<Move>,
+    /// What was left open and unchanged since before then belongs to a process that is gone, and locks nothing.
+    pub locked_since: Timestamp,
 }
 
 /// The columns of an operation, in the order in which [`read_operation`] takes them.
@@ -32,8 +34,10 @@ const OPERATION_COLUMNS: &str = "operations.id, batch, origin, database, collect
     collection_id, replica_id, from_node, to_node, bytes, rows, state, detail, sent_at, changed_at, server_answer";
 
 impl Journal {
-    /// Records the intent of a call: one batch, and an admitted operation for each move. Durable when the
-    /// handle's result is there; the work goes on even when nobody waits for it.
+    /// Records the intent of a call: one batch, and an admitted operation for each move, except for those whose copy
+    /// is on its way by an open operation, of this process or of another one: two that want the same copy in the same
+    /// second never both get it. Durable when the handle's result is there; the work goes on even when nobody waits
+    /// for it.
     pub fn start_intent(&self, intent: Intent) -> JoinHandle<Result<Vec<Operation>, JournalError>> {
         self.start("record the intent", move |connection| insert_intent(connection, intent))
     }
@@ -92,9 +96,16 @@ impl Journal {
 }
 
 fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Result<Vec<Operation>> {
-    let transaction = connection.transaction()?;
+    // The write lock is taken before it is looked, so that nobody writes in between.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut operations = Vec::with_capacity(intent.moves.len());
-    let Some(first) = intent.moves.first().cloned() else {
+    let mut moves = Vec::with_capacity(intent.moves.len());
+    for movement in intent.moves {
+        if !is_locked(&transaction, &movement, intent.locked_since)? {
+            moves.push(movement);
+        }
+    }
+    let Some(first) = moves.first().cloned() else {
         return Ok(operations);
     };
     transaction.execute(
@@ -114,7 +125,7 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
         ],
     )?;
     let batch = BatchId(transaction.last_insert_rowid());
-    for movement in intent.moves {
+    for movement in moves {
         transaction.execute(
             "INSERT INTO operations (batch, segment_id, bytes, rows, state, detail, changed_at)
              VALUES (?1, ?2, ?3, ?4, 'admitted', '', ?5)",
@@ -143,6 +154,17 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
     }
     transaction.commit()?;
     Ok(operations)
+}
+
+/// Whether an open operation moves this copy already.
+fn is_locked(connection: &Connection, movement: &Move, since: Timestamp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM operations JOIN batches ON batches.id = operations.batch
+             WHERE state IN ('admitted', 'sent', 'verifying') AND segment_id = ?1 AND replica_id = ?2
+                   AND changed_at >= ?3)",
+        )?
+        .query_row(params![movement.segment.0, movement.replica.0, time_text(since)], |row| row.get(0))
 }
 
 /// Writes the format over itself, which dirties the first page.

@@ -13,5 +13,5 @@ pub use answers::{Health, LoadedCollection};
 pub use client::MilvusClient;
 pub use error::{Call, Failure, MilvusError, Remedy, Target};
 pub use mover::MilvusMover;
-pub use refusal::Refusal;
+pub use refusal::{Refusal, blames_destination};
 pub use settings::{ConnectionSettings, SettingsError, TlsSettings};

@@ -26,6 +26,9 @@ mod code {
     pub const SEGMENT_RESOURCE_FAILED: i32 = 605;
     pub const INDEX_NOT_FOUND: i32 = 700;
     pub const DATABASE_NOT_FOUND: i32 = 800;
+    pub const NODE_NOT_FOUND: i32 = 901;
+    pub const NODE_OFFLINE: i32 = 902;
+    pub const NODE_STATE_UNEXPECTED: i32 = 906;
     pub const INVALID_PARAMETER: i32 = 1100;
     pub const PARAMETER_TOO_LARGE: i32 = 1102;
     pub const METRIC_NOT_FOUND: i32 = 1200;
@@ -54,6 +57,33 @@ const GONE_TEXTS: [&str; 5] = [
     "has not been loaded",
     "not been loaded into memory",
 ];
+
+/// How a refusal with a code is told, and what follows the number.
+const CODE_TEXTS: (&str, &str) = ("refused with code ", " (");
+
+/// Codes of a destination that cannot take a segment, whatever the text says: without room, unknown, offline,
+/// read-only.
+const DESTINATION_CODES: [i32; 6] = [
+    code::MEMORY_LIMIT,
+    code::DISK_LIMIT,
+    code::SEGMENT_RESOURCE_FAILED,
+    code::NODE_NOT_FOUND,
+    code::NODE_OFFLINE,
+    code::NODE_STATE_UNEXPECTED,
+];
+
+/// What it says where the code says nothing.
+const DESTINATION_TEXTS: [&str; 4] = ["OOM if load", "memory limit exceeded", "node not found", "stopping"];
+
+/// Whether the failure of a `LoadBalance`, as told by [`MilvusError`](super::MilvusError) and kept in the journal,
+/// is one of its destination, which then is to be left alone.
+pub fn blames_destination(told: &str) -> bool {
+    let (before, after) = CODE_TEXTS;
+    let code = told.split_once(before).and_then(|(_, rest)| rest.split_once(after));
+    let code = code.and_then(|(number, _)| number.parse::<i32>().ok());
+    code.is_some_and(|code| DESTINATION_CODES.contains(&code))
+        || DESTINATION_TEXTS.iter().any(|text| told.contains(text))
+}
 
 /// A status of Milvus' that is not success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +215,10 @@ impl fmt::Display for Refusal {
         let later = if self.retriable { ", may succeed later" } else { "" };
         match self.code {
             0 => write!(f, "refused with error_code {} ({reason}{later})", self.legacy_code),
-            code => write!(f, "refused with code {code} ({reason}{later})"),
+            code => {
+                let (before, after) = CODE_TEXTS;
+                write!(f, "{before}{code}{after}{reason}{later})")
+            }
         }
     }
 }
@@ -299,6 +332,33 @@ mod tests {
         assert_eq!(refusal(2, 1, "node 7 is stopping").remedy(Call::LoadBalance), Remedy::Replan);
         let killed = refusal(65_535, 1, "dial tcp 127.0.0.1:2: connect: connection refused");
         assert_eq!(killed.remedy(Call::LoadBalance), Remedy::OutcomeUnknown);
+    }
+
+    #[test]
+    fn a_failure_of_the_destination_is_known_by_what_is_told_of_it() {
+        for (code, reason, expected) in [
+            (605, "", true),
+            (3, "", true),
+            (901, "", true),
+            (902, "", true),
+            (906, "", true),
+            (65_535, "failed to balance segments: memory limit exceeded[predict=7.8e+07]", true),
+            (65_535, "load segment failed, OOM if load, maxSegmentSize = 1", true),
+            (2, "node 7 is stopping", true),
+            (600, "segment 605 not found in source node 7", false),
+            (103, "code 605 (", false),
+            (1, "", false),
+            (6_050, "", false),
+        ] {
+            assert_eq!(
+                blames_destination(&refusal(code, 1, reason).to_string()),
+                expected,
+                "{code} {reason}"
+            );
+        }
+        assert!(blames_destination(&refusal(0, 1, "node not found").to_string()), "from 2.2");
+        assert!(!blames_destination("refused with code many (no) and more"));
+        assert!(!blames_destination(""));
     }
 
     #[test]

@@ -61,8 +61,20 @@ pub struct Setback {
     pub collection: CollectionId,
     /// Where it was to go.
     pub to: NodeId,
+    /// Whose fault it seems to be.
+    pub blame: Blame,
     /// When it was given up.
     pub at: Timestamp,
+}
+
+/// Whose fault it seems to be that a move came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    /// That of the destination: it has no room for the segment, is on its way out, or never took it.
+    Destination,
+    /// Nobody's in particular: the plan was outdated, the server busy, the call not allowed.
+    Nobody,
 }
 
 /// A segment that went from one live node to another of its replica without an operation of ours.

@@ -26,7 +26,7 @@ pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
 pub use held_plan::{HeldPlan, MoveKey};
-pub use history::{Departure, ForeignMove, History, KnownMove, Setback};
+pub use history::{Blame, Departure, ForeignMove, History, KnownMove, Setback};
 pub use input::{InFlight, PlanningInput};
 pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;

@@ -12,6 +12,9 @@ use super::snapshot::{Node, Snapshot};
 /// replaces its nodes every day does not fill the memory.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// How exactly it is remembered when a node was seen last.
+const SEEN_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
 /// The nodes that have been seen, by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodesSeen(BTreeMap<String, SeenNode>);
@@ -34,7 +37,10 @@ impl NodesSeen {
         let is_first = self.0.is_empty();
         for node in snapshot.nodes.iter().filter(|node| !node.address.is_empty()) {
             if let Some(seen) = self.0.get_mut(&node.address).filter(|seen| seen.is(node)) {
-                seen.last_seen = at;
+                // Coarse, so that this memory is not written anew with every look.
+                if at.duration_since(seen.last_seen) >= SEEN_AGAIN {
+                    seen.last_seen = at;
+                }
                 if node.hostname.is_some() {
                     seen.hostname.clone_from(&node.hostname);
                 }

@@ -315,6 +315,16 @@ impl Snapshot {
         &self.collections[self.replica(replica).collection.at()]
     }
 
+    /// Bytes of the listed segments on each node, by node.
+    pub fn bytes_by_node(&self) -> Vec<Bytes> {
+        let mut bytes = vec![Bytes::ZERO; self.nodes.len()];
+        for copy in self.copies.indices() {
+            let on_node = &mut bytes[self.copies.node[copy.at()].at()];
+            *on_node = on_node.saturating_add(self.copies.bytes[copy.at()]);
+        }
+        bytes
+    }
+
     /// The copy of a segment in a replica.
     pub fn copy_index(&self, segment: SegmentId, replica: ReplicaIndex) -> Option<CopyIndex> {
         let first = self.copies.segment.partition_point(|other| *other < segment);

@@ -23,6 +23,9 @@ const BAD: Duration = Duration::from_secs(12);
 /// How long the daemon may take to move something again when the network has healed, and to settle what is open.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the daemon says when there is more to do and it may not.
+const SPENT: [&str; 4] = ["daily_bytes", "hourly_bytes", "hourly_moves", "call_rate"];
+
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -111,13 +114,14 @@ impl Cluster {
             .map_or(0, |pages| pages.entries.last().map_or(0, |entry| entry.id))
     }
 
-    /// Until a move that began later has landed, or today's bytes are spent.
+    /// Until a move that began later has landed, or what may be moved is spent.
     async fn recover(&mut self, process: &mut Process, last: i64) {
         let ends = Instant::now() + PATIENCE;
         while self.outcome.problems.is_empty() {
             self.watch(process, Instant::now() + LOOK).await;
             let Some(pages) = self.look() else { continue };
-            let is_spent = pages.last_limit.as_deref() == Some("daily_bytes");
+            let limit = pages.last_limit.as_deref();
+            let is_spent = limit.is_some_and(|limit| SPENT.contains(&limit));
             let works = pages.entries.iter().any(|entry| entry.id > last && entry.state == "landed");
             if works || is_spent {
                 return;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use milvus_rebalancer::clock::Clock;
 use milvus_rebalancer::sim::World;
 use milvus_rebalancer::sim::calls::{CallAnswer, CallRecord};
 use milvus_rebalancer::sim::invariants::InvariantChecker;
@@ -16,13 +17,14 @@ use crate::scene::{BYTES_PER_CALL, Limits, Scene};
 /// seconds.
 const ALMOST_A_MINUTE: Duration = Duration::from_secs(57);
 
-/// By how much the world's calendar and the daemon's may differ: both began with the same clock, and are read at
-/// different moments.
+/// By how much the two readings of the time of a call may differ.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(1);
 
 /// Watches one daemon, all its lives long.
 pub struct Referee {
     limits: Limits,
+    /// What the daemon's calendar said when the world began.
+    begun: Timestamp,
     checker: InvariantChecker,
     cluster_bytes: u64,
     calls: usize,
@@ -36,7 +38,9 @@ impl Referee {
     /// For a daemon in this scene.
     pub fn new(scene: &Scene, world: &World) -> Referee {
         let copies = world.segments().values().map(|segment| segment.bytes * segment.copies.len() as u64);
+        let age = SignedDuration::try_from(world.now()).unwrap_or_default();
         Referee {
+            begun: Clock::system().read().wall.saturating_sub(age).unwrap_or_default(),
             limits: scene.limits.clone(),
             checker: InvariantChecker::new(scene.invariants()),
             cluster_bytes: copies.sum(),
@@ -85,7 +89,7 @@ impl Referee {
 
     fn check_call(&mut self, call: usize, world: &World, pages: &Pages, problems: &mut Vec<String>) {
         let record = &world.calls()[call];
-        match self.intent_of(record, wall(world, record), pages) {
+        match self.intent_of(record, self.wall(record), pages) {
             Some(batch) => {
                 self.claimed.insert(batch, call);
                 let entries = pages.entries.iter().filter(|entry| entry.batch == batch);
@@ -118,6 +122,12 @@ impl Referee {
             let text = format!("call {call} at {:?} is one of {recent} within a minute", record.at);
             problems.push(format!("{text}; {} are allowed", self.limits.calls_per_minute));
         }
+    }
+
+    /// What the daemon's calendar said when a call arrived.
+    fn wall(&self, record: &CallRecord) -> Timestamp {
+        let since = SignedDuration::try_from(record.at).unwrap_or(SignedDuration::MAX);
+        self.begun.saturating_add(since).unwrap_or(Timestamp::MAX)
     }
 
     /// The intent that this call carries out: the last one before it that no other call has carried out.
@@ -193,10 +203,4 @@ impl Referee {
 
 fn exceeds(count: usize, limit: u32) -> bool {
     limit != 0 && count > usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-/// What the calendar said when a call arrived.
-fn wall(world: &World, record: &CallRecord) -> Timestamp {
-    let since = SignedDuration::try_from(record.at).unwrap_or(SignedDuration::MAX);
-    world.settings().begins_at.saturating_add(since).unwrap_or(Timestamp::MAX)
 }

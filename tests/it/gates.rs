@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use milvus_rebalancer::gate::GateSettings;
-use milvus_rebalancer::model::{Departure, InFlight, KnownMove, Setback, Subject};
+use milvus_rebalancer::model::{Blame, Departure, InFlight, KnownMove, Setback, Subject};
 use milvus_rebalancer::observe::observation::{Gap, GapSubject, Observation, ServerVersion};
 use milvus_rebalancer::plan::{Move, Plan, PlanSettings, Step};
 use milvus_rebalancer::reason::Reason;
@@ -247,8 +247,13 @@ fn a_node_that_rests_half_way_is_relieved_down_to_the_leave_value_afterwards() {
 #[test]
 fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
     let gates = GateSettings { setback_rest: Duration::from_secs(300), ..lifted_gates() };
-    let setback =
-        Setback { segment: SegmentId(7000), collection: CollectionId(7), to: NodeId(2), at: moment(0).wall };
+    let setback = Setback {
+        segment: SegmentId(7000),
+        collection: CollectionId(7),
+        to: NodeId(2),
+        blame: Blame::Destination,
+        at: moment(0).wall,
+    };
     let own = || OwnMoves { setbacks: vec![setback], ..OwnMoves::default() };
     let decision = decide_at(&uneven(), gates.clone(), own(), 10);
     assert!(!decision.verdict.admitted.is_empty());
@@ -264,6 +269,29 @@ fn a_node_that_did_not_take_a_segment_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn a_node_that_fails_again_and_again_rests_longer_until_it_takes_a_segment() {
+    let goes_there_at = |second: i64, failed: &[i64], taken: Option<i64>| {
+        let setback = |failed: &i64| Setback {
+            segment: SegmentId(8_000 + failed),
+            collection: CollectionId(7),
+            to: NodeId(2),
+            blame: Blame::Destination,
+            at: moment(*failed).wall,
+        };
+        let departures = taken.map(|second| departure(9_000, 3, 2, second)).into_iter().collect();
+        let own =
+            OwnMoves { setbacks: failed.iter().map(setback).collect(), departures, ..OwnMoves::default() };
+        let gates = GateSettings { setback_rest: Duration::from_secs(300), ..lifted_gates() };
+        let mut observation = uneven();
+        observation.collections[0].read_at = moment(second).wall;
+        decide_at(&observation, gates, own, second).plan.moves().any(|movement| movement.to == NodeId(2))
+    };
+    assert!(!goes_there_at(899, &[0, 300], None) && goes_there_at(900, &[0, 300], None));
+    assert!(!goes_there_at(599, &[0, 300], Some(200)) && goes_there_at(600, &[0, 300], Some(200)));
+    assert!(goes_there_at(400, &[0, 300], Some(310)), "it takes segments again");
+}
+
+#[test]
 fn the_same_move_is_tried_less_and_less_often() {
     let goes_there_after = |failures: &[i64], second: i64| {
         let all = (7000..7012).flat_map(|segment| {
@@ -271,11 +299,12 @@ fn the_same_move_is_tried_less_and_less_often() {
                 segment: SegmentId(segment),
                 collection: CollectionId(7),
                 to: NodeId(2),
+                blame: Blame::Nobody,
                 at: moment(*failed).wall,
             })
         });
         let own = OwnMoves { setbacks: all.collect(), ..OwnMoves::default() };
-        let gates = GateSettings { setback_rest: Duration::ZERO, ..lifted_gates() };
+        let gates = GateSettings { setback_rest: Duration::from_secs(86_400), ..lifted_gates() };
         let mut observation = uneven();
         observation.collections[0].read_at = moment(second).wall;
         decide_at(&observation, gates, own, second).plan.moves().any(|movement| movement.to == NodeId(2))

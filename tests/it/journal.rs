@@ -54,6 +54,7 @@ fn intent(origin: Origin, segments: &[i64]) -> Intent {
         collection_name: "books'; DROP TABLE operations; --".into(),
         from_address: "host:1".into(),
         moves: segments.iter().map(movement).collect(),
+        locked_since: Timestamp::MIN,
     }
 }
 

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
 mod architecture;
+mod care;
 mod cli;
 mod cluster;
 mod config;
+mod controls;
 mod demo;
 mod durability;
 mod executor;
@@ -19,6 +21,7 @@ mod milvus_client;
 mod milvus_observer;
 mod net_zero;
 mod operations_doc;
+mod orders;
 mod planning;
 mod scale;
 mod sim_golden;
@@ -27,3 +30,4 @@ mod sim_model;
 mod sim_server;
 mod system;
 mod waves;
+mod windows;

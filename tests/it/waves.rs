@@ -97,7 +97,11 @@ impl Daemon {
         mover: Arc<dyn Mover>,
     ) -> Daemon {
         let clock = Arc::new(world.clock());
-        let execute = ExecuteSettings { bytes_per_day: Ratio::ZERO, ..ExecuteSettings::default() };
+        let execute = ExecuteSettings {
+            bytes_per_hour: Ratio::ZERO,
+            bytes_per_day: Ratio::ZERO,
+            ..ExecuteSettings::default()
+        };
         let settings = JournalSettings { path: folder.join("it.db"), ..JournalSettings::default() };
         let journal = Journal::open(&settings, clock.read().wall).unwrap();
         let executor = Executor::new(execute, Some(mover), observer.clone(), journal.clone(), clock.clone());
@@ -202,11 +206,13 @@ async fn a_restart_goes_on_with_the_size_of_the_last_wave() {
     let observer = Arc::new(SimObserver::new(world.clone(), true));
     let daemon = Daemon::start(&world, folder.path(), observer.clone());
     let mut state = daemon.state.clone();
-    state.wait_for(|state| state.executor.wave_size == Some(4)).await.unwrap();
+    let grown = state.wait_for(|state| state.executor.wave_size == Some(4));
+    drop(tokio::time::timeout(2 * HOUR, grown).await.expect("never grew").unwrap());
     daemon.kill().await;
     let daemon = Daemon::start(&world, folder.path(), observer);
     let mut state = daemon.state.clone();
-    state.wait_for(|state| state.waves_judged == 1).await.unwrap();
+    let judged = state.wait_for(|state| state.waves_judged == 1);
+    drop(tokio::time::timeout(2 * HOUR, judged).await.expect("never judged").unwrap());
     assert!(state.borrow().last_wave.as_ref().unwrap().size >= 4);
     daemon.kill().await;
 }

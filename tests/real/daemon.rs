@@ -51,6 +51,8 @@ bytes_per_hour = 0.0
 bytes_per_day = 0.0
 [execute.waves]
 enabled = false
+[execute.breaker]
+failures = 0
 "#;
 
 /// A folder of one test with a configuration and a journal in it.

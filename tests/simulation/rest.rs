@@ -64,7 +64,8 @@ fn is_quiet(state: &LoopState) -> bool {
     matches!(
         last.limited_by,
         Some(
-            Reason::HourlyMoves { .. }
+            Reason::BreakerOpen { .. }
+                | Reason::HourlyMoves { .. }
                 | Reason::DailyMoves { .. }
                 | Reason::HourlyBytes { .. }
                 | Reason::DailyBytes { .. }

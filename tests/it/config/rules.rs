@@ -52,10 +52,32 @@ fn every_broken_rule_names_its_key() {
         ("[gate]\ndestination_memory = 80", "gate.destination_memory"),
         ("[gate]\ncool_down = '48h'", "gate.cool_down_limit"),
         ("[gate.foreign]\nmoves = 0", "gate.foreign.moves"),
+        ("[gate]\nsettle_above = 5", "gate.settle_above"),
+        ("[gate]\nminimum_gain = 1", "gate.minimum_gain"),
+        ("[gate]\nemergency_memory = 90", "gate.emergency_memory"),
+        ("[gate]\napproval = 'maybe'", "gate.approval"),
+        ("[gate]\nkill_switch = 'stop'", "gate.kill_switch"),
+        ("[gate]\nkill_switch = ''", "gate.kill_switch"),
+        ("[gate.warm_up]\nfirst_share = 10", "gate.warm_up.first_share"),
+        ("[gate.blast_radius]\nwithin = '0s'", "gate.blast_radius.within"),
+        ("[gate.blast_radius]\ncollection_segments = 50", "gate.blast_radius.collection_segments"),
+        ("[gate.blast_radius]\ncollection_bytes = 50", "gate.blast_radius.collection_bytes"),
+        ("[gate]\nwindows = 'nights'", "gate.windows"),
+        ("[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '6:00'", "gate.windows"),
+        ("[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '06:00'\ndays = []", "gate.windows"),
+        ("[[gate.windows]]\nkind = 'deny'\nfrom = '00:00'\nto = '24:00'", "gate.windows"),
+        (
+            "[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '23:00'\n\
+             [[gate.windows]]\nkind = 'deny'\nfrom = '20:00'\nto = '00:00'",
+            "gate.windows",
+        ),
         ("[execute]\nverify_interval = '0s'", "execute.verify_interval"),
         ("[execute]\nsettle_timeout = '1s'", "execute.settle_timeout"),
         ("[execute.waves]\nfirst = 0", "execute.waves.first"),
         ("[execute.waves]\nfirst = 9\nlargest = 8", "execute.waves.largest"),
+        ("[execute.breaker]\nwithin = '0s'", "execute.breaker.within"),
+        ("[execute.breaker]\npause = '0s'", "execute.breaker.pause"),
+        ("[execute.breaker]\nlongest_pause = '1m'", "execute.breaker.longest_pause"),
         ("[execute.waves]\nas_predicted = 50", "execute.waves.as_predicted"),
         ("[execute.waves]\nno_relief = 0.6", "execute.waves.no_relief"),
         ("[execute.waves]\nrest = '0s'", "execute.waves.rest"),
@@ -98,6 +120,19 @@ fn warnings_do_not_stop_anything() {
         let loaded = loaded(text, &[]).unwrap();
         assert_eq!(keys(&loaded.warnings), [key], "{text}");
     }
+}
+
+#[test]
+fn windows_are_read_as_they_are_shown() {
+    let text = "[[gate.windows]]\nkind = 'allow'\ndays = ['fri']\nfrom = '22:00'\nto = '24:00'\n\
+                time_zone = 'Europe/Berlin'\n[[gate.windows]]\nkind = 'deny'\nfrom = '23:00'\nto = '23:30'\n";
+    let first = loaded(text, &[]).unwrap();
+    assert_eq!(first.config.gate.windows.len(), 2);
+    let again = loaded(&first.show(), &[]).unwrap();
+    assert_eq!(again.config.gate, first.config.gate, "{}", first.show());
+    let found =
+        problems("[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '23:00'\ntime_zone = 'CET?'", &[]);
+    assert!(found[0].message.contains("\"CET?\" is no time zone"), "{found:?}");
 }
 
 #[test]

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::clock::Clock;
-use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings, Executor, MoveCall, Mover, WaveSettings};
+use milvus_rebalancer::execute::{
+    AdmittedMove, BreakerSettings, ExecuteSettings, Executor, MoveCall, Mover, WaveSettings,
+};
 use milvus_rebalancer::journal::{Journal, JournalSettings};
 use milvus_rebalancer::milvus::{Call, Failure, MilvusError, Refusal, Remedy, Target};
 use milvus_rebalancer::observe::observation::{
@@ -43,6 +46,8 @@ pub enum Answer {
     Success,
     SuccessAfter(Duration),
     Error(Remedy),
+    /// The destination has no memory for it.
+    Full,
     Never,
     Panics,
 }
@@ -69,11 +74,20 @@ pub struct State {
     moving: Vec<(i64, i64, i64, Fate)>,
 }
 
+impl State {
+    /// What is on its way stays where it is.
+    pub fn forget_moves(&mut self) {
+        self.moving.clear();
+    }
+}
+
 pub struct Fake {
     own: std::sync::Weak<Fake>,
     pub state: Mutex<State>,
     pub journal_path: PathBuf,
     pub clock: Arc<Clock>,
+    /// By how many seconds somebody has set the calendar forward since the start.
+    pub stepped: Arc<AtomicI64>,
     _folder: tempfile::TempDir,
 }
 
@@ -83,7 +97,12 @@ impl Fake {
         let folder = tempfile::tempdir().unwrap();
         let started = Instant::now();
         let base = Timestamp::from_second(1_790_000_000).unwrap();
-        let wall = move || base + SignedDuration::try_from(started.elapsed()).unwrap();
+        let stepped = Arc::new(AtomicI64::new(0));
+        let step = Arc::clone(&stepped);
+        let wall = move || {
+            let step = SignedDuration::from_secs(step.load(Ordering::Relaxed));
+            base + SignedDuration::try_from(started.elapsed()).unwrap() + step
+        };
         let mut state = State { members: NODES.to_vec(), load_percentage: 100, ..State::default() };
         for collection in 1..=collections {
             let ids = (1..=segments).map(|number| (collection * 100 + number, vec![1]));
@@ -94,6 +113,7 @@ impl Fake {
             state: Mutex::new(state),
             journal_path: folder.path().join("it.db"),
             clock: Arc::new(Clock::with_wall(wall)),
+            stepped,
             _folder: folder,
         })
     }
@@ -259,6 +279,7 @@ impl Mover for Fake {
                     Ok(())
                 }
                 Answer::Error(remedy) => Err(failure(remedy)),
+                Answer::Full => Err(refused(605)),
                 Answer::Never => std::future::pending().await,
                 Answer::Panics => panic!("the mover broke"),
             }
@@ -276,14 +297,18 @@ pub fn failure(remedy: Remedy) -> MilvusError {
         Remedy::OurBug => 1_100,
         Remedy::OutcomeUnknown => 10_001,
     };
+    let error = refused(code);
+    assert_eq!(error.remedy(), remedy, "the code stands for it");
+    error
+}
+
+fn refused(code: i32) -> MilvusError {
     let refusal = Refusal { code, legacy_code: 1, reason: "as scripted".into(), retriable: false };
-    let error = MilvusError {
+    MilvusError {
         call: Call::LoadBalance,
         target: Arc::new(Target { connection: "default".into(), endpoint: "fake".into() }),
         failure: Failure::Refused(refusal),
-    };
-    assert_eq!(error.remedy(), remedy, "the code stands for it");
-    error
+    }
 }
 
 /// Nothing is limited.
@@ -304,6 +329,7 @@ pub fn unlimited() -> ExecuteSettings {
         bytes_per_hour: Ratio::ZERO,
         bytes_per_day: Ratio::ZERO,
         waves: WaveSettings { enabled: false, ..WaveSettings::default() },
+        breaker: BreakerSettings { failures: 0, ..BreakerSettings::default() },
         ..ExecuteSettings::default()
     }
 }

@@ -1,6 +1,9 @@
 //! The executor against a scripted cluster, on paused time.
 
-mod fake;
+mod beside;
+mod breaker;
+mod clock;
+pub mod fake;
 mod limits;
 mod manual;
 mod outcomes;
