@@ -263,6 +263,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         nodes: sealed.into_iter().enumerate().map(report).collect(),
         resource_groups: Some(vec![group]),
         collections,
+        service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }

@@ -218,6 +218,7 @@ impl ControlLoop {
             known: self.executor.known_moves(),
             landed: self.executor.landed_moves(),
             wave: self.executor.wave_moves(),
+            calls_sent: self.executor.status().calls_sent,
         };
         let unread = self.obey().await.err();
         let now = self.clock.read();
@@ -225,8 +226,9 @@ impl ControlLoop {
         self.keep_memory(&decision, now, &mut told.memory).await;
         self.keep_gates(&mut told.gates).await;
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {
-            self.publish_wave(wave);
+            self.publish_wave(wave).await;
         }
+        self.executor.hold(decision.guard.hold.clone());
         if self.mode == Mode::Act {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
@@ -246,6 +248,7 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
+        self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);
@@ -263,8 +266,11 @@ impl ControlLoop {
         });
     }
 
-    /// Counts and shows what a wave brought.
-    fn publish_wave(&self, wave: JudgedWave) {
+    /// Counts, writes down and shows what a wave brought.
+    async fn publish_wave(&self, wave: JudgedWave) {
+        if let Err(error) = self.journal.record_wave(wave.record()).await {
+            tracing::error!(error = %Chain(&error), "the wave is missing from the journal");
+        }
         self.metrics.wave_judged(&wave);
         self.state.send_modify(|state| {
             state.waves_judged += 1;

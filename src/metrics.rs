@@ -1,6 +1,7 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod guard;
 mod net_zero;
 mod waves;
 
@@ -20,6 +21,7 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
+use crate::model::GuardView;
 use crate::model::NetZero;
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
@@ -146,6 +148,7 @@ pub struct Metrics {
     foreign_moves: IntCounter,
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
+    guard: guard::GuardMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -261,6 +264,7 @@ impl Metrics {
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
+            guard: guard::GuardMetrics::register(registry)?,
         })
     }
 
@@ -370,6 +374,11 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// The guard took a look.
+    pub fn guard_looked(&self, view: &GuardView) {
+        self.guard.looked(view);
     }
 
     /// A wave was judged.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Held, Standing};
+use crate::model::{Held, Signal, Standing};
 use crate::plan::PlanDigest;
 use crate::units::{Bytes, CollectionId, NodeId, Ratio};
 
@@ -325,6 +325,17 @@ pub enum Reason {
         /// Moves in this wave.
         moves: u32,
     },
+    /// Those who use the cluster are worse off since we began to move.
+    UsersSlowed {
+        /// What shows it.
+        signal: Signal,
+        /// Its value now, in the signal's unit.
+        now: u64,
+        /// What is usual, or the most that there may be.
+        usual: u64,
+    },
+    /// What users feel must be known, and is not.
+    GuardBlind,
     /// Several waves in a row brought no relief.
     NoRelief {
         /// How many.
@@ -423,6 +434,8 @@ impl Reason {
             Reason::WaveFull { .. } => "wave_full",
             Reason::WaveUnjudged { .. } => "wave_unjudged",
             Reason::NoRelief { .. } => "no_relief",
+            Reason::UsersSlowed { .. } => "users_slowed",
+            Reason::GuardBlind => "guard_blind",
         }
     }
 }
@@ -640,6 +653,17 @@ impl fmt::Display for Reason {
             Reason::WaveUnjudged { moves } => {
                 write!(f, "the wave of {moves} moves has ended; what it brought must be seen first")
             }
+            Reason::UsersSlowed { signal, now, usual } => write!(
+                f,
+                "{signal} is {}, where {} is {}: no more is moved until that is over",
+                signal.shown(*now),
+                signal.shown(*usual),
+                if *signal == Signal::DestinationMemory { "the most" } else { "usual" }
+            ),
+            Reason::GuardBlind => f.write_str(
+                "guard.required is set, and how long searches take is not known: is [proxy_metrics] right, and does \
+                 anybody search?",
+            ),
             Reason::NoRelief { waves, remaining } => write!(
                 f,
                 "{waves} waves of moves in a row brought no relief; nothing is moved for another {}",

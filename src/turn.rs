@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, EndedMove, ForeignMove, HeldPlan, InFlight, KnownMove, ModelState, NetZero,
-    NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings};
-use crate::units::Moment;
+use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
 pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -34,6 +34,9 @@ pub struct Thinking {
     gate: GateSettings,
     controls: Controls,
     model: ModelState,
+    guard: Guard,
+    /// Calls sent at the last turn.
+    calls_sent: u64,
 }
 
 /// What the executor contributes to a turn.
@@ -51,6 +54,8 @@ pub struct OwnMoves {
     pub landed: Vec<EndedMove>,
     /// The wave that is under way, to be judged on what this turn sees.
     pub wave: Vec<Move>,
+    /// Calls sent since the start.
+    pub calls_sent: u64,
 }
 
 /// What the gates must know after a restart.
@@ -81,6 +86,8 @@ pub struct Decision {
     pub net_zero: NetZero,
     /// The loads of this turn, by which a wave is judged later.
     pub loads: Arc<LoadPicture>,
+    /// What users feel, and whether that holds us.
+    pub guard: GuardView,
 }
 
 impl Thinking {
@@ -93,7 +100,15 @@ impl Thinking {
             gate,
             controls: Controls::default(),
             model: ModelState::default(),
+            guard: Guard::new(GuardSettings::default()),
+            calls_sent: 0,
         }
+    }
+
+    /// With another guard than the default one.
+    pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
+        self.guard = Guard::new(settings);
+        self
     }
 
     /// The same with another planner.
@@ -156,6 +171,8 @@ impl Thinking {
 
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
+        let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
+        self.calls_sent = own.calls_sent;
         let known_foreign = self.model.history.foreign_moves.len();
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
@@ -190,8 +207,14 @@ impl Thinking {
         let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
         input.history = history;
         let verdict = gate::check(&input, &restrictions, &plan);
-        let judged = own.wave.iter().chain(plan.moves());
-        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, judged));
+        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &own.wave, plan.moves()));
+
+        let guard = self.guard.look(GuardInput {
+            service: &observation.service,
+            is_moving,
+            fullest_destination: fullest_destination(&input.snapshot, &own.wave, &input.in_flight),
+            now,
+        });
 
         model.history = input.history;
         self.model = model;
@@ -204,6 +227,19 @@ impl Thinking {
             foreign_moves,
             net_zero,
             loads,
+            guard,
         }
     }
+}
+
+/// Memory in use on the fullest node to which something moves.
+fn fullest_destination(snapshot: &Snapshot, wave: &[Move], in_flight: &[InFlight]) -> Option<Ratio> {
+    let wave = wave.iter().map(|movement| movement.to);
+    let destinations = wave.chain(in_flight.iter().map(|flight| flight.to));
+    destinations
+        .filter_map(|id| {
+            let node = snapshot.node(snapshot.node_index(id)?);
+            Some(Ratio::of(node.memory_used?.0, node.memory_capacity?.0))
+        })
+        .max()
 }

@@ -37,22 +37,25 @@ impl Daemon {
         clock: Arc<Clock>,
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
+        let options = config.in_force();
         let Config {
             mode,
             connection,
             connections,
             poll,
             node_metrics,
+            proxy_metrics,
             policies,
             plan,
             gate,
+            guard,
             execute,
             journal,
             http,
             log: _,
         } = config;
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &clock)?;
+        let connected = connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -65,10 +68,18 @@ impl Daemon {
         journal.belongs_to(&connected.client.target().endpoint).await?;
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
+        let digest = digest_of(&options);
+        let start = journal.record_configuration(options, digest, version.clone(), started_at).await?;
+        if let Some(change) = start.change {
+            tracing::info!(?change, "the first wave of moves will be a small one");
+        }
         journal.record_start(DaemonStart { started_at, version, mode: mode.code().to_owned() }).await?;
 
         let metrics = Arc::new(Metrics::register(&Registry::new())?);
         metrics.set_mode(mode);
+        if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
+            tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
+        }
         let health = Arc::new(Health::new());
         let listener = Listener::bind(&http.listen).await?;
         tracing::info!(
@@ -87,7 +98,7 @@ impl Daemon {
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
-            thinking: Thinking::new(&policies, plan, gate),
+            thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
             executor,
             mode,
             poll,
@@ -135,6 +146,14 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// A name for a text (FNV-1a, 64 bits): it tells one configuration from the one before, on every machine alike.
+fn digest_of(text: &str) -> String {
+    let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
+        (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{digest:016x}")
 }
 
 /// Which task ended first, and how.

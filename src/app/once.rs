@@ -16,6 +16,7 @@ use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
 use crate::model::Controls;
+use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{OwnMoves, Thinking};
@@ -23,7 +24,10 @@ use crate::turn::{OwnMoves, Thinking};
 /// Looks at the cluster once and prints what would be moved and why.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let clock = Arc::new(Clock::system());
-    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    // What users feel is of use only beside what they felt before.
+    let no_proxies = ProxyMetricsSettings::default();
+    let connected =
+        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
@@ -78,7 +82,10 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         return Err(AppError::Stopped { reason });
     }
     let clock = Arc::new(Clock::system());
-    let connected = connect::connect(&config.connection, &config.connections, &config.node_metrics, &clock)?;
+    // What users feel is of use only beside what they felt before.
+    let no_proxies = ProxyMetricsSettings::default();
+    let connected =
+        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let settings = tell_journal(&config);
     if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(

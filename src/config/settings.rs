@@ -9,7 +9,8 @@ use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::milvus::ConnectionSettings;
-use crate::observe::NodeMetricsSettings;
+use crate::model::GuardSettings;
+use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
 
@@ -27,12 +28,16 @@ pub struct Config {
     pub poll: PollSettings,
     /// Where the nodes' own metrics are.
     pub node_metrics: NodeMetricsSettings,
+    /// Where the proxies' own metrics are.
+    pub proxy_metrics: ProxyMetricsSettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
     pub plan: PlanSettings,
     /// What must be true before anything moves.
     pub gate: GateSettings,
+    /// What users must not feel.
+    pub guard: GuardSettings,
     /// Limits and waits of moving.
     pub execute: ExecuteSettings,
     /// What is remembered over a restart.
@@ -54,14 +59,23 @@ impl Default for Config {
             connections: BTreeMap::from([(DEFAULT_ALIAS.to_owned(), ConnectionSettings::default())]),
             poll: PollSettings::default(),
             node_metrics: NodeMetricsSettings::default(),
+            proxy_metrics: ProxyMetricsSettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),
+            guard: GuardSettings::default(),
             execute: ExecuteSettings::default(),
             journal: JournalSettings::default(),
             http: HttpSettings::default(),
             log: LogSettings::default(),
         }
+    }
+}
+
+impl Config {
+    /// The options in force as TOML, secrets left out: the same options give the same text.
+    pub fn in_force(&self) -> String {
+        super::show::in_force(self)
     }
 }
 

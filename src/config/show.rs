@@ -20,6 +20,18 @@ pub(super) fn show(config: &Config, origins: &Origins) -> String {
     lines.join("\n")
 }
 
+/// All options that have a value, one a line; of secrets only that they are set. The same options give the same text.
+pub(super) fn in_force(config: &Config) -> String {
+    let tree = serde_json::to_value(config).unwrap_or_default();
+    let mut lines = Vec::new();
+    leaves(&tree, "", &mut |key, value| match value {
+        Value::Null => {}
+        _ if is_secret(key) => lines.push(format!("# {key} is set, and not shown")),
+        value => lines.push(format!("{key} = {}", toml(value))),
+    });
+    lines.join("\n")
+}
+
 /// A value as TOML has it: like JSON, but for tables inside of lists.
 fn toml(value: &Value) -> String {
     match value {

@@ -15,6 +15,7 @@ use super::settings::Config;
 
 mod connection;
 mod gate;
+mod guard;
 mod waves;
 
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
@@ -32,6 +33,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     connection::check(config, &mut findings);
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
+    guard::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);

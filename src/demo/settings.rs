@@ -10,7 +10,7 @@ use crate::execute::{BreakerSettings, ExecuteSettings, WaveSettings};
 use crate::gate::{BlastRadiusSettings, GateSettings};
 use crate::journal::{JournalSettings, RecordingSettings};
 use crate::milvus::ConnectionSettings;
-use crate::observe::NodeMetricsSettings;
+use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
 use crate::policy::{DimensionSettings, PolicySettings};
 use crate::sim::SimServer;
 use crate::units::{Bytes, Ratio};
@@ -36,6 +36,10 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
         node_metrics: NodeMetricsSettings {
             targets: server.node_pages().clone(),
             ..NodeMetricsSettings::default()
+        },
+        proxy_metrics: ProxyMetricsSettings {
+            targets: vec![format!("http://{}/metrics", server.http_address())],
+            ..ProxyMetricsSettings::default()
         },
         policies: PolicySettings { memory: memory(), ..PolicySettings::default() },
         gate: GateSettings {

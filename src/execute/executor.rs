@@ -117,6 +117,8 @@ pub struct Executor {
     pub(super) landings: Landings,
     pub(super) breaker: Breaker,
     pub(super) waves: Waves,
+    /// Why no call goes out until somebody says otherwise.
+    pub(super) hold: Option<Reason>,
     pub(super) calls: BTreeMap<BatchId, RunningCall>,
     pub(super) calls_sent: u64,
     pub(super) tasks: JoinSet<()>,
@@ -150,6 +152,7 @@ impl Executor {
             landings: Landings::default(),
             breaker: Breaker::new(settings.breaker.clone()),
             waves: Waves::new(settings.waves.clone()),
+            hold: None,
             settings,
             origin: Origin::Daemon,
             mover,

@@ -27,6 +27,7 @@ impl Executor {
             }
         }
         self.take_over_orphans(now);
+        self.resume_waves().await?;
         self.save().await;
         Ok(())
     }

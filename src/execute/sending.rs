@@ -176,8 +176,9 @@ impl Executor {
         let under_way = UnderWay::of(self.ledger.open());
         let now = Steady::of(self.now());
         let blocks_all = self
-            .breaker
-            .refusal(now)
+            .hold
+            .clone()
+            .or_else(|| self.breaker.refusal(now))
             .or_else(|| self.rate.refusal(now))
             .or_else(|| under_way.refusal(&self.settings))
             .or_else(|| self.waves.refusal(self.now().wall));

@@ -13,6 +13,7 @@ use super::operation::{OperationId, OperationState};
 use crate::plan::Move;
 use crate::plan::relief::{self, LoadPicture, WaveRelief};
 use crate::reason::Reason;
+use crate::units::Bytes;
 
 /// How a wave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,8 @@ pub struct JudgedWave {
     pub landed: u32,
     /// Those that were refused, expired or went elsewhere.
     pub failed: u32,
+    /// Bytes that landed.
+    pub bytes: Bytes,
     /// What it was to bring, and what it brought.
     pub relief: WaveRelief,
     /// What follows.
@@ -236,6 +239,7 @@ impl Waves {
             sent: wave.sent(),
             landed,
             failed,
+            bytes: wave.bytes_landed(),
             relief,
             verdict,
         };
@@ -308,6 +312,11 @@ impl Wave {
     fn count(&self, end: End) -> u32 {
         let count = self.moves.values().filter(|(_, its)| *its == end).count();
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    fn bytes_landed(&self) -> Bytes {
+        let landed = self.moves.values().filter(|(_, end)| *end == End::Landed);
+        landed.map(|(movement, _)| movement.bytes).sum()
     }
 
     /// Moves that failed were to bring relief, too; those whose segment went away were not tried.

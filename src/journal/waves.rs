@@ -64,6 +64,26 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// The newest waves under the configuration in force, at most so many, oldest first. What earlier ones taught
+    /// does not hold any more.
+    pub async fn waves_of_this_configuration(&self, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.run("read the waves of this configuration", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
+                        realised_relief, outcome, detail
+                 FROM waves WHERE configuration IS (SELECT max(id) FROM configurations)
+                 ORDER BY id DESC LIMIT ?1",
+            )?;
+            let newest_first: Vec<WaveRecord> =
+                statement.query_map([limit], read_wave)?.collect::<rusqlite::Result<_>>()?;
+            Ok(newest_first.into_iter().rev().collect())
+        })
+        .await
+    }
+}
+
 fn insert(connection: &Connection, wave: &WaveRecord) -> rusqlite::Result<WaveId> {
     connection.execute(
         "INSERT INTO waves (started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,

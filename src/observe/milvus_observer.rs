@@ -14,7 +14,9 @@ use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
+use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
+use super::service::{ProxyCounters, ServiceReport};
 use super::system_info::SystemInfo;
 use super::{
     NodeMetricsSettings, ObserveError, Observer, SeamFuture, health, row_size, system_info, translate,
@@ -23,7 +25,7 @@ use crate::clock::Clock;
 use crate::milvus::wire::common::LoadState;
 use crate::milvus::wire::milvus::ResourceGroup;
 use crate::milvus::{Failure, LoadedCollection, MilvusClient, MilvusError};
-use crate::units::CollectionId;
+use crate::units::{CollectionId, NodeId};
 
 /// The database of a server that has databases when none is named.
 const DEFAULT_DATABASE: &str = "default";
@@ -36,6 +38,7 @@ pub struct MilvusObserver {
     client: MilvusClient,
     clock: Arc<Clock>,
     node_metrics: Option<NodeMetrics>,
+    proxy_metrics: Option<ProxyMetrics>,
     row_estimates: RowEstimates,
     /// When `GetMetrics` was last asked, and its answer.
     system_info: Mutex<Option<(Instant, SystemInfo)>>,
@@ -47,6 +50,16 @@ pub struct MilvusObserver {
 /// reader*: asked more often it never looks again, and hides nodes that came or went (measured on 2.3.5: the same
 /// answer for 34 s when asked every 4 s, a fresh one when asked every 7 s).
 pub(crate) const SYSTEM_INFO_PAUSE: Duration = Duration::from_secs(6);
+
+/// All nodes, and what could not be read of them.
+#[derive(Default)]
+struct ReadNodes {
+    nodes: Vec<NodeReport>,
+    /// Read tasks that wait, where a node tells.
+    waiting: BTreeMap<NodeId, u64>,
+    build_version: Option<String>,
+    gaps: Vec<Gap>,
+}
 
 /// A collection as its database lists it.
 struct Listed {
@@ -65,10 +78,20 @@ impl MilvusObserver {
             client,
             clock,
             node_metrics: NodeMetrics::new(node_metrics)?,
+            proxy_metrics: None,
             row_estimates: RowEstimates::default(),
             system_info: Mutex::default(),
             load_percentages: Mutex::default(),
         })
+    }
+
+    /// Reads the proxies' own metrics, too, if there are any to read.
+    pub fn with_proxy_metrics(
+        mut self,
+        settings: &ProxyMetricsSettings,
+    ) -> Result<MilvusObserver, NodeMetricsError> {
+        self.proxy_metrics = ProxyMetrics::new(settings)?;
+        Ok(self)
     }
 
     async fn poll(&self) -> Result<Observation, ObserveError> {
@@ -80,16 +103,19 @@ impl MilvusObserver {
         let listed = self.list(databases, &mut gaps).await?;
         self.remember_load(&listed);
 
-        let (collections, nodes, groups, (complaints, health_gap)) = futures::join!(
+        let (collections, nodes, groups, proxies, (complaints, health_gap)) = futures::join!(
             Box::pin(self.collections(listed, &version)),
             Box::pin(self.nodes()),
             Box::pin(self.resource_groups()),
+            Box::pin(self.proxies()),
             Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
-        let (nodes, build_version, node_gaps) = nodes;
+        let ReadNodes { nodes, waiting, build_version, gaps: node_gaps } = nodes;
         let (groups, group_gaps) = groups;
-        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps).chain(health_gap));
+        let (proxies, proxy_gaps) = proxies;
+        gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
+        gaps.extend(proxy_gaps.into_iter().chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
@@ -100,9 +126,23 @@ impl MilvusObserver {
             nodes,
             resource_groups,
             collections,
+            service: ServiceReport { proxies, waiting },
             complaints,
             gaps,
         })
+    }
+
+    /// The counters of all proxies that could be read.
+    async fn proxies(&self) -> (BTreeMap<String, ProxyCounters>, Vec<Gap>) {
+        let (mut proxies, mut gaps) = (BTreeMap::new(), Vec::new());
+        let Some(proxy_metrics) = &self.proxy_metrics else { return (proxies, gaps) };
+        for (target, answer) in proxy_metrics.read().await {
+            match answer {
+                Ok(counters) => drop(proxies.insert(target, counters)),
+                Err(error) => gaps.push(gap(GapSubject::ProxyMetrics { target }, &error)),
+            }
+        }
+        (proxies, gaps)
     }
 
     /// The databases to look into.
@@ -276,13 +316,18 @@ impl MilvusObserver {
     }
 
     /// All nodes, with their own figures where those are to be read, and the version that they report.
-    async fn nodes(&self) -> (Vec<NodeReport>, Option<String>, Vec<Gap>) {
+    async fn nodes(&self) -> ReadNodes {
         match self.system_info().await {
-            Ok(mut info) => {
-                let gaps = self.read_sealed_bytes(&mut info.nodes).await;
-                (info.nodes, info.build_version, gaps)
+            Ok(info) => {
+                let mut read = ReadNodes {
+                    nodes: info.nodes,
+                    build_version: info.build_version,
+                    ..ReadNodes::default()
+                };
+                self.read_figures(&mut read).await;
+                read
             }
-            Err(gap) => (Vec::new(), None, vec![gap]),
+            Err(gap) => ReadNodes { gaps: vec![gap], ..ReadNodes::default() },
         }
     }
 
@@ -302,32 +347,34 @@ impl MilvusObserver {
     }
 
     /// After `GetMetrics`, which makes the nodes refresh their figures.
-    async fn read_sealed_bytes(&self, nodes: &mut [NodeReport]) -> Vec<Gap> {
-        let Some(node_metrics) = &self.node_metrics else { return Vec::new() };
+    async fn read_figures(&self, read: &mut ReadNodes) {
+        let Some(node_metrics) = &self.node_metrics else { return };
         let mut asked = Vec::new();
-        for (position, node) in nodes.iter().enumerate() {
+        for (position, node) in read.nodes.iter().enumerate() {
             if node.role == NodeRole::QueryNode && node.error.is_none() {
                 asked.push((position, node.id, node.address.clone()));
             }
         }
         let answers: Vec<_> = stream::iter(asked)
             .map(|(position, id, address)| async move {
-                let answer = node_metrics.sealed_bytes(id, &address).await;
+                let answer = node_metrics.figures(id, &address).await;
                 (position, address, answer)
             })
             .buffer_unordered(node_metrics.concurrency())
             .collect()
             .await;
-        let mut gaps = Vec::new();
         for (position, address, answer) in answers {
             match answer {
                 None => {}
-                Some(Ok(sealed)) => nodes[position].sealed_bytes = Some(sealed),
-                Some(Err(error)) => gaps.push(gap(GapSubject::NodeMetrics { address }, &error)),
+                Some(Ok(figures)) => {
+                    let node = &mut read.nodes[position];
+                    node.sealed_bytes = Some(figures.sealed_bytes);
+                    read.waiting.extend(figures.waiting.map(|waiting| (node.id, waiting)));
+                }
+                Some(Err(error)) => read.gaps.push(gap(GapSubject::NodeMetrics { address }, &error)),
             }
         }
-        gaps.sort_by(|a: &Gap, b: &Gap| a.subject.cmp(&b.subject));
-        gaps
+        read.gaps.sort_by(|a: &Gap, b: &Gap| a.subject.cmp(&b.subject));
     }
 
     /// The resource groups that could be read; `None` when not even their names could.

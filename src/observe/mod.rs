@@ -6,8 +6,10 @@ mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
 pub mod observation;
+pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
+pub mod service;
 mod settings;
 pub(crate) mod system_info;
 pub(crate) mod translate;
@@ -20,6 +22,7 @@ pub use milvus_observer::MilvusObserver;
 pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
+pub use proxy_metrics::ProxyMetricsSettings;
 pub use settings::NodeMetricsSettings;
 
 /// A future that a seam returns; boxed so that the seams can be trait objects.

@@ -5,12 +5,14 @@
 //! A node refreshes the figure when somebody asks `GetMetrics`, so it is read right after that.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 
 use super::NodeMetricsSettings;
 use super::metrics_text::{self, Sample};
+use super::proxy_metrics::read_waiting;
 use crate::units::{Bytes, CollectionId, NodeId};
 
 /// Bytes of segments per (node, collection, state); 2.3 and later.
@@ -34,7 +36,7 @@ pub enum NodeMetricsError {
     #[error("no HTTP client can be made: are the system's certificate authorities installed?")]
     Client(#[source] reqwest::Error),
     /// The page was not had.
-    #[error("cannot read {url}: is it the metrics port of the node, and open to us?")]
+    #[error("cannot read {url}: is it a metrics port of Milvus, and open to us?")]
     Unreachable {
         /// The page.
         url: Url,
@@ -43,7 +45,7 @@ pub enum NodeMetricsError {
         source: reqwest::Error,
     },
     /// Something else than a page.
-    #[error("{url} answers with {status}: is it the metrics page of the node?")]
+    #[error("{url} answers with {status}: is it a metrics page of Milvus?")]
     Status {
         /// The page.
         url: Url,
@@ -51,7 +53,7 @@ pub enum NodeMetricsError {
         status: StatusCode,
     },
     /// Too much of a page.
-    #[error("{url} is larger than {limit}: raise max_body, if it is the metrics page of the node")]
+    #[error("{url} is larger than {limit}: raise max_body, if it is a metrics page of Milvus")]
     TooLarge {
         /// The page.
         url: Url,
@@ -59,7 +61,7 @@ pub enum NodeMetricsError {
         limit: Bytes,
     },
     /// A page, but not Milvus'.
-    #[error("{url} holds no metrics of Milvus: is it the metrics page of the node?")]
+    #[error("{url} holds no metrics of Milvus: is it a metrics page of Milvus?")]
     NotMilvus {
         /// The page.
         url: Url,
@@ -91,6 +93,15 @@ impl NodeMetricsSettings {
     }
 }
 
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFigures {
+    /// Bytes of sealed segments, by collection.
+    pub sealed_bytes: BTreeMap<CollectionId, Bytes>,
+    /// Read tasks that wait, where the page tells.
+    pub waiting: Option<u64>,
+}
+
 /// Reads pages.
 pub struct NodeMetrics {
     http: reqwest::Client,
@@ -103,18 +114,7 @@ impl NodeMetrics {
         if settings.template().is_none() && settings.targets.is_empty() {
             return Ok(None);
         }
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Whoever was faster has installed one, which is as good.
-            rustls::crypto::ring::default_provider().install_default().ok();
-        }
-        let http = reqwest::Client::builder()
-            // Whatever a page redirects to, it is not the metrics page of the node.
-            .redirect(Policy::none())
-            // The nodes stand in the same network as Milvus, whatever HTTP_PROXY says about the rest.
-            .no_proxy()
-            .timeout(settings.timeout)
-            .build()
-            .map_err(NodeMetricsError::Client)?;
+        let http = http_client(settings.timeout)?;
         Ok(Some(NodeMetrics { http, settings: settings.clone() }))
     }
 
@@ -124,42 +124,64 @@ impl NodeMetrics {
         (self.settings.concurrency as usize).max(1)
     }
 
-    /// Bytes of sealed segments by collection on one node; `None` when the settings name no page for it.
-    pub async fn sealed_bytes(
+    /// What one node says of itself; `None` when the settings name no page for it.
+    pub async fn figures(
         &self,
         node: NodeId,
         address: &str,
-    ) -> Option<Result<BTreeMap<CollectionId, Bytes>, NodeMetricsError>> {
+    ) -> Option<Result<NodeFigures, NodeMetricsError>> {
         let url = match self.settings.page_of(address)? {
             Ok(url) => url,
             Err(problem) => return Some(Err(problem)),
         };
-        Some(match self.fetch(&url).await {
-            Ok(page) => read_page(&url, &page, node),
+        Some(match fetch(&self.http, &url, self.settings.max_body).await {
+            Ok(page) => read_page(&url, &page, node)
+                .map(|sealed_bytes| NodeFigures { sealed_bytes, waiting: read_waiting(&page) }),
             Err(error) => Err(error),
         })
     }
+}
 
-    async fn fetch(&self, url: &Url) -> Result<String, NodeMetricsError> {
-        // The address stands in our own message.
-        let unreachable = |error: reqwest::Error| NodeMetricsError::Unreachable {
-            url: url.clone(),
-            source: error.without_url(),
-        };
-        let mut response = self.http.get(url.clone()).send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(NodeMetricsError::Status { url: url.clone(), status: response.status() });
-        }
-        let limit = usize::try_from(self.settings.max_body.0).unwrap_or(usize::MAX);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len().saturating_add(chunk.len()) > limit {
-                return Err(NodeMetricsError::TooLarge { url: url.clone(), limit: self.settings.max_body });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(String::from_utf8_lossy(&body).into_owned())
+/// A client for pages of processes that stand beside Milvus.
+pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, NodeMetricsError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Whoever was faster has installed one, which is as good.
+        rustls::crypto::ring::default_provider().install_default().ok();
     }
+    reqwest::Client::builder()
+        // Whatever a page redirects to, it is not the metrics page that was meant.
+        .redirect(Policy::none())
+        // The nodes stand in the same network as Milvus, whatever HTTP_PROXY says about the rest.
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .map_err(NodeMetricsError::Client)
+}
+
+/// Reads a page of at most so many bytes.
+pub(super) async fn fetch(
+    http: &reqwest::Client,
+    url: &Url,
+    max_body: Bytes,
+) -> Result<String, NodeMetricsError> {
+    // The address stands in our own message.
+    let unreachable = |error: reqwest::Error| NodeMetricsError::Unreachable {
+        url: url.clone(),
+        source: error.without_url(),
+    };
+    let mut response = http.get(url.clone()).send().await.map_err(unreachable)?;
+    if response.status() != StatusCode::OK {
+        return Err(NodeMetricsError::Status { url: url.clone(), status: response.status() });
+    }
+    let limit = usize::try_from(max_body.0).unwrap_or(usize::MAX);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(NodeMetricsError::TooLarge { url: url.clone(), limit: max_body });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// The sealed bytes of a node in its page.
@@ -198,18 +220,18 @@ fn whole_bytes(value: f64) -> Option<Bytes> {
 }
 
 fn target(address: &str, url: &str) -> Result<Url, NodeMetricsError> {
-    page(url)
+    parse_page_address(url)
         .ok_or_else(|| NodeMetricsError::Url { key: format!("targets.{address:?}"), url: url.to_owned() })
 }
 
 fn fill_in(template: &str, address: &str) -> Result<Url, NodeMetricsError> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let url = template.replace("{host}", host).replace("{port}", port);
-    page(&url).ok_or(NodeMetricsError::Url { key: "url".to_owned(), url })
+    parse_page_address(&url).ok_or(NodeMetricsError::Url { key: "url".to_owned(), url })
 }
 
 /// An address of a page: HTTP or HTTPS, with a host and no placeholder left in it.
-fn page(url: &str) -> Option<Url> {
+pub(super) fn parse_page_address(url: &str) -> Option<Url> {
     let parsed = Url::parse(url).ok()?;
     let usable = matches!(parsed.scheme(), "http" | "https") && !url.contains(['{', '}']);
     usable.then_some(parsed)

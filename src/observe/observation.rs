@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::service::ServiceReport;
 use crate::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
 
 /// Everything one poll learnt about the cluster.
@@ -25,6 +26,9 @@ pub struct Observation {
     pub resource_groups: Option<Vec<ResourceGroupReport>>,
     /// Every loaded collection of every database that could be seen.
     pub collections: Vec<CollectionReport>,
+    /// What users feel, where proxies and nodes were asked.
+    #[serde(default)]
+    pub service: ServiceReport,
     /// What Milvus itself says is wrong with it (`CheckHealth`), in order; empty when it says that it is well, or
     /// nothing.
     #[serde(default)]
@@ -272,6 +276,11 @@ pub enum GapSubject {
         /// The node's address.
         address: String,
     },
+    /// A proxy's own /metrics.
+    ProxyMetrics {
+        /// The address of the page.
+        target: String,
+    },
     /// What Milvus says of its own health.
     Health,
 }
@@ -289,6 +298,7 @@ impl fmt::Display for GapSubject {
             GapSubject::SystemInfo => f.write_str("the nodes (GetMetrics system_info)"),
             GapSubject::ResourceGroups => f.write_str("the list of resource groups"),
             GapSubject::ResourceGroup { name } => write!(f, "resource group {name:?}"),
+            GapSubject::ProxyMetrics { target } => write!(f, "what users feel ({target})"),
             GapSubject::NodeMetrics { address } => write!(f, "the /metrics of node {address}"),
             GapSubject::Health => f.write_str("how Milvus says it is (CheckHealth)"),
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::Move;
 use super::finding::DimensionView;
 use crate::model::{NodeIndex, Snapshot};
-use crate::units::{Load, NodeId, Ratio, ReplicaId, SegmentId};
+use crate::units::{CollectionId, Load, NodeId, Ratio, ReplicaId, SegmentId};
 
 /// The loads of all nodes at one moment, and those of the copies that somebody moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct LoadPicture {
     dimensions: Vec<DimensionPicture>,
     /// Where each copy is, and its load in each of the dimensions.
     copies: BTreeMap<(SegmentId, ReplicaId), (NodeId, Vec<Load>)>,
+    /// Rows of each collection on the nodes of the wave that is under way.
+    rows: BTreeMap<NodeId, BTreeMap<CollectionId, u64>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -32,13 +34,17 @@ struct DimensionPicture {
     /// What its potential counts: weight times confidence.
     weight: u64,
     nodes: BTreeMap<NodeId, NodePicture>,
+    /// Load of a collection's rows: so much load for so many rows.
+    of_rows: BTreeMap<CollectionId, (u128, u128)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct NodePicture {
-    /// By the list of segments.
+    /// By the list of segments, and what moves cannot change.
     listed: Load,
-    /// By the node's own figures.
+    /// What moves cannot change.
+    base: Load,
+    /// Load of its copies by the node's own figures.
     measured: Option<Load>,
     fair: Load,
 }
@@ -113,24 +119,53 @@ impl fmt::Display for WaveRelief {
 }
 
 impl LoadPicture {
-    /// Of this snapshot. Only the copies of `moves` can be judged later.
+    /// Of this snapshot. Only the copies of these moves can be judged later: those of the wave that is under way,
+    /// and those that are planned.
     pub fn of<'a>(
         snapshot: &Snapshot,
         views: &[DimensionView<'_>],
-        moves: impl Iterator<Item = &'a Move>,
-    ) -> LoadPicture {
+        wave: &[Move],
+        planned: impl Iterator<Item = &'a Move>,
+    ) -> LoadPicture
+    where
+        Move: 'a,
+    {
         let mut copies = BTreeMap::new();
-        for movement in moves {
+        let mut note = |movement: &Move| {
             let replica = snapshot.replica_index(movement.replica);
             let copy = replica.and_then(|replica| snapshot.copy_index(movement.segment, replica));
-            let Some(copy) = copy else { continue };
+            let Some(copy) = copy else { return };
             let loads = views.iter().map(|view| view.dimension.copy_load[copy.at()]).collect();
             let node = snapshot.node(snapshot.copies.node[copy.at()]).id;
             copies.insert((movement.segment, movement.replica), (node, loads));
-        }
+        };
+        wave.iter().for_each(&mut note);
+        planned.for_each(note);
         let dimensions = views.iter().map(|view| DimensionPicture::of(snapshot, view)).collect();
-        LoadPicture { taken_at: snapshot.taken_at, dimensions, copies }
+        let rows = rows_on(snapshot, wave);
+        LoadPicture { taken_at: snapshot.taken_at, dimensions, copies, rows }
     }
+}
+
+/// Rows by collection on the nodes between which these moves go.
+fn rows_on(snapshot: &Snapshot, wave: &[Move]) -> BTreeMap<NodeId, BTreeMap<CollectionId, u64>> {
+    let mut rows: BTreeMap<NodeId, BTreeMap<CollectionId, u64>> = wave
+        .iter()
+        .flat_map(|movement| [movement.from, movement.to])
+        .map(|id| (id, BTreeMap::new()))
+        .collect();
+    if rows.is_empty() {
+        return rows;
+    }
+    for copy in snapshot.copies.indices() {
+        let node = snapshot.node(snapshot.copies.node[copy.at()]).id;
+        if let Some(rows) = rows.get_mut(&node) {
+            let collection = snapshot.collection_of(snapshot.copies.replica[copy.at()]).id;
+            let sum = rows.entry(collection).or_default();
+            *sum = sum.saturating_add(snapshot.copies.rows[copy.at()].0);
+        }
+    }
+    rows
 }
 
 impl LoadPicture {
@@ -143,6 +178,12 @@ impl LoadPicture {
             self.copies.entry(copy).or_insert_with(|| known.clone());
         }
     }
+
+    /// Whether the copy is where the move was to bring it.
+    fn shows_landed(&self, movement: &Move) -> bool {
+        let copy = self.copies.get(&(movement.segment, movement.replica));
+        copy.is_some_and(|(node, _)| *node == movement.to)
+    }
 }
 
 impl DimensionPicture {
@@ -153,14 +194,36 @@ impl DimensionPicture {
             let index = NodeIndex::from_position(position);
             let Some(fair) = view.loads.fair[index.at()] else { continue };
             let measured = dimension.measured_load.get(position).copied().flatten();
-            nodes.insert(node.id, NodePicture { listed: view.loads.load[position], measured, fair });
+            let (listed, base) = (view.loads.load[position], dimension.base_load[position]);
+            nodes.insert(node.id, NodePicture { listed, base, measured, fair });
+        }
+        let mut of_rows: BTreeMap<CollectionId, (u128, u128)> = BTreeMap::new();
+        // Only what is measured is compared by rows.
+        let copies = snapshot.copies.indices().take_while(|_| !dimension.measured_load.is_empty());
+        for copy in copies {
+            let collection = snapshot.collection_of(snapshot.copies.replica[copy.at()]).id;
+            let (load, rows) = of_rows.entry(collection).or_default();
+            *load += u128::from(dimension.copy_load[copy.at()].0);
+            *rows += u128::from(snapshot.copies.rows[copy.at()].0);
         }
         DimensionPicture {
             name: dimension.name.clone(),
             leave: dimension.settings.leave,
             weight: dimension.settings.weight.share_of(dimension.confidence.0),
             nodes,
+            of_rows,
         }
+    }
+
+    /// What these rows would have weighed at the time of this picture: what a row weighs is learnt anew from every
+    /// look, and must not be taken for load that came or went.
+    fn load_of(&self, rows: &BTreeMap<CollectionId, u64>) -> i128 {
+        let load = |(collection, rows): (&CollectionId, &u64)| {
+            let (load, of) = self.of_rows.get(collection).copied().unwrap_or_default();
+            (u128::from(*rows)).saturating_mul(load) / of.max(1)
+        };
+        let sum = rows.iter().map(load).fold(0_u128, u128::saturating_add);
+        i128::try_from(sum).unwrap_or(i128::MAX).min(i128::MAX >> 16)
     }
 }
 
@@ -233,14 +296,15 @@ fn dimension_relief(
     let nodes: BTreeSet<NodeId> = moves.iter().flat_map(|movement| [movement.from, movement.to]).collect();
     for node in nodes {
         let (Some(was), Some(is)) = (dimension.nodes.get(&node), seen.nodes.get(&node)) else { continue };
-        let to_shift = shift(before, position, moves, node, false);
-        let listed_shift = shift(after, later, moves, node, true);
-        // What the list shows of the node beyond the wave.
-        let elsewhere = i128::from(is.listed.0) - i128::from(was.listed.0) - listed_shift;
-        let shifted = match (was.measured, is.measured) {
-            (Some(was), Some(is)) => {
+        let to_shift = shift(before, position, moves, node, |_| true);
+        let listed_shift = shift(before, position, moves, node, |movement| after.shows_landed(movement));
+        let shifted = match (was.measured, is.measured, after.rows.get(&node)) {
+            (Some(measured_before), Some(measured), Some(rows)) => {
                 sum.is_measured = true;
-                i128::from(is.0) - i128::from(was.0) - elsewhere
+                let copies_before = i128::from(was.listed.0) - i128::from(was.base.0);
+                // What the list shows of the node beyond the wave.
+                let elsewhere = dimension.load_of(rows) - copies_before - listed_shift;
+                i128::from(measured.0) - i128::from(measured_before.0) - elsewhere
             }
             _ => listed_shift,
         };
@@ -256,17 +320,17 @@ fn dimension_relief(
     sum
 }
 
-/// By how much the moves change the load of a node; with `only_where_seen` those alone whose copy is where it was
-/// to go.
-fn shift(picture: &LoadPicture, at: usize, moves: &[&Move], node: NodeId, only_where_seen: bool) -> i128 {
+/// By how much those of the moves that count change the load of a node.
+fn shift(
+    before: &LoadPicture,
+    at: usize,
+    moves: &[&Move],
+    node: NodeId,
+    counts: impl Fn(&Move) -> bool,
+) -> i128 {
     let mut shift: i128 = 0;
-    for movement in moves {
-        let Some((seen_on, loads)) = picture.copies.get(&(movement.segment, movement.replica)) else {
-            continue;
-        };
-        if only_where_seen && *seen_on != movement.to {
-            continue;
-        }
+    for movement in moves.iter().filter(|movement| counts(movement)) {
+        let Some((_, loads)) = before.copies.get(&(movement.segment, movement.replica)) else { continue };
         let load = i128::from(loads.get(at).copied().unwrap_or_default().0);
         if movement.to == node {
             shift += load;
@@ -291,7 +355,7 @@ fn potential(pressure: Ratio, dimension: &DimensionPicture) -> i128 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::units::{Bytes, CollectionId, Rows};
+    use crate::units::{Bytes, Rows};
 
     const LEAVE: Ratio = Ratio(1_050_000);
 
@@ -308,11 +372,15 @@ pub(crate) mod tests {
         }
     }
 
-    /// Loads by node (listed, measured), fair share 100 for all; copies of 10 on nodes.
+    /// Loads by node (listed, measured), fair share 100 for all; copies of 10 on nodes. A row weighs 1.
     pub(crate) fn picture(nodes: &[(i64, u64, Option<u64>)], copies: &[(i64, i64)]) -> LoadPicture {
         let node = |(id, listed, measured): &(i64, u64, Option<u64>)| {
             let fair = Load(100);
-            (NodeId(*id), NodePicture { listed: Load(*listed), measured: measured.map(Load), fair })
+            let measured = measured.map(Load);
+            (NodeId(*id), NodePicture { listed: Load(*listed), base: Load::ZERO, measured, fair })
+        };
+        let rows = |(id, listed, _): &(i64, u64, Option<u64>)| {
+            (NodeId(*id), BTreeMap::from([(CollectionId(1), *listed)]))
         };
         let copy = |(segment, node): &(i64, i64)| {
             ((SegmentId(*segment), ReplicaId(1)), (NodeId(*node), vec![Load(10)]))
@@ -324,8 +392,10 @@ pub(crate) mod tests {
                 leave: LEAVE,
                 weight: Ratio::ONE.0,
                 nodes: nodes.iter().map(node).collect(),
+                of_rows: BTreeMap::from([(CollectionId(1), (1, 1))]),
             }],
             copies: copies.iter().map(copy).collect(),
+            rows: nodes.iter().map(rows).collect(),
         }
     }
 
@@ -365,6 +435,18 @@ pub(crate) mod tests {
             let wave = relief(&before, &after, &[movement(7, 1, 2)]);
             assert_eq!(wave.percent(), Some(100), "others: {others}");
         }
+    }
+
+    #[test]
+    fn what_a_row_weighs_may_be_learnt_anew() {
+        let before = picture(&[(1, 140, Some(140)), (2, 60, Some(60))], &[(7, 1)]);
+        // Every figure of the list has doubled, the rows have not.
+        let mut after = picture(&[(1, 130, Some(130)), (2, 70, Some(70))], &[(7, 2)]);
+        for node in after.dimensions[0].nodes.values_mut() {
+            node.listed = Load(2 * node.listed.0);
+        }
+        let wave = relief(&before, &after, &[movement(7, 1, 2)]);
+        assert_eq!(wave.percent(), Some(100));
     }
 
     #[test]

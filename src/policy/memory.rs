@@ -26,14 +26,13 @@ impl Policy for MemoryPolicy {
         let snapshot = &input.snapshot;
         let capacity =
             snapshot.nodes.iter().map(|node| Load(node.memory_capacity.unwrap_or_default().0)).collect();
-        let base_load = if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) };
         let dimension = Dimension {
             name: self.name().to_owned(),
             unit: LoadUnit::Bytes,
             scope: Scope::Node,
             copy_load: snapshot.copies.bytes.iter().map(|bytes| Load(bytes.0)).collect(),
-            measured_load: measured_load(snapshot, &base_load),
-            base_load,
+            base_load: if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) },
+            measured_load: measured_load(snapshot),
             capacity: Capacity::Physical(capacity),
             settings: self.settings.clone(),
             confidence: confidence(snapshot),
@@ -56,9 +55,8 @@ fn base_load(snapshot: &Snapshot) -> Vec<Load> {
 
 /// What nodes report of their sealed segments. Their memory in use is no measure of it: an allocator gives memory
 /// back minutes late.
-fn measured_load(snapshot: &Snapshot, base_load: &[Load]) -> Vec<Option<Load>> {
-    let measured = |(node, base): (&Node, &Load)| Some(base.saturating_add(Load(node.reported_sealed?.0)));
-    snapshot.nodes.iter().zip(base_load).map(measured).collect()
+fn measured_load(snapshot: &Snapshot) -> Vec<Option<Load>> {
+    snapshot.nodes.iter().map(|node| node.reported_sealed.map(|bytes| Load(bytes.0))).collect()
 }
 
 /// Bytes that were guessed are not worth moving production data for at full price.

@@ -40,9 +40,9 @@ pub struct Dimension {
     pub copy_load: Vec<Load>,
     /// Load of each node that moves cannot change, by [`crate::model::NodeIndex`].
     pub base_load: Vec<Load>,
-    /// Load of each node as its own figures have it, base load included, by [`crate::model::NodeIndex`]; `None`
-    /// where nothing is reported. Empty when nobody reports this load. It is not planned on: it shows whether load
-    /// follows the segments.
+    /// Load of all copies on each node as its own figures have it, by [`crate::model::NodeIndex`]; `None` where
+    /// nothing is reported. Empty when nobody reports this load. It is not planned on: it shows whether load follows
+    /// the segments.
     pub measured_load: Vec<Option<Load>>,
     /// What each node can carry.
     pub capacity: Capacity,

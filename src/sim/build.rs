@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::churn::scaled;
 use super::cluster::{
-    CopyState, Demand, HotSpell, NodeState, SimCollection, SimNode, SimReplica, SimRole, SimSegment, SimTime,
-    TargetState,
+    CopyState, Demand, HotSpell, LATENCY_EDGES, NodeState, SimCollection, SimNode, SimReplica, SimRole,
+    SimSegment, SimTime, TargetState,
 };
 use super::profile::Profile;
 use super::random::{Purpose, Stream};
@@ -207,6 +207,7 @@ fn add_collection(world: &mut World, plan: &WorldPlan, number: usize, chance: &m
         latency_ms: 0.0,
         searches_done: 0.0,
         search_ms: 0.0,
+        search_buckets: [0.0; LATENCY_EDGES],
     };
     world.collections.insert(id, collection);
     let count = plan.segments / plan.collections.max(1)

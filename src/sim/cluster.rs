@@ -8,6 +8,9 @@ use crate::units::{CollectionId, NodeId, PartitionId, ReplicaId, SegmentId};
 /// Time since the simulated world began.
 pub type SimTime = Duration;
 
+/// Buckets of a latency histogram but the last, which has no edge; Milvus has as many: 1 ms to 131 s.
+pub const LATENCY_EDGES: usize = 18;
+
 /// What a simulated node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimRole {
@@ -173,6 +176,8 @@ pub struct SimCollection {
     pub searches_done: f64,
     /// Sum of their durations, in milliseconds.
     pub search_ms: f64,
+    /// Searches done by how long they took: up to 1 ms, 2 ms, 4 ms and so on.
+    pub search_buckets: [f64; LATENCY_EDGES],
 }
 
 /// A simulated replica.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cluster::{CopyState, Demand, SimCollection, SimReplica, SimSegment, TargetState};
+use super::cluster::{CopyState, Demand, LATENCY_EDGES, SimCollection, SimReplica, SimSegment, TargetState};
 use super::world::World;
 use crate::units::{CollectionId, NodeId, PartitionId, ReplicaId, SegmentId};
 
@@ -71,6 +71,7 @@ impl World {
             latency_ms: 0.0,
             searches_done: 0.0,
             search_ms: 0.0,
+            search_buckets: [0.0; LATENCY_EDGES],
         };
         self.collections.insert(id, collection);
         for position in 0..order.segments {

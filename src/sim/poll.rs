@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answers::Unanswered;
 use super::seams::{METRICS_TIMEOUT, RememberedInfo, checked, failed, unanswered};
+use super::server::metrics_page;
 use super::world::World;
 use crate::milvus::wire::milvus as rpc;
 use crate::milvus::{Call, Failure, MilvusError};
@@ -13,8 +14,9 @@ use crate::observe::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
 use crate::observe::row_estimates::{RowEstimate, RowEstimates};
+use crate::observe::service::ServiceReport;
 use crate::observe::system_info::SystemInfo;
-use crate::observe::{ObserveError, row_size, system_info, translate};
+use crate::observe::{ObserveError, proxy_metrics, row_size, system_info, translate};
 use crate::units::{Bytes, CollectionId, NodeId};
 
 fn unreachable(source: MilvusError) -> ObserveError {
@@ -51,6 +53,7 @@ impl World {
         let server = version.map(|answer| answer.version).ok().or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = self.observed_groups(&server, &mut gaps);
+        let service = if reads_metrics { self.observed_service(&nodes) } else { ServiceReport::default() };
         Ok(Observation {
             started_at,
             took: Duration::ZERO,
@@ -58,6 +61,7 @@ impl World {
             nodes,
             resource_groups,
             collections,
+            service,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
             complaints: Vec::new(),
             gaps,
@@ -195,6 +199,20 @@ impl World {
             }
         }
         (info.nodes, info.build_version)
+    }
+
+    /// What users feel, as the pages of proxy and nodes tell it, read by the code that reads real ones.
+    fn observed_service(&self, nodes: &[NodeReport]) -> ServiceReport {
+        let mut service = ServiceReport::default();
+        service.proxies.extend(
+            proxy_metrics::read_proxy(&metrics_page::of_proxy(self))
+                .map(|counters| ("simulated".to_owned(), counters)),
+        );
+        let asked = nodes.iter().filter(|node| node.role == NodeRole::QueryNode && node.error.is_none());
+        for node in asked.filter_map(|node| self.nodes().get(&node.id)).filter(|node| node.is_running()) {
+            service.waiting.insert(node.id, metrics_page::waiting(node));
+        }
+        service
     }
 
     /// `GetMetrics`, or what it said a moment ago; otherwise why not.

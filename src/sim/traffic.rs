@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::SimNode;
+use super::cluster::{LATENCY_EDGES, SimNode};
 use super::world::World;
 use crate::units::{CollectionId, NodeId};
 
@@ -95,6 +95,9 @@ impl World {
             let answered = rate * seconds * done * collection.replicas.len() as f64;
             collection.searches_done += answered;
             collection.search_ms += answered * collection.latency_ms;
+            if let Some(bucket) = collection.search_buckets.get_mut(bucket_of(collection.latency_ms)) {
+                *bucket += answered;
+            }
         }
     }
 
@@ -108,6 +111,11 @@ impl World {
         }
         if weight > 0.0 { weighted / weight } else { 0.0 }
     }
+}
+
+/// The first bucket whose edge a latency does not pass.
+fn bucket_of(milliseconds: f64) -> usize {
+    (0..LATENCY_EDGES).find(|power| milliseconds <= (1_u64 << power) as f64).unwrap_or(LATENCY_EDGES)
 }
 
 /// How long a node takes for a piece of work, as a queue does: the fuller, the slower.

@@ -41,6 +41,7 @@ pub fn cluster(nodes: i64) -> Observation {
             nodes: Some(ids.iter().map(|id| group_node(*id)).collect()),
         }]),
         collections: Vec::new(),
+        service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }

@@ -339,8 +339,8 @@ async fn a_page_that_is_none_is_a_gap() {
         (http("302 Found\r\nLocation: http://169.254.169.254/", ""), "302"),
         (http("200 OK", "hello"), "no metrics of Milvus"),
         (http("200 OK", &long), "larger than"),
-        ("garbage\r\n\r\n".to_owned(), "is it the metrics port"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nmilvus_".to_owned(), "is it the metrics port"),
+        ("garbage\r\n\r\n".to_owned(), "is it a metrics port"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nmilvus_".to_owned(), "is it a metrics port"),
     ] {
         let (sealed, cause) = sealed_bytes_from(answer).await;
         assert_eq!(sealed, None);

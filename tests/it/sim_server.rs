@@ -8,7 +8,8 @@ use std::time::Duration;
 use milvus_rebalancer::execute::{MoveCall, Mover};
 use milvus_rebalancer::milvus::{ConnectionSettings, Failure, MilvusClient, MilvusMover};
 use milvus_rebalancer::observe::observation::Observation;
-use milvus_rebalancer::observe::{MilvusObserver, NodeMetricsSettings, Observer};
+use milvus_rebalancer::observe::service::{ProxyCounters, ServiceReport};
+use milvus_rebalancer::observe::{MilvusObserver, NodeMetricsSettings, Observer, ProxyMetricsSettings};
 use milvus_rebalancer::sim::cluster::CopyState;
 use milvus_rebalancer::sim::profile::ALL_LINES;
 use milvus_rebalancer::sim::{
@@ -31,7 +32,12 @@ fn client(server: &SimServer) -> MilvusClient {
 fn observer(server: &SimServer, shared: &SharedWorld) -> MilvusObserver {
     let pages =
         NodeMetricsSettings { targets: server.node_pages().clone(), ..NodeMetricsSettings::default() };
-    MilvusObserver::new(client(server), Arc::new(shared.clock()), &pages).unwrap()
+    let observer = MilvusObserver::new(client(server), Arc::new(shared.clock()), &pages).unwrap();
+    let proxies = ProxyMetricsSettings {
+        targets: vec![format!("http://{}/metrics", server.http_address())],
+        ..ProxyMetricsSettings::default()
+    };
+    observer.with_proxy_metrics(&proxies).unwrap()
 }
 
 /// What does not depend on when it was asked.
@@ -41,7 +47,14 @@ fn timeless(mut seen: Observation) -> Observation {
     for collection in &mut seen.collections {
         collection.read_at = started_at;
     }
-    Observation { started_at, ..seen }
+    // Searches go on.
+    Observation { started_at, service: ServiceReport::default(), ..seen }
+}
+
+/// What of the service report does not depend on when it was asked: who answered, and with which edges.
+fn service_shape(seen: &Observation) -> (Vec<Vec<u64>>, Vec<NodeId>) {
+    let edges = |proxy: &ProxyCounters| proxy.searches.buckets.iter().map(|(edge, _)| *edge).collect();
+    (seen.service.proxies.values().map(edges).collect(), seen.service.waiting.keys().copied().collect())
 }
 
 /// A segment of the first collection on a node, as a call to another node of the same replica.
@@ -70,6 +83,10 @@ async fn the_network_and_the_direct_seams_tell_the_same() {
         let direct = SimObserver::new(shared.clone(), true).observe().await.unwrap();
         assert_eq!(over_network.gaps, [], "{line}");
         assert_eq!(over_network.collections.len(), 6, "{line}");
+        let (edges, waiting) = service_shape(&over_network);
+        assert_eq!((edges.len(), edges[0].len()), (1, 18), "{line}");
+        assert!(edges[0].contains(&256_000) && !waiting.is_empty(), "{line}");
+        assert_eq!(service_shape(&direct), (edges, waiting), "{line}");
         let (over_network, direct) = (timeless(over_network), timeless(direct));
         for (one, other) in over_network.nodes.iter().zip(&direct.nodes) {
             assert_eq!(one, other, "{line}");

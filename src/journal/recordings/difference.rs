@@ -11,6 +11,7 @@ use crate::observe::observation::{
     CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
     SegmentReport, ServerVersion,
 };
+use crate::observe::service::ServiceReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
 /// The new value of something that changed. The tuple keeps "changed to nothing" apart from "did not change".
@@ -81,6 +82,7 @@ changes! {
         took: Duration,
         server: ServerVersion,
         resource_groups: Option<Vec<ResourceGroupReport>>,
+        service: ServiceReport,
         complaints: Vec<String>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }

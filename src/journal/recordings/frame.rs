@@ -29,6 +29,7 @@ pub(super) struct Frame<Whole> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // there is one at a time
 pub(super) enum Content<Whole> {
     /// The first of a file.
     Whole(Whole),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::sim::cluster::{SimCollection, SimNode};
+use crate::sim::cluster::{LATENCY_EDGES, SimCollection, SimNode};
 use crate::sim::profile::Line;
 use crate::sim::world::World;
 use crate::units::CollectionId;
@@ -70,7 +70,7 @@ pub(super) fn of_node(world: &World, node: &SimNode) -> String {
     for (name, value) in [
         ("milvus_querynode_dml_vchannel_num", led as f64),
         ("milvus_querynode_collection_num", world.shares_of(node.id).count() as f64),
-        ("milvus_querynode_read_task_ready_len", (node.demand - 1.0).max(0.0) * 100.0),
+        ("milvus_querynode_read_task_ready_len", waiting(node) as f64),
         ("milvus_querynode_read_task_concurrency", node.demand.min(1.0) * node.cores),
     ] {
         page.family(name, "gauge");
@@ -79,6 +79,12 @@ pub(super) fn of_node(world: &World, node: &SimNode) -> String {
     page.family("milvus_querynode_disk_used_size", "gauge");
     page.sample("milvus_querynode_disk_used_size", &[("node_id", &id)], node.mapped_disk as f64 / 1e6);
     page.0
+}
+
+/// Read tasks that wait: none while the node can do what is asked of it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small and positive
+pub(in crate::sim) fn waiting(node: &SimNode) -> u64 {
+    ((node.demand - 1.0).max(0.0) * 100.0) as u64
 }
 
 /// What the node holds, by collection.
@@ -194,7 +200,7 @@ fn requests(page: &mut Page, world: &World, node: &SimNode, id: &str, line: Line
 }
 
 /// The proxy's page: demand, and what users feel.
-pub(super) fn of_proxy(world: &World) -> String {
+pub(in crate::sim) fn of_proxy(world: &World) -> String {
     let mut page = Page(String::new());
     let proxy = ("node_id", "1004");
     page.family("milvus_proxy_req_count", "counter");
@@ -203,6 +209,7 @@ pub(super) fn of_proxy(world: &World) -> String {
         let labels = [("function_name", "Search"), proxy, ("status", status)];
         page.sample("milvus_proxy_req_count", &labels, all.floor());
     }
+    latencies(&mut page, world, proxy);
     page.family("milvus_proxy_received_nq", "counter");
     for collection in world.collections().values() {
         let mut labels = vec![("collection_name", collection.name.as_str()), proxy, ("query_type", "search")];
@@ -218,4 +225,28 @@ pub(super) fn of_proxy(world: &World) -> String {
         page.histogram("milvus_proxy_collection_sq_latency", &labels, sum, count);
     }
     page.0
+}
+
+/// How long searches took, all collections together.
+#[allow(clippy::cast_precision_loss)] // edges are small powers of two
+fn latencies(page: &mut Page, world: &World, proxy: (&str, &str)) {
+    let name = "milvus_proxy_sq_latency";
+    page.family(name, "histogram");
+    let mut below = 0.0;
+    let (mut count, mut sum) = (0.0, 0.0);
+    for collection in world.collections().values() {
+        count += collection.searches_done;
+        sum += collection.search_ms;
+    }
+    for (power, edge) in (0..).map(|power| 1_u64 << power).take(LATENCY_EDGES).enumerate() {
+        let in_bucket = |collection: &SimCollection| collection.search_buckets[power];
+        below += world.collections().values().map(in_bucket).sum::<f64>();
+        let edge = edge.to_string();
+        let labels = [proxy, ("query_type", "search"), ("le", edge.as_str())];
+        page.sample(&format!("{name}_bucket"), &labels, below.floor());
+    }
+    let labels = [proxy, ("query_type", "search")];
+    page.sample(&format!("{name}_bucket"), &[labels[0], labels[1], ("le", "+Inf")], count.floor());
+    page.sample(&format!("{name}_sum"), &labels, sum);
+    page.sample(&format!("{name}_count"), &labels, count.floor());
 }

@@ -9,7 +9,7 @@ mod definitions;
 mod grpc;
 mod http;
 mod management;
-mod metrics_page;
+pub(super) mod metrics_page;
 mod web_ui;
 
 use std::collections::BTreeMap;

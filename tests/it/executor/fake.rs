@@ -167,6 +167,7 @@ impl Fake {
             nodes: Vec::new(),
             resource_groups: None,
             collections,
+            service: milvus_rebalancer::observe::service::ServiceReport::default(),
             complaints: Vec::new(),
             gaps: Vec::new(),
         }

@@ -15,6 +15,7 @@ use milvus_rebalancer::observe::observation::{
     CollectionReport, Gap, GapSubject, GroupNode, NodeReport, NodeRole, Observation, ReplicaReport,
     ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
 };
+use milvus_rebalancer::observe::service::{LatencyCounters, ProxyCounters, ServiceReport};
 use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -91,6 +92,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
             segments: Some(segments),
             estimated_row_bytes: None,
         }],
+        service: ServiceReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }
@@ -209,6 +211,8 @@ prop_compose! {
         nodes in vec(node(), 0..4),
         groups in option::of(vec((word(), option::of(vec(small(), 0..2))), 0..2)),
         collections in vec(collection(), 0..4),
+        waiting in vec((small(), 0..3_u64), 0..3),
+        searches in vec((word(), 0..3_u64), 0..3),
         complaints in vec(word(), 0..2),
         gaps in vec((word(), small()), 0..2),
     ) -> Observation {
@@ -218,6 +222,14 @@ prop_compose! {
             name,
             nodes: nodes.map(|ids| ids.into_iter().map(group_node).collect()),
         };
+        let proxy = |(target, count): (String, u64)| {
+            let searches = LatencyCounters { count, sum_micros: count, buckets: vec![(1_000, count)] };
+            (target, ProxyCounters { searches, asked: count, failed: 0 })
+        };
+        let service = ServiceReport {
+            proxies: searches.into_iter().map(proxy).collect(),
+            waiting: waiting.into_iter().map(|(node, count)| (NodeId(node), count)).collect(),
+        };
         let gap = |(cause, id)| Gap { subject: GapSubject::Segments { collection: CollectionId(id) }, cause };
         Observation {
             started_at,
@@ -226,6 +238,7 @@ prop_compose! {
             nodes,
             resource_groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             collections,
+            service,
             complaints,
             gaps: gaps.into_iter().map(gap).collect(),
         }
