@@ -62,9 +62,9 @@ impl Budget {
     pub fn check(&mut self, world: &World) -> Vec<Problem> {
         let mut problems = Vec::new();
         let log = world.calls();
-        for call in self.asked.len()..log.len() {
+        for (call, record) in log.iter().enumerate().skip(self.asked.len()) {
             let weight = |segment: &SegmentId| self.weights.get(segment).copied().unwrap_or(Bytes::ZERO);
-            let segments = log[call].request.segments.iter();
+            let segments = record.request.segments.iter();
             self.asked.push(segments.map(|segment| (*segment, weight(segment))).collect());
             for window in &self.windows {
                 self.judge(call, window, world, &mut problems);
