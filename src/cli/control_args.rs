@@ -16,9 +16,9 @@ Examples:
   milvus-rebalancer pause --for 2h
   milvus-rebalancer pause --until 2026-12-24T18:00:00+01:00
 
-It is written into the journal (journal.path), which the daemon reads with every turn, and every few
-seconds while moves wait; calls that are under way go on. It survives a restart. A new pause takes the
-place of an older one. Milvus is not asked anything.")]
+It is written into the journal (journal.path), which the daemon reads with every turn, and every
+few seconds while moves wait; calls that are under way go on. It survives a restart. A new pause
+takes the place of an older one. Milvus is not asked anything.")]
 pub struct PauseArgs {
     /// End by itself after this time, for example 30m or 2h.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_timeout)]

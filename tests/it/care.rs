@@ -479,7 +479,7 @@ fn build((used, segments): &(Vec<u64>, Vec<(u64, usize)>)) -> Observation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::default())]
 
     /// Whatever part of a plan has been carried out, and however late its sources let go: no destination is fuller than
     /// it may be, by its own figure and by what is on it.

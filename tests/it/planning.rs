@@ -192,7 +192,7 @@ fn build(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::default())]
 
     #[test]
     fn a_plan_that_has_landed_is_not_followed_by_another(world in any_cluster()) {
