@@ -99,6 +99,19 @@ fn the_look_after_the_last_move_still_counts() {
     let mut play = Play::learned();
     assert_eq!(play.look(SLOW, true), None);
     assert_eq!(play.look(SLOW, false), Some(Signal::SearchLatency));
+    // Also when it is slow only then.
+    let mut play = Play::learned();
+    assert_eq!(play.look(USUAL, true), None);
+    assert_eq!(play.several(2, SLOW, false), [None, Some(Signal::SearchLatency)]);
+}
+
+#[test]
+fn what_moves_bring_with_them_does_not_become_the_usual() {
+    let mut play = Play::learned();
+    let slower = Traffic { milliseconds: 28, ..USUAL };
+    assert_eq!(play.several(60, slower, true), [None; 60]);
+    let slow = Traffic { milliseconds: 40, ..USUAL };
+    assert_eq!(play.several(2, slow, true)[1], Some(Signal::SearchLatency));
 }
 
 #[test]
@@ -173,6 +186,13 @@ fn a_restarted_proxy_and_nonsense_say_nothing() {
     let proxy = play.service.proxies.get_mut("proxy").unwrap();
     proxy.searches.count = 5;
     assert_eq!(play.several(1, SLOW, true), [None]);
+    // More fast searches than searches.
+    let mut play = Play::learned();
+    play.pass(USUAL);
+    play.service.proxies.get_mut("proxy").unwrap().searches.buckets[8].1 += 1;
+    let view = play.look_at(true, None);
+    let slow = view.readings.iter().find(|reading| reading.signal == Signal::SlowSearches).unwrap();
+    assert_eq!(slow.now, None);
     // A histogram without the bucket, one whose buckets fall, one whose buckets exceed its count.
     for broken in [vec![], vec![(1_000, 0)], vec![(512_000, 3)], vec![(512_000, u64::MAX)]] {
         let mut play = Play::learned();
