@@ -214,6 +214,9 @@ verify_interval = "100ms"
 verify_timeout = "{settle}s"
 settle_timeout = "{settle}s"
 stop_timeout = "5s"
+[execute.breaker]
+pause = "2s"
+longest_pause = "4s"
 [execute.waves]
 enabled = {waves}
 [journal]

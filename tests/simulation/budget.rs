@@ -28,7 +28,9 @@ pub struct Budget {
     windows: [Window; 2],
     weights: BTreeMap<SegmentId, Bytes>,
     cluster: Bytes,
-    calls: usize,
+    /// What the segments of each call weighed when it came: later estimates change what is left of a budget as little
+    /// as they change the daemon's own books.
+    asked: Vec<BTreeMap<SegmentId, Bytes>>,
 }
 
 impl Budget {
@@ -46,7 +48,7 @@ impl Budget {
             moves: limits.moves_per_day,
             share: limits.bytes_per_day,
         };
-        Budget { windows: [hour, day], weights: BTreeMap::new(), cluster: Bytes::ZERO, calls: 0 }
+        Budget { windows: [hour, day], weights: BTreeMap::new(), cluster: Bytes::ZERO, asked: Vec::new() }
     }
 
     /// Takes over what the daemon now believes of the cluster.
@@ -60,12 +62,14 @@ impl Budget {
     pub fn check(&mut self, world: &World) -> Vec<Problem> {
         let mut problems = Vec::new();
         let log = world.calls();
-        for call in self.calls..log.len() {
+        for (call, record) in log.iter().enumerate().skip(self.asked.len()) {
+            let weight = |segment: &SegmentId| self.weights.get(segment).copied().unwrap_or(Bytes::ZERO);
+            let segments = record.request.segments.iter();
+            self.asked.push(segments.map(|segment| (*segment, weight(segment))).collect());
             for window in &self.windows {
                 self.judge(call, window, world, &mut problems);
             }
         }
-        self.calls = log.len();
         problems
     }
 
@@ -73,8 +77,11 @@ impl Budget {
         let log = world.calls();
         let at = log[call].at;
         let (mut moves, mut bytes) = (0, Bytes::ZERO);
-        for record in log[..=call].iter().filter(|record| record.at + window.lasts > at) {
-            let moved = self.moved(record, world);
+        for (record, asked) in log[..=call].iter().zip(&self.asked) {
+            if record.at + window.lasts <= at {
+                continue;
+            }
+            let moved = moved(record, asked, world);
             moves += moved.len();
             bytes = bytes.saturating_add(moved.into_iter().sum());
         }
@@ -90,24 +97,24 @@ impl Budget {
             report(window.names[1], format!("{bytes} of {limit}"));
         }
     }
+}
 
-    /// Bytes of each segment of a call, or, where it was refused, of each that left all the same.
-    fn moved(&self, record: &CallRecord, world: &World) -> Vec<Bytes> {
-        let is_refused = matches!(record.answered, Some((_, CallAnswer::Refused(_))));
-        // A later call may have asked for the same again: then it is that one's.
-        let next = |segment: &SegmentId| {
-            let mut later = world.calls().iter().filter(|other| other.at > record.at);
-            later.find(|other| other.request.segments.contains(segment)).map(|other| other.at)
-        };
-        let has_left = |segment: &SegmentId| {
-            let until = next(segment).unwrap_or(Duration::MAX);
-            world.left_by_calls().iter().any(|left| {
-                left.segment == *segment
-                    && left.hostname == record.from_hostname
-                    && (record.at..until).contains(&left.at)
-            })
-        };
-        let moved = record.request.segments.iter().filter(|segment| !is_refused || has_left(segment));
-        moved.map(|segment| self.weights.get(segment).copied().unwrap_or(Bytes::ZERO)).collect()
-    }
+/// Bytes of each segment of a call, or, where it was refused, of each that left all the same.
+fn moved(record: &CallRecord, asked: &BTreeMap<SegmentId, Bytes>, world: &World) -> Vec<Bytes> {
+    let is_refused = matches!(record.answered, Some((_, CallAnswer::Refused(_))));
+    // A later call may have asked for the same again: then it is that one's.
+    let next = |segment: &SegmentId| {
+        let mut later = world.calls().iter().filter(|other| other.at > record.at);
+        later.find(|other| other.request.segments.contains(segment)).map(|other| other.at)
+    };
+    let has_left = |segment: &SegmentId| {
+        let until = next(segment).unwrap_or(Duration::MAX);
+        world.left_by_calls().iter().any(|left| {
+            left.segment == *segment
+                && left.hostname == record.from_hostname
+                && (record.at..until).contains(&left.at)
+        })
+    };
+    let moved = asked.iter().filter(|(segment, _)| !is_refused || has_left(segment));
+    moved.map(|(_, bytes)| *bytes).collect()
 }
