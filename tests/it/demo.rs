@@ -74,6 +74,8 @@ async fn a_small_cluster_is_balanced_and_the_story_says_how() {
         .sum();
     assert_eq!(told + counted, usize::try_from(moves.sent).unwrap(), "{story}");
     assert!(!story.contains('\u{1b}'), "no colours for a file: {story:?}");
+    assert!(story.contains("of the relief predicted"), "{story}");
+    assert!(!story.contains("no more is moved until"), "the guard held something that nobody felt: {story}");
 }
 
 #[test]
