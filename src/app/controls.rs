@@ -18,8 +18,8 @@ use crate::model::{Controls, Pause};
 use crate::telemetry::shown;
 use crate::turn::GateMemory;
 
-/// Variables in which a login keeps the name of its user.
-const USER_VARIABLES: [&str; 2] = ["USER", "LOGNAME"];
+/// Variables in which a login keeps the name of its user; whoever became root keeps the own one in the first.
+const USER_VARIABLES: [&str; 3] = ["SUDO_USER", "USER", "LOGNAME"];
 
 /// Stops the daemon from moving anything.
 pub async fn pause(config: Config, args: PauseArgs) -> Result<Exit, AppError> {
@@ -68,11 +68,19 @@ pub async fn approve(config: Config, args: ApproveArgs) -> Result<Exit, AppError
 /// Shows what is in force.
 pub async fn controls(config: Config, args: ControlsArgs) -> Result<Exit, AppError> {
     let now = Clock::system().read().wall;
-    let journal = Journal::open(&tell_journal(&config), now)?;
+    let settings = tell_journal(&config);
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let controls: Controls = control_loop::orders(&journal, &kill_switch).await?;
-    let memory = journal.load_state(GATE_MEMORY).await?;
-    let memory: GateMemory = memory.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let (controls, memory) = if settings.path.exists() {
+        let journal = Journal::open(&settings, now)?;
+        let memory = journal.load_state(GATE_MEMORY).await?;
+        let memory: GateMemory = memory.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        (control_loop::orders(&journal, &kill_switch).await?, memory)
+    } else {
+        // Looking must not make one: the next look would find an empty journal in the wrong folder.
+        let path = settings.path.display();
+        tracing::warn!(%path, "there is no journal here, so no daemon has run with it; journal.path names another");
+        (Controls { kill_switch: kill_switch.thrown(), ..Controls::default() }, GateMemory::default())
+    };
     let report = controls_view::ControlsReport::new(&config.gate, &controls, memory.held_plan.as_ref(), now);
     let text = match args.format {
         OutputFormat::Table => controls_view::lines(&report),

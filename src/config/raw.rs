@@ -66,10 +66,27 @@ fn deserialize(tree: &mut Value, origins: &Origins, problems: &mut Vec<Problem>)
             Err(wrong) => wrong,
         };
         let mut keys: Vec<String> = Vec::new();
-        for segment in path.iter() {
-            let Segment::Map { key } = segment else { break };
-            keys.push(key.clone());
+        let mut segments = path.iter();
+        let mut within_list = String::new();
+        for segment in segments.by_ref() {
+            match segment {
+                Segment::Map { key } => keys.push(key.clone()),
+                Segment::Seq { index } => {
+                    within_list = format!("entry {}", index + 1);
+                    break;
+                }
+                _ => break,
+            }
         }
+        // A list is taken out as a whole, and what is wrong in it is said in words.
+        let wrong = if within_list.is_empty() {
+            wrong
+        } else {
+            let deeper: Vec<String> = segments.map(ToString::to_string).collect();
+            let place =
+                if deeper.is_empty() { within_list } else { format!("{within_list}, {}", deeper.join(".")) };
+            Wrong::Other(format!("{place}: {wrong}"))
+        };
         let found = match &wrong {
             Wrong::UnknownKey { known, .. } => take_unknown(tree, &keys, known),
             _ => take(tree, &keys).into_iter().map(|value| (keys.clone(), value)).collect(),

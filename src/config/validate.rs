@@ -18,6 +18,9 @@ mod gate;
 mod guard;
 mod waves;
 
+/// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
+const NO_SHARE_IS_ABOVE: Ratio = Ratio(100_000_000);
+
 /// After this long a coordinator answers `LoadBalance` with success, whatever happened; measured on 2.3.5.
 const SERVER_CALL_LIMIT: Duration = Duration::from_secs(120);
 
@@ -145,16 +148,28 @@ fn check_execute(config: &Config, findings: &mut Findings) {
             format!("{settle} is shorter than execute.verify_timeout ({verify}): write at least that");
         findings.error("execute.settle_timeout", message);
     }
-    if execute.bytes_per_day > Ratio::ONE {
-        let message = format!(
-            "{} of all bytes would be moved every day: 0.05 is usual, and 0 means no limit",
-            execute.bytes_per_day.percent()
-        );
-        findings.warn("execute.bytes_per_day", message);
+    let shares = [("hour", execute.bytes_per_hour), ("day", execute.bytes_per_day)];
+    for (window, share) in shares {
+        check_share(window, share, findings);
     }
     waves::check(&execute.waves, findings);
     check_breaker(&execute.breaker, findings);
     at_least_one("plan.effort", config.plan.effort, findings);
+}
+
+/// Budgets of bytes are shares of the cluster's bytes, and their names invite amounts.
+fn check_share(window: &str, share: Ratio, findings: &mut Findings) {
+    let key = format!("execute.bytes_per_{window}");
+    if share > NO_SHARE_IS_ABOVE {
+        let message =
+            format!("{share} is an amount, and a share of all segment bytes is expected: 0.05 is 5 %");
+        findings.error(&key, message);
+    } else if share > Ratio::ONE {
+        let percent = share.percent();
+        let message =
+            format!("{percent} of all bytes would be moved every {window}: 0.05 is usual, 0 is no limit");
+        findings.warn(&key, message);
+    }
 }
 
 fn check_breaker(breaker: &BreakerSettings, findings: &mut Findings) {

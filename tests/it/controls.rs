@@ -68,6 +68,7 @@ fn nowhere(more: &str) -> Site {
 fn a_pause_is_ordered_shown_replaced_and_ended_without_milvus_or_daemon() {
     let site = nowhere("");
     assert_eq!(site.controls()["pause"], Value::Null);
+    assert!(!site.folder.path().join("it.db").exists(), "whoever only looks makes no journal");
     let said = site.say(&["pause", "--reason", "load test"]);
     assert!(
         said.starts_with("paused by ann until `milvus-rebalancer resume`: load test\nno daemon works with "),

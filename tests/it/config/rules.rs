@@ -75,6 +75,8 @@ fn every_broken_rule_names_its_key() {
         ("[execute]\nsettle_timeout = '1s'", "execute.settle_timeout"),
         ("[execute.waves]\nfirst = 0", "execute.waves.first"),
         ("[execute.waves]\nfirst = 9\nlargest = 8", "execute.waves.largest"),
+        ("[execute]\nbytes_per_hour = 107374182400", "execute.bytes_per_hour"),
+        ("[execute]\nbytes_per_day = 1000", "execute.bytes_per_day"),
         ("[execute.breaker]\nwithin = '0s'", "execute.breaker.within"),
         ("[execute.breaker]\npause = '0s'", "execute.breaker.pause"),
         ("[execute.breaker]\nlongest_pause = '1m'", "execute.breaker.longest_pause"),
@@ -111,6 +113,7 @@ fn warnings_do_not_stop_anything() {
     for (text, key) in [
         ("[execute]\ncall_timeout = '120s'", "execute.call_timeout"),
         ("[execute]\nbytes_per_day = 2", "execute.bytes_per_day"),
+        ("[execute]\nbytes_per_hour = 2.5", "execute.bytes_per_hour"),
         ("[gate]\ndestination_memory = 0.95", "gate.destination_memory"),
         ("[gate]\nmax_age = '5s'", "gate.max_age"),
         ("[journal]\nkeep = '1h'", "journal.keep"),

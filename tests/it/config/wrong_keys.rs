@@ -73,6 +73,15 @@ fn keys_that_are_paths_are_no_way_to_allocate_memory() {
 }
 
 #[test]
+fn what_is_wrong_in_a_list_is_named_and_nothing_else_is() {
+    let window = "[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '06:00'\n";
+    let text = format!("{window}{window}zone = 'Europe/Berlin'");
+    let found = problems(&text, &[]);
+    assert_eq!(keys(&found), ["gate.windows"]);
+    assert!(found[0].message.starts_with("entry 2, zone: unknown key"), "{}", found[0].message);
+}
+
+#[test]
 fn wrong_types_are_told_in_words() {
     for (text, key, expected) in [
         ("mode = 1", "mode", "a text"),
