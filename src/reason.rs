@@ -336,6 +336,8 @@ pub enum Reason {
     },
     /// What users feel must be known, and is not.
     GuardBlind,
+    /// What users usually feel is still being learnt.
+    GuardLearning,
     /// Several waves in a row brought no relief.
     NoRelief {
         /// How many.
@@ -436,6 +438,7 @@ impl Reason {
             Reason::NoRelief { .. } => "no_relief",
             Reason::UsersSlowed { .. } => "users_slowed",
             Reason::GuardBlind => "guard_blind",
+            Reason::GuardLearning => "guard_learning",
         }
     }
 }
@@ -663,6 +666,9 @@ impl fmt::Display for Reason {
             Reason::GuardBlind => f.write_str(
                 "guard.required is set, and how long searches take is not known: is [proxy_metrics] right, and does \
                  anybody search?",
+            ),
+            Reason::GuardLearning => f.write_str(
+                "how long searches usually take is still being learnt; that takes a few looks without moves",
             ),
             Reason::NoRelief { waves, remaining } => write!(
                 f,

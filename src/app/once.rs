@@ -10,7 +10,7 @@ use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_loop;
-use crate::execute::manual::{self, ManualEnd, ManualRequest};
+use crate::execute::manual::{self, ManualEnd, ManualRequest, ManualTools};
 use crate::execute::operation::Operation;
 use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
@@ -78,7 +78,8 @@ pub(super) fn tell_journal(config: &Config) -> JournalSettings {
 pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit, AppError> {
     let LoadBalanceArgs { collection, db, src_node, dst_nodes, segments, timeout, format, connection: _ } =
         args;
-    if let Some(reason) = KillSwitch::at(config.gate.kill_switch.clone()).refusal() {
+    let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
+    if let Some(reason) = kill_switch.refusal() {
         return Err(AppError::Stopped { reason });
     }
     let clock = Arc::new(Clock::system());
@@ -118,8 +119,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let staying = chosen.staying.clone();
 
     let mover = Arc::new(MilvusMover::new(connected.client, None));
-    let outcomes =
-        manual::execute(chosen, timeout, &config.execute, mover, connected.observer, journal, clock).await?;
+    let tools = ManualTools { mover, observer: connected.observer, journal, clock, kill_switch };
+    let outcomes = manual::execute(chosen, timeout, &config.execute, tools).await?;
     let text = match format {
         OutputFormat::Table => crate::cli::move_view::table(&outcomes, &staying),
         OutputFormat::Json => crate::cli::move_view::json(&outcomes, &staying),

@@ -11,6 +11,7 @@ use super::operation::{OperationState, Origin};
 use super::{ExecuteSettings, Mover};
 use crate::clock::Clock;
 use crate::journal::{Journal, JournalError};
+use crate::kill_switch::KillSwitch;
 use crate::observe::Observer;
 use crate::units::{Bytes, NodeId, Ratio};
 
@@ -68,6 +69,20 @@ impl ManualOutcome {
     }
 }
 
+/// What a manual run works with.
+pub struct ManualTools {
+    /// Sends the calls.
+    pub mover: Arc<dyn Mover>,
+    /// Looks what became of them.
+    pub observer: Arc<dyn Observer>,
+    /// Where they are written down before.
+    pub journal: Journal,
+    /// The time.
+    pub clock: Arc<Clock>,
+    /// Holds for people, too, before each call.
+    pub kill_switch: KillSwitch,
+}
+
 /// Carries out a manual plan: at most one unanswered call for each source and destination, capped like the
 /// daemon's, outside its rates and budgets. Returns when every move has ended, or has been looked for as long as
 /// `settle_timeout`, or when the request's timeout has passed. One outcome for each move, in their order.
@@ -75,13 +90,12 @@ pub async fn execute(
     plan: ManualPlan,
     timeout: Option<Duration>,
     settings: &ExecuteSettings,
-    mover: Arc<dyn Mover>,
-    observer: Arc<dyn Observer>,
-    journal: Journal,
-    clock: Arc<Clock>,
+    tools: ManualTools,
 ) -> Result<Vec<ManualOutcome>, JournalError> {
+    let ManualTools { mover, observer, journal, clock, kill_switch } = tools;
     let mut executor = Executor::new(manual_settings(settings), Some(mover), observer, journal, clock);
     executor.origin = Origin::Manual;
+    executor.obey(kill_switch);
     executor.offer(plan.moves.clone(), Bytes::ZERO);
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     while !executor.is_done() {

@@ -51,7 +51,9 @@ impl Executor {
         let Ok((group, count)) = self.next_batch() else { return };
         if let Some(reason) = self.kill_switch.refusal() {
             tracing::warn!("nothing is sent: {reason}");
-            self.queue.clear();
+            let waiting = self.queue.waiting().map(|waiting| (copy_key(&waiting.movement), reason.clone()));
+            let waiting: BTreeMap<CopyKey, Reason> = waiting.collect();
+            self.give_up(&waiting);
             return;
         }
         let moves: Vec<Move> =
@@ -94,10 +96,17 @@ impl Executor {
         };
         self.note_journal_works();
         // While it was written, a new plan may have taken these moves back, or somebody thrown the switch.
-        let is_stopped = self.is_stopping || self.kill_switch.thrown().is_some();
+        let has_lapsed = self.lapses_at.is_some_and(|at| at <= Instant::now());
+        let is_stopped = self.is_stopping || has_lapsed || self.kill_switch.thrown().is_some();
         let is_wanted = !is_stopped && self.queue.contains_all(&moves);
         if !is_wanted {
             self.queue.remove(&moves.iter().map(copy_key).collect());
+            self.withdraw(operations);
+            return false;
+        }
+        // A turn in between may have found that nothing, or less, is to be sent now: the moves wait on.
+        let room = self.waves.room().unwrap_or(u32::MAX).min(self.breaker.room());
+        if self.blocks_all().is_some() || operations.len() > room as usize {
             self.withdraw(operations);
             return false;
         }
@@ -173,18 +182,11 @@ impl Executor {
         if self.queue.is_empty() || self.mover.is_none() || self.is_stopping {
             return Err(None);
         }
-        let under_way = UnderWay::of(self.ledger.open());
-        let now = Steady::of(self.now());
-        let blocks_all = self
-            .hold
-            .clone()
-            .or_else(|| self.breaker.refusal(now))
-            .or_else(|| self.rate.refusal(now))
-            .or_else(|| under_way.refusal(&self.settings))
-            .or_else(|| self.waves.refusal(self.now().wall));
+        let blocks_all = self.blocks_all();
         if blocks_all.is_some() {
             return Err(blocks_all);
         }
+        let under_way = UnderWay::of(self.ledger.open());
         let order = self.queue.order();
         let mut first_refusal = None;
         for group in self.queue.groups() {
@@ -198,6 +200,17 @@ impl Executor {
             }
         }
         Err(first_refusal)
+    }
+
+    /// Why no call at all may go out now.
+    fn blocks_all(&self) -> Option<Reason> {
+        let now = Steady::of(self.now());
+        self.hold
+            .clone()
+            .or_else(|| self.breaker.refusal(now))
+            .or_else(|| self.rate.refusal(now))
+            .or_else(|| UnderWay::of(self.ledger.open()).refusal(&self.settings))
+            .or_else(|| self.waves.refusal(self.now().wall))
     }
 
     /// How many moves of a group may go its way now, or why none: what is about this way alone. Two unanswered calls

@@ -309,11 +309,16 @@ impl Guard {
         }
     }
 
-    /// Why nothing may move, when the guard must see and does not.
+    /// Why nothing may move before the guard sees: it must see and does not, or it soon will. What is usual can be
+    /// learnt only while nothing moves, so a first wave that did not wait for it would leave it blind to the end.
     fn blindness(&self, values: &BTreeMap<Signal, u64>) -> Option<Reason> {
-        let sees = |signal: Signal| self.usual.get(&signal).is_some_and(|usual| usual.mean().is_some());
-        let is_blind = !values.contains_key(&Signal::SearchLatency) || !sees(Signal::SearchLatency);
-        (self.settings.required && is_blind).then_some(Reason::GuardBlind)
+        let knows_usual = self.usual(Signal::SearchLatency).is_some();
+        match (values.contains_key(&Signal::SearchLatency), knows_usual) {
+            (true, true) => None,
+            _ if self.settings.required => Some(Reason::GuardBlind),
+            (true, false) => Some(Reason::GuardLearning),
+            (false, _) => None,
+        }
     }
 
     fn usual(&self, signal: Signal) -> Option<u64> {

@@ -228,6 +228,28 @@ fn a_blind_guard_blocks_only_where_it_is_required() {
 }
 
 #[test]
+fn nothing_moves_before_the_usual_is_known_where_it_can_be() {
+    let mut play = Play::new(GuardSettings::default());
+    let mut holds = Vec::new();
+    for _ in 0..5 {
+        play.pass(USUAL);
+        holds.push(play.look_at(false, None).hold);
+    }
+    let learning = Some(Reason::GuardLearning);
+    // The first look has nothing to be compared with.
+    assert_eq!(holds, [None, learning.clone(), learning, None, None]);
+    // It was restarted in the middle of a wave, and must not go on before it knows.
+    let mut play = Play::new(GuardSettings::default());
+    for _ in 0..5 {
+        play.pass(SLOW);
+        play.look_at(true, None);
+    }
+    assert_eq!(play.look_at(true, None).hold, None, "nobody searched since");
+    play.pass(SLOW);
+    assert_eq!(play.look_at(true, None).hold, Some(Reason::GuardLearning));
+}
+
+#[test]
 fn a_guard_that_is_off_holds_nothing() {
     let mut play = Play::new(GuardSettings { enabled: false, required: true, ..GuardSettings::default() });
     play.several(6, USUAL, false);

@@ -303,3 +303,26 @@ async fn without_a_mover_nothing_is_ever_sent() {
     assert!(waited.is_err(), "nothing ever happens");
     assert!(fake.calls().is_empty() && fake.journalled().is_empty());
 }
+
+/// While an intent is being written a turn can find that nothing is to be sent for now.
+#[tokio::test(start_paused = true)]
+async fn what_holds_all_holds_a_call_whose_intent_is_being_written() {
+    let fake = Fake::new(1, 2);
+    let mut executor = fake.executor(unlimited());
+    executor.offer(vec![admitted(101, 2), admitted(102, 2)], Bytes(1_000));
+    {
+        // Somebody else writes, so ours waits.
+        let other = rusqlite::Connection::open(&fake.journal_path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert!(futures::poll!(std::pin::pin!(executor.next_event())).is_pending());
+        executor.hold(Some(Reason::Pinned));
+        other.execute_batch("COMMIT").unwrap();
+    }
+    let_pass(&mut executor, Duration::from_secs(10)).await;
+    assert_eq!(fake.calls(), []);
+    assert!(fake.journalled().values().all(|state| state == "superseded"), "{:?}", fake.journalled());
+    executor.hold(None);
+    executor.offer(vec![admitted(101, 2), admitted(102, 2)], Bytes(1_000));
+    finish(&mut executor).await;
+    assert_eq!(fake.calls(), [(1, 2, vec![101, 102])]);
+}

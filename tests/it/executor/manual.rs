@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use milvus_rebalancer::execute::manual::{ManualEnd, ManualOutcome, ManualPlan, execute};
-use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings};
+use milvus_rebalancer::execute::manual::{ManualEnd, ManualOutcome, ManualPlan, ManualTools, execute};
+use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings, Mover};
+use milvus_rebalancer::kill_switch::KillSwitch;
 use milvus_rebalancer::milvus::Remedy;
+use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::units::{Bytes, NodeId};
 use tokio::time::{Instant, sleep};
 
@@ -17,10 +19,41 @@ async fn carry_out(
     timeout: Option<Duration>,
     settings: ExecuteSettings,
 ) -> Vec<ManualOutcome> {
+    carry_out_beside(fake, moves, timeout, settings, KillSwitch::default()).await
+}
+
+async fn carry_out_beside(
+    fake: &Arc<Fake>,
+    moves: &[AdmittedMove],
+    timeout: Option<Duration>,
+    settings: ExecuteSettings,
+    kill_switch: KillSwitch,
+) -> Vec<ManualOutcome> {
     let plan = ManualPlan { moves: moves.to_vec(), staying: Vec::new() };
-    let (mover, observer) = (Arc::clone(fake), Arc::clone(fake));
-    let clock = Arc::clone(&fake.clock);
-    execute(plan, timeout, &settings, mover, observer, fake.journal(), clock).await.unwrap()
+    let tools = ManualTools {
+        mover: Arc::clone(fake) as Arc<dyn Mover>,
+        observer: Arc::clone(fake) as Arc<dyn Observer>,
+        journal: fake.journal(),
+        clock: Arc::clone(&fake.clock),
+        kill_switch,
+    };
+    execute(plan, timeout, &settings, tools).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kill_switch_holds_for_people_before_each_call() {
+    let fake = Fake::new(1, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stop");
+    std::fs::write(&path, "").unwrap();
+    let moves = [admitted(101, 2), admitted(102, 3)];
+    let switch = KillSwitch::at(Some(path));
+    let outcomes = carry_out_beside(&fake, &moves, None, unlimited(), switch).await;
+    assert_eq!(fake.state().calls.len(), 0);
+    for outcome in outcomes {
+        let ManualEnd::NotMoved { why } = &outcome.end else { panic!("{outcome:?}") };
+        assert!(why.contains("kill switch"), "{why}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
