@@ -5,6 +5,7 @@ use prometheus::{GaugeVec, IntGauge, Registry};
 use super::{described, registered};
 use crate::model::GuardView;
 use crate::model::guard::Reading;
+use crate::reason::Reason;
 
 /// What is published of the guard.
 pub(super) struct GuardMetrics {
@@ -28,7 +29,7 @@ impl GuardMetrics {
     }
 
     pub(super) fn looked(&self, view: &GuardView) {
-        self.held.set(view.hold.is_some().into());
+        self.held.set(matches!(view.hold, Some(Reason::UsersSlowed { .. })).into());
         for gauges in [&self.now, &self.usual] {
             gauges.reset();
         }

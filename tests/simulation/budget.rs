@@ -27,7 +27,8 @@ struct Window {
 pub struct Budget {
     windows: [Window; 2],
     weights: BTreeMap<SegmentId, Bytes>,
-    cluster: Bytes,
+    /// Of the cluster, by the last look and by the one before: a call in the instant of a look was sent before it.
+    cluster: [Bytes; 2],
     /// What the segments of each call weighed when it came: later estimates change what is left of a budget as little
     /// as they change the daemon's own books.
     asked: Vec<BTreeMap<SegmentId, Bytes>>,
@@ -48,13 +49,21 @@ impl Budget {
             moves: limits.moves_per_day,
             share: limits.bytes_per_day,
         };
-        Budget { windows: [hour, day], weights: BTreeMap::new(), cluster: Bytes::ZERO, asked: Vec::new() }
+        Budget {
+            windows: [hour, day],
+            weights: BTreeMap::new(),
+            cluster: [Bytes::ZERO; 2],
+            asked: Vec::new(),
+        }
     }
 
     /// Takes over what the daemon now believes of the cluster.
     pub fn learn(&mut self, snapshot: &Snapshot) {
         let copies = &snapshot.copies;
-        self.cluster = copies.bytes.iter().copied().sum();
+        let cluster = copies.bytes.iter().copied().sum();
+        if cluster != self.cluster[0] {
+            self.cluster = [cluster, self.cluster[0]];
+        }
         self.weights.extend(copies.segment.iter().copied().zip(copies.bytes.iter().copied()));
     }
 
@@ -91,7 +100,7 @@ impl Budget {
         if exceeds(moves, window.moves) {
             report(window.names[0], format!("{moves} of {}", window.moves));
         }
-        let limit = Bytes(window.share.share_of(self.cluster.0).max(1));
+        let limit = Bytes(window.share.share_of(self.cluster[0].max(self.cluster[1]).0).max(1));
         // One segment is always admitted when nothing of the budget is spent.
         if window.share > Ratio::ZERO && bytes > limit && moves > 1 {
             report(window.names[1], format!("{bytes} of {limit}"));

@@ -17,6 +17,9 @@ use crate::budget::Budget;
 use crate::polls::{Poll, Polls};
 use crate::scenario::Scenario;
 
+/// The shortest time that the simulated clock can tell apart.
+const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
+
 /// `GetMetrics` is cached for 5 s: a node that died later than that before a poll may still look alive.
 const METRICS_CACHE: Duration = Duration::from_secs(6);
 
@@ -149,8 +152,15 @@ impl Watch {
         if self.scenario.world.profile.build_version.starts_with("2.2") {
             report("too old", "a server of 2.2 is not to be acted on".to_owned());
         }
+        // What comes in the instant of a look may have been sent just before it.
+        let the_one_before = at.checked_sub(INSTANT).ok().and_then(|earlier| self.polls.before(earlier));
         for segment in &record.request.segments {
-            if let Some(why) = why_not_movable(&poll, record, *segment) {
+            let by_the_one_before =
+                the_one_before.as_ref().and_then(|poll| why_not_movable(poll, record, *segment));
+            let was_free = the_one_before.is_some() && by_the_one_before.is_none();
+            if let Some(why) = why_not_movable(&poll, record, *segment)
+                && (poll.returned_at < at || !was_free)
+            {
                 report("held segment", format!("segment {segment} {why}"));
             }
         }

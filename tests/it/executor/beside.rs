@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use milvus_rebalancer::execute::Executor;
 use milvus_rebalancer::execute::manual::{ManualOutcome, ManualPlan, execute};
+use milvus_rebalancer::kill_switch::KillSwitch;
 use milvus_rebalancer::units::Bytes;
 use tokio::time::timeout;
 
@@ -14,8 +15,8 @@ use std::sync::Arc;
 async fn both(fake: &Arc<Fake>, segments: &[i64], to: i64, daemon: &mut Executor) -> Vec<ManualOutcome> {
     let moves = segments.iter().map(|segment| admitted(*segment, to)).collect();
     let plan = ManualPlan { moves, staying: Vec::new() };
-    let (mover, observer, settings) = (Arc::clone(fake), Arc::clone(fake), unlimited());
-    let by_hand = execute(plan, None, &settings, mover, observer, fake.journal(), Arc::clone(&fake.clock));
+    let settings = unlimited();
+    let by_hand = execute(plan, None, &settings, fake.tools(KillSwitch::default()));
     tokio::pin!(by_hand);
     loop {
         tokio::select! {
@@ -77,9 +78,7 @@ async fn what_a_person_moves_is_left_alone_by_a_daemon_that_has_not_noticed_yet(
         let fake = Arc::clone(&fake);
         tokio::spawn(async move {
             let plan = ManualPlan { moves: vec![admitted(101, 3)], staying: Vec::new() };
-            let (mover, observer) = (Arc::clone(&fake), Arc::clone(&fake));
-            let clock = Arc::clone(&fake.clock);
-            execute(plan, None, &unlimited(), mover, observer, fake.journal(), clock).await.unwrap()
+            execute(plan, None, &unlimited(), fake.tools(KillSwitch::default())).await.unwrap()
         })
     };
     while fake.calls().is_empty() {

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::clock::Clock;
+use milvus_rebalancer::execute::manual::ManualTools;
 use milvus_rebalancer::execute::{
     AdmittedMove, BreakerSettings, ExecuteSettings, Executor, MoveCall, Mover, WaveSettings,
 };
 use milvus_rebalancer::journal::{Journal, JournalSettings};
+use milvus_rebalancer::kill_switch::KillSwitch;
 use milvus_rebalancer::milvus::{Call, Failure, MilvusError, Refusal, Remedy, Target};
 use milvus_rebalancer::observe::observation::{
     CollectionReport, Observation, ReplicaReport, SegmentLevel, SegmentReport, ServerVersion,
@@ -133,6 +135,17 @@ impl Fake {
     pub fn journal(&self) -> Journal {
         let settings = JournalSettings { path: self.journal_path.clone(), ..JournalSettings::default() };
         Journal::open(&settings, self.now()).unwrap()
+    }
+
+    /// What a manual run works with.
+    pub fn tools(self: &Arc<Fake>, kill_switch: KillSwitch) -> ManualTools {
+        ManualTools {
+            mover: self.clone(),
+            observer: self.clone(),
+            journal: self.journal(),
+            clock: Arc::clone(&self.clock),
+            kill_switch,
+        }
     }
 
     pub fn executor(self: &Arc<Fake>, settings: ExecuteSettings) -> Executor {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use milvus_rebalancer::execute::manual::{ManualEnd, ManualOutcome, ManualPlan, ManualTools, execute};
-use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings, Mover};
+use milvus_rebalancer::execute::manual::{ManualEnd, ManualOutcome, ManualPlan, execute};
+use milvus_rebalancer::execute::{AdmittedMove, ExecuteSettings};
 use milvus_rebalancer::kill_switch::KillSwitch;
 use milvus_rebalancer::milvus::Remedy;
-use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::units::{Bytes, NodeId};
 use tokio::time::{Instant, sleep};
 
@@ -30,14 +29,7 @@ async fn carry_out_beside(
     kill_switch: KillSwitch,
 ) -> Vec<ManualOutcome> {
     let plan = ManualPlan { moves: moves.to_vec(), staying: Vec::new() };
-    let tools = ManualTools {
-        mover: Arc::clone(fake) as Arc<dyn Mover>,
-        observer: Arc::clone(fake) as Arc<dyn Observer>,
-        journal: fake.journal(),
-        clock: Arc::clone(&fake.clock),
-        kill_switch,
-    };
-    execute(plan, timeout, &settings, tools).await.unwrap()
+    execute(plan, timeout, &settings, fake.tools(kill_switch)).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
