@@ -144,7 +144,7 @@ impl Executor {
             self.ledger.insert(operation, now);
             self.apply(id, &Event::Send, now);
             self.spending.record(Steady::of(now), id, movement.bytes);
-            self.waves.record_sent(id, &movement, now.wall);
+            self.waves.record_sent(id, &movement, now);
             total = total.saturating_add(movement.bytes);
         }
         if let Some(room) = self.room.as_mut().and_then(|room| room.get_mut(&route.to)) {
@@ -181,7 +181,7 @@ impl Executor {
             .or_else(|| self.breaker.refusal(now))
             .or_else(|| self.rate.refusal(now))
             .or_else(|| under_way.refusal(&self.settings))
-            .or_else(|| self.waves.refusal(self.now().wall));
+            .or_else(|| self.waves.refusal(self.now()));
         if blocks_all.is_some() {
             return Err(blocks_all);
         }
