@@ -130,6 +130,13 @@ impl Breaker {
         }
     }
 
+    /// Nobody can see what became of this call. Whether it was the canary.
+    pub fn give_up(&mut self, batch: BatchId, now: Steady) -> bool {
+        let is_canary = self.state == (State::Testing { canary: batch });
+        self.proved_nothing(batch, now);
+        is_canary
+    }
+
     /// A move of this call ended in a way that says nothing about calls. If it was the canary, there is another one.
     fn proved_nothing(&mut self, batch: BatchId, now: Steady) {
         if self.state == (State::Testing { canary: batch }) {
@@ -236,6 +243,18 @@ mod tests {
         assert_eq!((breaker.refusal(at(now)), breaker.room()), (None, u32::MAX));
         breaker.failed(BatchId(22), at(now));
         assert_eq!(remaining(&breaker, now), Some(300), "all is forgiven");
+    }
+
+    #[test]
+    fn a_canary_that_nobody_can_see_makes_room_for_another_one() {
+        let mut breaker = breaker(1);
+        breaker.failed(BatchId(1), at(0));
+        breaker.sent(BatchId(2));
+        assert!(!breaker.give_up(BatchId(1), at(1_000)), "that was no canary");
+        assert_eq!(breaker.code(), "testing");
+        assert!(breaker.give_up(BatchId(2), at(1_000)));
+        assert_eq!((breaker.refusal(at(1_000)), breaker.room()), (None, 1));
+        assert!(!breaker.give_up(BatchId(2), at(1_001)), "once");
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl Executor {
             let sight = Sight::in_observation(&operation.movement, &operation.database, observation, now);
             self.apply(id, &Event::Seen(sight), now);
         }
+        self.release_overdue(now);
         self.drop_settled_calls();
         self.ledger.forget(now);
         self.spending.forget(Steady::of(now));
@@ -359,7 +360,7 @@ impl Executor {
             was = change.before.code(),
             "move {state}"
         );
-        self.waves.record_end(*id, state, now.wall);
+        self.waves.record_end(*id, state, now);
         self.happened.ended.push(change.operation.clone());
         if has_landed {
             self.landings.record(evidence.sent.age(evidence.changed));
@@ -458,7 +459,7 @@ impl Executor {
             limits: self.limit_uses(),
             settle_patience: self.patience().on_source,
             dropped: self.dropped.clone(),
-            stopped_after_waves: self.waves.stopped_after(self.now().wall),
+            stopped_after_waves: self.waves.stopped_after(self.now()),
             journal_failure: self.journal_failure.as_ref().map(|error| with_causes(error)),
         }
     }

@@ -19,6 +19,7 @@ impl Executor {
         let now = self.now();
         let remembered = self.journal.operations_since(earlier(now.wall, DEPARTURES_KEPT)).await?;
         self.restore_limits(&remembered, now);
+        self.resume_waves(&remembered, now).await?;
         for operation in remembered {
             let (id, origin) = (operation.id, operation.origin);
             self.ledger.insert(operation, now);
@@ -27,7 +28,6 @@ impl Executor {
             }
         }
         self.take_over_orphans(now);
-        self.resume_waves().await?;
         self.save().await;
         Ok(())
     }

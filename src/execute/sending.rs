@@ -108,6 +108,7 @@ impl Executor {
         let room = self.waves.room().unwrap_or(u32::MAX).min(self.breaker.room());
         if self.blocks_all().is_some() || operations.len() > room as usize {
             self.withdraw(operations);
+            self.save().await;
             return false;
         }
         let ours: BTreeSet<CopyKey> =
@@ -153,7 +154,7 @@ impl Executor {
             self.ledger.insert(operation, now);
             self.apply(id, &Event::Send, now);
             self.spending.record(Steady::of(now), id, movement.bytes);
-            self.waves.record_sent(id, &movement, now.wall);
+            self.waves.record_sent(id, &movement, now);
             total = total.saturating_add(movement.bytes);
         }
         if let Some(room) = self.room.as_mut().and_then(|room| room.get_mut(&route.to)) {
@@ -210,7 +211,7 @@ impl Executor {
             .or_else(|| self.breaker.refusal(now))
             .or_else(|| self.rate.refusal(now))
             .or_else(|| UnderWay::of(self.ledger.open()).refusal(&self.settings))
-            .or_else(|| self.waves.refusal(self.now().wall))
+            .or_else(|| self.waves.refusal(self.now()))
     }
 
     /// How many moves of a group may go its way now, or why none: what is about this way alone. Two unanswered calls

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::WaveSettings;
 use super::operation::{OperationId, OperationState};
+use super::steady::Steady;
 use crate::plan::Move;
 use crate::plan::relief::{self, LoadPicture, WaveRelief};
 use crate::reason::Reason;
-use crate::units::Bytes;
+use crate::units::{Bytes, Moment};
 
 /// How a wave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ pub enum WaveVerdict {
     Poor,
     /// Segments moved and nothing was relieved: half as large, and several in a row stop us.
     NoRelief,
-    /// No move landed: half as large. It says nothing about relief, and who refused is left alone elsewhere.
+    /// Something failed, and no move landed whose relief can be told: half as large. It says nothing about relief, and who refused is left alone elsewhere.
     Failed,
     /// What was to move, or its nodes, went away meanwhile: nothing follows.
     ProvesNothing,
@@ -105,7 +106,7 @@ pub struct Waves {
     without_relief: u32,
     /// Stops since the last wave with any relief.
     stops: u32,
-    stopped_at: Option<Timestamp>,
+    stopped_at: Option<Steady>,
 }
 
 /// A wave that has begun and is not judged.
@@ -114,7 +115,7 @@ struct Wave {
     planned_on: Option<Arc<LoadPicture>>,
     began_at: Timestamp,
     /// When the last of its ends so far was seen.
-    changed_at: Timestamp,
+    changed_at: Steady,
     moves: BTreeMap<OperationId, (Move, End)>,
 }
 
@@ -124,7 +125,8 @@ enum End {
     Open,
     Landed,
     Failed,
-    /// Its segment or its node went away: nobody's fault and no proof of anything.
+    /// Its segment or its node went away, or nobody can see what became of it: nobody's fault and no proof of
+    /// anything.
     Superseded,
 }
 
@@ -144,10 +146,10 @@ impl Waves {
     }
 
     /// Goes on where earlier waves, oldest first, have led.
-    pub fn resume(&mut self, earlier: impl Iterator<Item = PastWave>) {
+    pub fn resume(&mut self, earlier: impl Iterator<Item = PastWave>, now: Moment) {
         for PastWave { size, sent, verdict, judged_at } in earlier {
             self.size = size.clamp(1, largest(&self.settings));
-            self.learn(verdict, sent, judged_at);
+            self.learn(verdict, sent, Steady::of_wall(judged_at, now));
         }
     }
 
@@ -163,7 +165,7 @@ impl Waves {
     }
 
     /// Why nothing more may be sent now.
-    pub fn refusal(&self, now: Timestamp) -> Option<Reason> {
+    pub fn refusal(&self, now: Moment) -> Option<Reason> {
         if !self.settings.enabled {
             return None;
         }
@@ -183,15 +185,15 @@ impl Waves {
     }
 
     /// A move goes out.
-    pub fn record_sent(&mut self, operation: OperationId, movement: &Move, now: Timestamp) {
+    pub fn record_sent(&mut self, operation: OperationId, movement: &Move, now: Moment) {
         if !self.settings.enabled {
             return;
         }
         let planned_on = &self.planned_on;
         let wave = self.current.get_or_insert_with(|| Wave {
             planned_on: planned_on.clone(),
-            began_at: now,
-            changed_at: now,
+            began_at: now.wall,
+            changed_at: Steady::of(now),
             moves: BTreeMap::new(),
         });
         if let (Some(begun_on), Some(planned_on)) = (&mut wave.planned_on, planned_on)
@@ -204,7 +206,7 @@ impl Waves {
 
     /// A move ended so, or ended otherwise than was thought. Moves of other waves and of other origins change
     /// nothing.
-    pub fn record_end(&mut self, operation: OperationId, end: &OperationState, now: Timestamp) {
+    pub fn record_end(&mut self, operation: OperationId, end: &OperationState, now: Moment) {
         let Some(wave) = &mut self.current else { return };
         let Some((_, known)) = wave.moves.get_mut(&operation) else { return };
         *known = match end {
@@ -215,7 +217,18 @@ impl Waves {
             OperationState::Superseded { .. } => End::Superseded,
             _ => return,
         };
-        wave.changed_at = now;
+        wave.changed_at = Steady::of(now);
+    }
+
+    /// Waits no longer for a move of which nobody can see what became of it. Whether the wave did wait for it.
+    pub fn give_up(&mut self, operation: OperationId, now: Moment) -> bool {
+        let Some(wave) = &mut self.current else { return false };
+        let Some((_, end)) = wave.moves.get_mut(&operation).filter(|(_, end)| *end == End::Open) else {
+            return false;
+        };
+        *end = End::Superseded;
+        wave.changed_at = Steady::of(now);
+        true
     }
 
     /// The moves of the wave that is under way, whose loads must be in the picture that it is judged on.
@@ -224,17 +237,19 @@ impl Waves {
         moves.map(|(movement, _)| movement.clone()).collect()
     }
 
-    /// Judges the wave of which all that was sent has ended, once, on loads that were read after the nodes' figures had `settle` time to
-    /// follow its last move.
-    pub fn judge(&mut self, seen: &LoadPicture, settle: Duration, now: Timestamp) -> Option<JudgedWave> {
-        let wave =
-            self.current.take_if(|wave| wave.is_over() && wave.is_settled_at(seen.taken_at, settle))?;
+    /// Judges the wave of which all that was sent has ended, once, on loads that were read after the nodes' figures
+    /// had `settle` time to follow its last move.
+    pub fn judge(&mut self, seen: &LoadPicture, settle: Duration, now: Moment) -> Option<JudgedWave> {
+        let seen_at = Steady::of_wall(seen.taken_at, now);
+        let wave = self.current.take_if(|wave| wave.is_over() && wave.is_settled_at(seen_at, settle))?;
         let (landed, failed) = (wave.count(End::Landed), wave.count(End::Failed));
         let relief = wave.relief(seen);
-        let verdict = self.verdict(&relief, landed, failed);
+        // Without loads to compare with, landings say nothing.
+        let proven = if wave.planned_on.is_some() { landed } else { 0 };
+        let verdict = self.verdict(&relief, proven, failed);
         let judged = JudgedWave {
             began_at: wave.began_at,
-            judged_at: now,
+            judged_at: now.wall,
             size: self.size,
             sent: wave.sent(),
             landed,
@@ -243,7 +258,7 @@ impl Waves {
             relief,
             verdict,
         };
-        self.learn(verdict, wave.sent(), now);
+        self.learn(verdict, wave.sent(), Steady::of(now));
         Some(judged)
     }
 
@@ -265,7 +280,7 @@ impl Waves {
         }
     }
 
-    fn learn(&mut self, verdict: WaveVerdict, sent: u32, now: Timestamp) {
+    fn learn(&mut self, verdict: WaveVerdict, sent: u32, now: Steady) {
         self.size = match verdict {
             // Twice what has been proven, which may be less than there was room for.
             WaveVerdict::Good => sent.saturating_mul(2).clamp(self.size, largest(&self.settings)),
@@ -290,17 +305,16 @@ impl Waves {
     }
 
     /// Waves in a row without relief, when that is what stops us now.
-    pub fn stopped_after(&self, now: Timestamp) -> Option<u32> {
+    pub fn stopped_after(&self, now: Moment) -> Option<u32> {
         self.rest_remaining(now).map(|_| self.without_relief)
     }
 
-    /// How long the stop still lasts. A clock that was set back makes it longer, never shorter.
-    fn rest_remaining(&self, now: Timestamp) -> Option<Duration> {
+    /// How long the stop still lasts.
+    fn rest_remaining(&self, now: Moment) -> Option<Duration> {
         let stopped_at = self.stopped_at.filter(|_| self.settings.enabled)?;
         let doublings = self.stops.saturating_sub(1).min(u32::BITS - 1);
         let rest = self.settings.rest.saturating_mul(1 << doublings).min(self.settings.rest_limit);
-        let passed = now.duration_since(stopped_at).max(SignedDuration::ZERO).unsigned_abs();
-        rest.checked_sub(passed).filter(|remaining| !remaining.is_zero())
+        rest.checked_sub(stopped_at.age(Steady::of(now))).filter(|remaining| !remaining.is_zero())
     }
 }
 
@@ -331,9 +345,8 @@ impl Wave {
         self.moves.values().all(|(_, end)| *end != End::Open)
     }
 
-    fn is_settled_at(&self, seen_at: Timestamp, settle: Duration) -> bool {
-        let passed = seen_at.duration_since(self.changed_at);
-        !passed.is_negative() && passed.unsigned_abs() >= settle
+    fn is_settled_at(&self, seen_at: Steady, settle: Duration) -> bool {
+        seen_at >= self.changed_at && self.changed_at.age(seen_at) >= settle
     }
 }
 

@@ -10,7 +10,7 @@ use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::units::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::fake::{Answer, Fake, Fate, admitted, drive, finish, unlimited};
+use super::fake::{Answer, Fake, Fate, admitted, drive, finish, let_pass, unlimited};
 
 /// Three failures open it for a minute.
 fn fragile() -> ExecuteSettings {
@@ -126,4 +126,20 @@ async fn whose_fault_it_was_is_known_after_a_restart_too() {
     let mut executor = fake.executor(unlimited());
     executor.recover().await.unwrap();
     assert_eq!(blames(&executor), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_that_nobody_can_see_makes_room_for_another_one() {
+    let (fake, mut executor) = after_failures(3).await;
+    fake.state().reads_fail = true;
+    executor.offer([401, 501, 601].map(|segment| admitted(segment, 2)).to_vec(), Bytes(1_000));
+    drive(&mut executor, |_| fake.calls().len() == 4).await;
+    let_pass(&mut executor, fragile().settle_timeout + Duration::from_secs(1)).await;
+    assert_eq!(executor.limited_by(), Some(Reason::BreakerTesting));
+    let mut blind = fake.observation();
+    blind.collections.iter_mut().for_each(|collection| collection.segments = None);
+    executor.settle(&blind).await;
+    assert_eq!((executor.limited_by(), executor.open_operations().count()), (None, 1));
+    drive(&mut executor, |_| fake.calls().len() == 5).await;
+    assert_eq!(executor.limited_by(), Some(Reason::BreakerTesting), "one at a time");
 }

@@ -1,5 +1,6 @@
 //! Waves through the executor: how many moves go out before the last ones have been judged.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use milvus_rebalancer::execute::waves::{JudgedWave, WaveVerdict};
@@ -11,6 +12,7 @@ use milvus_rebalancer::policy::PolicySettings;
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::turn::{OwnMoves, Thinking};
 use milvus_rebalancer::units::{Bytes, NodeId};
+use tokio::time::sleep;
 
 use super::fake::*;
 
@@ -86,4 +88,80 @@ async fn without_a_judgement_there_is_no_second_wave() {
     let sizes: Vec<usize> = fake.calls().iter().map(|(_, _, segments)| segments.len()).collect();
     assert_eq!(sizes, [2]);
     assert_eq!(executor.limited_by(), Some(Reason::WaveUnjudged { moves: 2 }));
+}
+
+/// A wave of this size, and nothing else that limits.
+fn waves_of(first: u32) -> ExecuteSettings {
+    let waves = WaveSettings { enabled: true, first, ..WaveSettings::default() };
+    ExecuteSettings { waves, ..unlimited() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_nobody_can_see_holds_up_no_wave_for_ever() {
+    let fake = Fake::new(2, 1);
+    fake.state().reads_fail = true;
+    let settings = waves_of(1);
+    let patience = settings.settle_timeout;
+    let mut executor = fake.executor(settings);
+    executor.offer(vec![admitted(101, 2), admitted(201, 2)], Bytes(1_000));
+    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
+    let mut blind = fake.observation();
+    blind.collections.iter_mut().for_each(|collection| collection.segments = None);
+    let_pass(&mut executor, patience).await;
+    executor.settle(&blind).await;
+    assert_eq!(executor.limited_by(), Some(Reason::WaveFull { size: 1 }), "not before its time");
+    let_pass(&mut executor, Duration::from_secs(1)).await;
+    executor.settle(&blind).await;
+    assert_eq!(executor.limited_by(), Some(Reason::WaveUnjudged { moves: 1 }));
+    assert_eq!(executor.open_operations().count(), 1, "it stays locked");
+    let judged = look(&mut executor, &fake, &[]).expect("it is over");
+    assert_eq!((judged.verdict, executor.status().wave_size), (WaveVerdict::ProvesNothing, Some(1)));
+    drive(&mut executor, |executor| executor.status().calls_sent == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_keeps_no_wave_from_its_judgement() {
+    for seconds in [-86_400, 86_400] {
+        let fake = Fake::new(1, 2);
+        let mut executor = fake.executor(waves_of(1));
+        executor.offer(vec![admitted(101, 2), admitted(102, 2)], Bytes(1_000));
+        let is_over = |executor: &Executor| executor.limited_by() == Some(Reason::WaveUnjudged { moves: 1 });
+        drive(&mut executor, is_over).await;
+        fake.stepped.fetch_add(seconds, Ordering::Relaxed);
+        assert!(look(&mut executor, &fake, &[]).is_some(), "after a step of {seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_the_middle_of_a_wave_begins_no_new_one() {
+    let fake = Fake::new(1, 6);
+    let offer = || (103..=106).map(|segment| admitted(segment, 2)).collect();
+    let mut executor = fake.executor(waves_of(2));
+    executor.offer(vec![admitted(101, 2), admitted(102, 2)], Bytes(1_000));
+    drive(&mut executor, |_| fake.calls().len() == 1).await;
+    drop(executor);
+
+    let mut executor = fake.executor(waves_of(2));
+    executor.recover().await.unwrap();
+    executor.offer(offer(), Bytes(1_000));
+    assert_eq!(executor.limited_by(), Some(Reason::WaveFull { size: 2 }));
+    executor.settle(&fake.observation()).await;
+    assert_eq!(executor.limited_by(), Some(Reason::WaveUnjudged { moves: 2 }));
+    sleep(Duration::from_secs(30)).await;
+    drop(executor);
+
+    let mut executor = fake.executor(waves_of(2));
+    executor.recover().await.unwrap();
+    executor.offer(offer(), Bytes(1_000));
+    assert_eq!(executor.limited_by(), Some(Reason::WaveUnjudged { moves: 2 }), "ended and not judged");
+    let judged = look(&mut executor, &fake, &[]).expect("it is over");
+    assert_eq!((judged.sent, judged.landed, judged.verdict), (2, 2, WaveVerdict::ProvesNothing));
+    assert_eq!(executor.status().wave_size, Some(2));
+    fake.journal().record_wave(judged.record()).await.unwrap();
+    drop(executor);
+
+    let mut executor = fake.executor(waves_of(2));
+    executor.recover().await.unwrap();
+    executor.offer(offer(), Bytes(1_000));
+    assert_eq!(executor.limited_by(), None, "what was judged counts no more");
 }
