@@ -29,9 +29,9 @@ pub struct WaveRecord {
     pub failed: u64,
     /// Bytes that landed.
     pub bytes: Bytes,
-    /// Pressure that the plan promised to take away; `None` where it said nothing.
+    /// The drop of squared pressure above the band that was predicted; `None` where nothing was.
     pub predicted_relief: Option<f64>,
-    /// Pressure that was seen to go; `None` while unknown.
+    /// The drop that was seen, negative when things became worse; `None` while unknown.
     pub realised_relief: Option<f64>,
     /// How it ended, as one word.
     pub outcome: String,
