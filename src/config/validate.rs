@@ -97,7 +97,8 @@ fn check_policies(config: &Config, findings: &mut Findings) {
 }
 
 fn check_dimension(section: &str, policy: &DimensionSettings, findings: &mut Findings) {
-    let DimensionSettings { enabled: _, enter, leave, turns, matters_above, weight, base_load: _ } = policy;
+    let DimensionSettings { enabled: _, enter, leave, turns, matters_above, weight, limit, base_load: _ } =
+        policy;
     if *enter <= Ratio::ONE {
         let message = format!("{enter} is not above 1, which is an even spread: write 1.2, for example");
         findings.error(format!("{section}.enter"), message);
@@ -114,6 +115,11 @@ fn check_dimension(section: &str, policy: &DimensionSettings, findings: &mut Fin
         let message =
             format!("{matters_above} is more than a full node: write a share from 0 to 1, such as 0.3");
         findings.error(format!("{section}.matters_above"), message);
+    }
+    if limit.is_some_and(|limit| limit == Ratio::ZERO || limit > Ratio::ONE) {
+        let message =
+            "a limit is the share of its capacity to which a node may be filled: write 0.85, for example";
+        findings.error(format!("{section}.limit"), message);
     }
     if *weight == Ratio::ZERO {
         let message =

@@ -73,6 +73,14 @@ pub struct Restrictions {
     /// Segments that policies pin, in every replica.
     #[serde(skip)]
     pub pinned: BTreeSet<SegmentId>,
+    /// Nodes that must be emptied of everything that can move.
+    pub evacuated: BTreeSet<NodeId>,
+    /// Segments that should leave a node, by node, each with its priority; an empty list nominates the node itself.
+    #[serde(skip)]
+    pub nominated: BTreeMap<NodeId, Vec<Nomination>>,
+    /// Sets of segments of which no two should be on one node.
+    #[serde(skip)]
+    pub apart: Vec<BTreeSet<SegmentId>>,
     /// All segments named above, for quick answers about the many that are not.
     #[serde(skip)]
     pub named_segments: BTreeSet<SegmentId>,
@@ -187,8 +195,28 @@ fn follow(directives: &[Directive], restrictions: &mut Restrictions) {
                 restrictions.pinned.insert(*segment);
                 restrictions.named_segments.insert(*segment);
             }
+            Directive::Evacuate { node } => {
+                restrictions.evacuated.insert(*node);
+                restrictions.destinations.entry(*node).or_insert(Reason::NeverDestination { node: *node });
+            }
+            Directive::Nominate { source, segments, priority } => {
+                let nomination = Nomination { priority: *priority, segments: segments.clone() };
+                restrictions.nominated.entry(*source).or_default().push(nomination);
+            }
+            Directive::KeepApart { label: _, segments } => {
+                restrictions.apart.push(segments.iter().copied().collect());
+            }
         }
     }
+}
+
+/// Segments that a policy wants away from a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nomination {
+    /// Higher goes first.
+    pub priority: u32,
+    /// Which; empty for whatever relieves the node best.
+    pub segments: Vec<SegmentId>,
 }
 
 /// Time between two readings of the wall clock; zero when it was set back in between, so that nothing that must be

@@ -60,6 +60,12 @@ pub enum LoadUnit {
     Bytes,
     /// Rows.
     Rows,
+    /// Thousandths of a CPU core.
+    Millicores,
+    /// Segments.
+    Segments,
+    /// Points of a scale that only the policy knows, a plug-in's for example.
+    Points,
 }
 
 impl LoadUnit {
@@ -68,6 +74,9 @@ impl LoadUnit {
         match self {
             LoadUnit::Bytes => crate::units::Bytes(load.0).to_string(),
             LoadUnit::Rows => format!("{} rows", load.0),
+            LoadUnit::Millicores => format!("{}.{:02} cores", load.0 / 1_000, load.0 % 1_000 / 10),
+            LoadUnit::Segments => format!("{} segments", load.0),
+            LoadUnit::Points => format!("{} points", load.0),
         }
     }
 }
@@ -115,6 +124,27 @@ pub enum Directive {
         /// The segment.
         segment: SegmentId,
     },
+    /// Everything that can move must leave the node, and nothing may enter it.
+    Evacuate {
+        /// The node.
+        node: NodeId,
+    },
+    /// These segments should leave this node, wherever else there is room, the highest priority first.
+    Nominate {
+        /// Where they are.
+        source: NodeId,
+        /// Which; empty for whatever relieves the source best.
+        segments: Vec<SegmentId>,
+        /// Higher goes first.
+        priority: u32,
+    },
+    /// No two of these segments on one node of a replica, as far as that can be.
+    KeepApart {
+        /// What people call them.
+        label: String,
+        /// Which.
+        segments: Vec<SegmentId>,
+    },
 }
 
 /// Options of a policy with one dimension.
@@ -133,6 +163,9 @@ pub struct DimensionSettings {
     pub matters_above: Ratio,
     /// Weight beside other dimensions.
     pub weight: Ratio,
+    /// Utilisation to which a destination may be filled at most; none but the headroom of memory when missing. Ignored
+    /// where there is no physical capacity.
+    pub limit: Option<Ratio>,
     /// Whether load that moves cannot change counts.
     pub base_load: bool,
 }
@@ -150,6 +183,7 @@ impl Default for DimensionSettings {
             // Below that a node has room for everything the cluster will bring.
             matters_above: Ratio(300_000),
             weight: Ratio::ONE,
+            limit: None,
             base_load: true,
         }
     }
