@@ -184,6 +184,7 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
         snapshot,
         in_flight: Vec::new(),
         history,
+        opinions: Default::default(),
         controls: Controls::default(),
         plan,
         gate,
@@ -265,6 +266,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         collections,
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
+        opinions: Vec::new(),
         gaps: Vec::new(),
     }
 }

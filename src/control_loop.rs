@@ -28,6 +28,7 @@ use crate::model::Doubt;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{FindingState, Plan};
+use crate::plugin::{Asked, Plugins};
 use crate::reason::Reason;
 use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
@@ -46,6 +47,8 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub struct ControlLoop {
     /// Reads the cluster.
     pub observer: Arc<dyn Observer>,
+    /// Policies that are other processes.
+    pub plugins: Plugins,
     /// The pure half.
     pub thinking: Thinking,
     /// Moves segments, or has no way to, in `advise`.
@@ -149,7 +152,8 @@ impl ControlLoop {
         let took = began.elapsed();
         self.metrics.observation_took(took);
         match observed {
-            Ok(observation) => {
+            Ok(mut observation) => {
+                self.hear_plugins(&mut observation).await;
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
@@ -182,6 +186,18 @@ impl ControlLoop {
         self.prune(rhythm).await;
         tracing::debug!(failures_in_a_row = rhythm.failures_in_a_row, "turn ended");
         Some(())
+    }
+
+    /// Asks the policy plug-ins about what was just seen; what they say, or that they do not, becomes a part of it. Their
+    /// deadlines bound how long that takes.
+    async fn hear_plugins(&self, observation: &mut Observation) {
+        if self.plugins.is_empty() {
+            return;
+        }
+        for Asked { hearing, took } in self.plugins.ask(&self.thinking.preview(observation)).await {
+            self.metrics.plugin_asked(&hearing.plugin, took);
+            observation.opinions.push(hearing);
+        }
     }
 
     /// Looks at the cluster, showing that the loop is alive while the answer takes its time.
@@ -249,6 +265,7 @@ impl ControlLoop {
         ));
         self.metrics.waves_stand(&self.executor.status());
         self.metrics.guard_looked(&decision.guard);
+        self.metrics.plugins_judged(&decision.snapshot.doubts);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);

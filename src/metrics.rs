@@ -3,6 +3,7 @@
 
 mod guard;
 mod net_zero;
+mod plugins;
 mod waves;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,7 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
-use crate::model::GuardView;
-use crate::model::NetZero;
+use crate::model::{Doubt, GuardView, NetZero};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use net_zero::NetZeroMetrics;
@@ -149,6 +149,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    plugins: plugins::PluginMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -265,6 +266,7 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            plugins: plugins::PluginMetrics::register(registry)?,
         })
     }
 
@@ -379,6 +381,16 @@ impl Metrics {
     /// The guard took a look.
     pub fn guard_looked(&self, view: &GuardView) {
         self.guard.looked(view);
+    }
+
+    /// A policy plug-in was asked, with whatever result.
+    pub fn plugin_asked(&self, plugin: &str, took: Duration) {
+        self.plugins.asked(plugin, took);
+    }
+
+    /// These doubts say which plug-ins the turn is without.
+    pub fn plugins_judged(&self, doubts: &[Doubt]) {
+        self.plugins.judged(doubts);
     }
 
     /// A wave was judged.

@@ -1,6 +1,7 @@
 //! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
 //! daemon, a dry run, the simulator and every replay call alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
+use crate::policy::plugin::{self, PluginSettings};
 use crate::policy::{self, Policy, PolicySettings};
 use crate::units::{Moment, Ratio};
 
@@ -29,6 +31,7 @@ pub type Planner = Box<
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    plugins: BTreeMap<String, PluginSettings>,
     planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
@@ -95,6 +98,7 @@ impl Thinking {
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
             policies: policy::registry(policies),
+            plugins: policies.plugins.clone(),
             planner: Box::new(plan::plan),
             plan,
             gate,
@@ -121,6 +125,7 @@ impl Thinking {
     pub fn for_one_look(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         let mut hurried = policies.clone();
         hurried.for_each_dimension(|settings| settings.turns = 1);
+        hurried.plugins.values_mut().for_each(|plugin| plugin.turns = Some(1));
         Thinking::new(&hurried, plan, gate)
     }
 
@@ -169,6 +174,11 @@ impl Thinking {
         self.gate.settle_time
     }
 
+    /// The cluster as the next turn will see it, for those who must be asked before; nothing is remembered of it.
+    pub fn preview(&self, observation: &Observation) -> Snapshot {
+        fold(self.model.clone(), observation, &[]).1
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
@@ -176,18 +186,21 @@ impl Thinking {
         let known_foreign = self.model.history.foreign_moves.len();
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
-        let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
+        let (mut model, mut snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
         model.history.nodes_seen.note(&snapshot);
+        let heard = plugin::hear(&self.plugins, &observation.opinions, &snapshot);
+        snapshot.doubts.extend(heard.doubts);
 
         let mut input = PlanningInput {
             snapshot,
             in_flight: own.in_flight,
             history: model.history,
+            opinions: heard.assessment,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),

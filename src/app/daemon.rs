@@ -18,6 +18,7 @@ use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
+use crate::plugin::Plugins;
 use crate::turn::Thinking;
 
 /// A daemon that has its journal and its port, and waits to be run.
@@ -98,6 +99,7 @@ impl Daemon {
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
+            plugins: Plugins::new(&policies.plugins)?,
             thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
             executor,
             mode,

@@ -6,6 +6,7 @@ use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError};
+use crate::plugin::EndpointError;
 use crate::reason::Reason;
 use crate::sim::server::ServeError;
 
@@ -30,6 +31,9 @@ pub enum AppError {
     /// The nodes' own metrics cannot be asked for.
     #[error("node_metrics cannot be used")]
     NodeMetrics(#[from] NodeMetricsError),
+    /// A policy plug-in cannot be asked.
+    #[error(transparent)]
+    Plugin(#[from] EndpointError),
     /// The cluster could not be looked at.
     #[error(transparent)]
     Observe(#[from] ObserveError),

@@ -17,6 +17,7 @@ use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
 use crate::model::Controls;
 use crate::observe::ProxyMetricsSettings;
+use crate::plugin::Plugins;
 use crate::report::{PlanReport, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{OwnMoves, Thinking};
@@ -28,9 +29,14 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let no_proxies = ProxyMetricsSettings::default();
     let connected =
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
-    let observation = connected.observer.observe().await?;
+    let plugins = Plugins::new(&config.policies.plugins)?;
+    let mut observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    if !plugins.is_empty() {
+        let asked = plugins.ask(&thinking.preview(&observation)).await;
+        observation.opinions = asked.into_iter().map(|asked| asked.hearing).collect();
+    }
     thinking.obey(
         orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
     );

@@ -16,6 +16,7 @@ use super::settings::Config;
 mod connection;
 mod gate;
 mod guard;
+mod plugins;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -86,7 +87,8 @@ fn check_node_metrics(config: &Config, findings: &mut Findings) {
 
 fn check_policies(config: &Config, findings: &mut Findings) {
     let policies = [("policies.memory", &config.policies.memory), ("policies.rows", &config.policies.rows.0)];
-    if policies.iter().all(|(_, policy)| !policy.enabled) {
+    let any_plugin = plugins::check(config, findings);
+    if policies.iter().all(|(_, policy)| !policy.enabled) && !any_plugin {
         let message = "no policy is enabled, so nothing would ever be uneven: enable at least one, such as \
                        policies.memory.enabled = true";
         findings.error("policies", message);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Standing;
 use crate::observe::observation::GapSubject;
+use crate::observe::opinion::PluginFault;
 use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// What a doubt, a refusal or a verdict is about.
@@ -101,6 +102,13 @@ pub enum DoubtKind {
         /// In its own words.
         complaints: Vec<String>,
     },
+    /// A policy plug-in has no say in this turn. Everything else goes on.
+    PluginLeftOut {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        fault: PluginFault,
+    },
 }
 
 impl DoubtKind {
@@ -118,6 +126,7 @@ impl DoubtKind {
             DoubtKind::OutboundNodes { .. } => "outbound_nodes",
             DoubtKind::ServerTooOld => "server_too_old",
             DoubtKind::Unhealthy { .. } => "unhealthy",
+            DoubtKind::PluginLeftOut { .. } => "plugin_left_out",
         }
     }
 }
@@ -152,6 +161,9 @@ impl fmt::Display for DoubtKind {
             ),
             DoubtKind::Unhealthy { complaints } => {
                 write!(f, "Milvus says that it is not well: {}", complaints.join("; "))
+            }
+            DoubtKind::PluginLeftOut { plugin, fault } => {
+                write!(f, "policy plug-in {plugin} is left out of this turn: {fault}")
             }
         }
     }

@@ -8,6 +8,7 @@ use super::history::History;
 use super::snapshot::Snapshot;
 use crate::gate::GateSettings;
 use crate::plan::PlanSettings;
+use crate::policy::Assessment;
 use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
 
 /// The input of one turn of the pure half.
@@ -20,6 +21,8 @@ pub struct PlanningInput {
     pub in_flight: Vec<InFlight>,
     /// What happened before: departures, foreign moves, how long nodes have been over their band.
     pub history: History,
+    /// What policy plug-ins said in this turn, judged and translated.
+    pub opinions: Assessment,
     /// What people have ordered.
     pub controls: Controls,
     /// Settings of the planner.

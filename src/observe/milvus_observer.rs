@@ -128,6 +128,7 @@ impl MilvusObserver {
             collections,
             service: ServiceReport { proxies, waiting },
             complaints,
+            opinions: Vec::new(),
             gaps,
         })
     }

@@ -6,6 +6,7 @@ mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
 pub mod observation;
+pub mod opinion;
 pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::opinion::Hearing;
 use super::service::ServiceReport;
 use crate::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
 
@@ -33,6 +34,9 @@ pub struct Observation {
     /// nothing.
     #[serde(default)]
     pub complaints: Vec<String>,
+    /// What policy plug-ins said about it, by their names; empty without any.
+    #[serde(default)]
+    pub opinions: Vec<Hearing>,
     /// What this poll could not read.
     pub gaps: Vec<Gap>,
 }

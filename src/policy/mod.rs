@@ -2,7 +2,10 @@
 //! policies together, so that no goal undoes another.
 
 pub mod memory;
+pub mod plugin;
 pub mod rows;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -197,12 +200,14 @@ pub struct PolicySettings {
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
     pub rows: RowsSettings,
+    /// Policies that are other processes, by the names under which their dimensions are shown.
+    pub plugins: BTreeMap<String, plugin::PluginSettings>,
 }
 
 impl PolicySettings {
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows } = self;
+        let PolicySettings { memory, rows, plugins: _ } = self;
         change(memory);
         change(&mut rows.0);
     }
@@ -222,7 +227,7 @@ impl Default for RowsSettings {
 /// The registry: builds every policy that is switched on. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows } = settings;
+    let PolicySettings { memory, rows, plugins: _ } = settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));
@@ -233,9 +238,9 @@ pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
     policies
 }
 
-/// Asks every policy and joins the answers.
+/// Asks every policy and joins the answers to those that plug-ins gave.
 pub fn assess_all(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
-    let mut all = Assessment::default();
+    let mut all = input.opinions.clone();
     for policy in policies {
         let Assessment { dimensions, directives } = policy.assess(input);
         all.dimensions.extend(dimensions);

@@ -40,7 +40,7 @@ impl Policy for RowsPolicy {
 }
 
 /// Memory as weight when every usable node tells its own; otherwise all weigh the same, as Milvus does it too.
-fn weights(snapshot: &Snapshot) -> Vec<Load> {
+pub(super) fn weights(snapshot: &Snapshot) -> Vec<Load> {
     let usable = || snapshot.nodes.iter().filter(|node| node.standing.is_usable());
     if usable().any(|node| node.memory_capacity.is_none()) {
         return vec![Load(1); snapshot.nodes.len()];

@@ -11,6 +11,7 @@ use crate::observe::observation::{
     CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
     SegmentReport, ServerVersion,
 };
+use crate::observe::opinion::Hearing;
 use crate::observe::service::ServiceReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
@@ -84,6 +85,7 @@ changes! {
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
         complaints: Vec<String>,
+        opinions: Vec<Hearing>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }
 }

@@ -94,6 +94,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
         }],
         service: ServiceReport::default(),
         complaints: Vec::new(),
+        opinions: Vec::new(),
         gaps: Vec::new(),
     }
 }
@@ -240,6 +241,7 @@ prop_compose! {
             collections,
             service,
             complaints,
+            opinions: Vec::new(),
             gaps: gaps.into_iter().map(gap).collect(),
         }
     }
