@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot,
+    SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -75,6 +76,8 @@ pub struct GateMemory {
 pub struct Decision {
     /// The cluster.
     pub snapshot: Snapshot,
+    /// The name of that snapshot.
+    pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
     /// What must not be done.
@@ -195,6 +198,8 @@ impl Thinking {
         model.history.nodes_seen.note(&snapshot);
         let heard = plugin::hear(&self.plugins, &observation.opinions, &snapshot);
         snapshot.doubts.extend(heard.doubts);
+        snapshot.doubts.sort();
+        let snapshot_digest = model.digest_of(&snapshot);
 
         let mut input = PlanningInput {
             snapshot,
@@ -233,6 +238,7 @@ impl Thinking {
         self.model = model;
         Decision {
             snapshot: input.snapshot,
+            snapshot_digest,
             findings,
             restrictions,
             plan,
