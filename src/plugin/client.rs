@@ -24,7 +24,9 @@ const TOO_LARGE: &str = "message length too large";
 
 /// An endpoint that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("policies.plugins.{plugin}.endpoint: {endpoint:?} is neither unix:/path/of/socket nor http://host:port")]
+#[error(
+    "policies.plugins.{plugin}.endpoint: {endpoint:?} is neither unix:/path/of/socket nor http://host:port"
+)]
 pub struct EndpointError {
     /// The plug-in.
     plugin: String,
@@ -46,11 +48,8 @@ pub(super) struct Plugin {
 
 impl Plugin {
     pub(super) fn new(name: &str, settings: &PluginSettings) -> Result<Plugin, EndpointError> {
-        let wrong = |source| EndpointError {
-            plugin: name.to_owned(),
-            endpoint: settings.endpoint.clone(),
-            source,
-        };
+        let wrong =
+            |source| EndpointError { plugin: name.to_owned(), endpoint: settings.endpoint.clone(), source };
         let channel = Endpoint::from_shared(settings.endpoint.clone())
             .map_err(wrong)?
             .connect_timeout(settings.deadline)

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::model::Snapshot;
 use crate::observe::opinion::Hearing;
 use crate::policy::plugin::PluginSettings;
-use client::Plugin;
 pub use client::EndpointError;
+use client::Plugin;
 
 /// All plug-ins that are switched on. Without any, nothing costs anything.
 #[derive(Default)]

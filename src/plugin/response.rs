@@ -43,7 +43,8 @@ impl fmt::Display for Description {
             format!("{name} in {unit:?}{}", if *physical { " of a capacity" } else { "" })
         });
         let dimensions: Vec<String> = described.collect();
-        let dimensions = if dimensions.is_empty() { "no dimension".to_owned() } else { dimensions.join(", ") };
+        let dimensions =
+            if dimensions.is_empty() { "no dimension".to_owned() } else { dimensions.join(", ") };
         write!(f, "{:?} with {}", self.version, shortened(&dimensions))
     }
 }
@@ -91,10 +92,7 @@ pub(super) fn opinion(
     Ok(Opinion { version: description.version.clone(), dimensions: dimensions?, directives: directives? })
 }
 
-fn dimension(
-    description: &Description,
-    given: wire::Dimension,
-) -> Result<OpinionDimension, ResponseError> {
+fn dimension(description: &Description, given: wire::Dimension) -> Result<OpinionDimension, ResponseError> {
     let name = shortened(&given.name);
     let Some((unit, has_physical_capacity)) = description.dimensions.get(&name) else {
         return Err(ResponseError::NotDescribed { name });
@@ -110,7 +108,8 @@ fn dimension(
     same("collection_loads", &[node_ids.len(), collection_ids.len(), loads.len()])?;
     let wire::SegmentLoads { node_ids, segment_ids, loads } = &segment_loads;
     same("segment_loads", &[node_ids.len(), segment_ids.len(), loads.len()])?;
-    let (base_loads, capacities) = (given.base_loads.unwrap_or_default(), given.capacities.unwrap_or_default());
+    let (base_loads, capacities) =
+        (given.base_loads.unwrap_or_default(), given.capacities.unwrap_or_default());
     for (columns, wire::NodeLoads { node_ids, loads }) in
         [("base_loads", &base_loads), ("capacities", &capacities)]
     {
@@ -142,11 +141,7 @@ fn dimension(
     })
 }
 
-fn triples<Id>(
-    nodes: Vec<i64>,
-    ids: impl Iterator<Item = Id>,
-    loads: Vec<u64>,
-) -> Vec<(NodeId, Id, Load)> {
+fn triples<Id>(nodes: Vec<i64>, ids: impl Iterator<Item = Id>, loads: Vec<u64>) -> Vec<(NodeId, Id, Load)> {
     let rows = nodes.into_iter().zip(ids).zip(loads);
     rows.map(|((node, id), load)| (NodeId(node), id, Load(load))).collect()
 }

@@ -54,23 +54,37 @@ impl PolicyPlugin for Fake {
 /// A plug-in on a socket of its own; gone with the test.
 struct Served {
     folder: TempDir,
-    task: tokio::task::JoinHandle<()>,
+    /// Its own, so that it can die with all its connections, as a process does.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Served {
     fn start(describe: Describe, assess: Assess) -> Served {
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join("plugin.sock")).unwrap();
+        let path = folder.path().join("plugin.sock");
+        let service = PolicyPluginServer::new(Fake { describe, assess, described: AtomicUsize::new(0) })
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let listener = {
+            let _inside = runtime.enter();
+            UnixListener::bind(path).unwrap()
+        };
         let incoming = futures::stream::unfold(listener, |listener| async {
             let accepted = listener.accept().await.map(|(stream, _)| stream);
             Some((accepted, listener))
         });
-        let service = PolicyPluginServer::new(Fake { describe, assess, described: AtomicUsize::new(0) })
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX);
-        let serving = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
-        let task = tokio::spawn(async move { drop(serving.await) });
-        Served { folder, task }
+        let server = tonic::transport::Server::builder().add_service(service);
+        runtime.spawn(async move { drop(server.serve_with_incoming(incoming).await) });
+        Served { folder, runtime: Some(runtime) }
+    }
+
+    /// Ends it as SIGKILL does.
+    fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 
     /// One that always describes itself as [`described`] and answers with this.
@@ -94,7 +108,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.task.abort();
+        self.kill();
     }
 }
 

@@ -39,7 +39,9 @@ pub enum Objection {
         name: String,
     },
     /// A name that is none.
-    #[error("{name:?} is no name of a dimension: up to {LONGEST_NAME} lower-case letters, digits and underscores")]
+    #[error(
+        "{name:?} is no name of a dimension: up to {LONGEST_NAME} lower-case letters, digits and underscores"
+    )]
     BadName {
         /// The name, shortened.
         name: String,
@@ -253,8 +255,7 @@ impl Translator<'_> {
             }
         }
         let copies = &self.snapshot.copies;
-        let key =
-            |at: usize| (copies.node[at], self.snapshot.replica(copies.replica[at]).collection);
+        let key = |at: usize| (copies.node[at], self.snapshot.replica(copies.replica[at]).collection);
         for at in 0..copies.len() {
             if let Some(share) = shares.get_mut(&key(at)) {
                 share.of = share.of.saturating_add(weight(copies.rows[at].0));

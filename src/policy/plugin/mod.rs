@@ -24,11 +24,7 @@ pub struct Heard {
 }
 
 /// Judges the recorded answers of all plug-ins that are configured and switched on.
-pub fn hear(
-    plugins: &BTreeMap<String, PluginSettings>,
-    hearings: &[Hearing],
-    snapshot: &Snapshot,
-) -> Heard {
+pub fn hear(plugins: &BTreeMap<String, PluginSettings>, hearings: &[Hearing], snapshot: &Snapshot) -> Heard {
     let mut heard = Heard::default();
     for (name, settings) in plugins.iter().filter(|(_, settings)| settings.enabled) {
         match judge(name, settings, hearings, snapshot) {

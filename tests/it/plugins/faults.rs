@@ -82,7 +82,10 @@ fn lies() -> Vec<(AssessResponse, &'static str)> {
         ),
         (capacity(&[(1, 5)]), "gives node 2 no capacity, and others one"),
         (capacity(&[(1, 5), (2, 5), (3, 5), (4, 0)]), "gives node 4 no capacity"),
-        (with(Dimension { confidence: Some(f64::NAN), ..cost(&[]) }), "confidence of dimension \"cost\" is NaN"),
+        (
+            with(Dimension { confidence: Some(f64::NAN), ..cost(&[]) }),
+            "confidence of dimension \"cost\" is NaN",
+        ),
         (with(Dimension { confidence: Some(-0.5), ..cost(&[]) }), "is -0.5, which is no ratio"),
         (with(Dimension { confidence: Some(1.5), ..cost(&[]) }), "a confidence of 1.50"),
         (suggesting(DimensionSettings { weight: Some(f64::INFINITY), ..setting() }), "weight of dimension"),
@@ -105,7 +108,10 @@ fn lies() -> Vec<(AssessResponse, &'static str)> {
             AssessResponse { directives: vec![Directive { kind: None }], ..AssessResponse::default() },
             "directive 0 is of a kind that this daemon does not know",
         ),
-        (ordering(Kind::Pin(Pin { segment_id: 99 })), "a directive pin names segment 99, which is not loaded"),
+        (
+            ordering(Kind::Pin(Pin { segment_id: 99 })),
+            "a directive pin names segment 99, which is not loaded",
+        ),
         (ordering(Kind::Evacuate(Evacuate { node_id: 99 })), "a directive evacuate names node 99"),
         (
             ordering(Kind::Nominate(Nominate {
@@ -158,7 +164,11 @@ async fn a_description_that_cannot_be_right_is_left_out() {
     for (dimensions, answer, because) in [
         (vec![dimension("cost", 99, false)], with(cost(&[])), "a unit of number 99"),
         (vec![dimension("cost", 0, false); 2], with(cost(&[])), "\"cost\" is described twice"),
-        (vec![dimension("cost", 0, true)], with(cost(&[])), "described with a physical capacity and has none"),
+        (
+            vec![dimension("cost", 0, true)],
+            with(cost(&[])),
+            "described with a physical capacity and has none",
+        ),
         (vec![dimension("Cost €", 0, false)], named("Cost €"), "\"Cost €\" is no name of a dimension"),
         (vec![dimension("", 0, false)], named(""), "\"\" is no name of a dimension"),
         (vec![dimension(&endless, 0, false)], named(&endless), "is no name of a dimension"),
@@ -216,23 +226,23 @@ async fn all_are_asked_at_once_and_a_slow_one_keeps_none_of_the_others_from_bein
 
 #[tokio::test]
 async fn one_that_is_not_there_is_found_again_when_it_comes_back() {
-    let served = Served::answering(with(cost(&[])));
+    let mut served = Served::answering(with(cost(&[])));
     let settings = served.settings();
     let mut turning = Turning::new(settings.clone());
     assert_eq!(left_out(&turning.turn(&mut even()).await), [""; 0]);
     let folder = served.folder.path().to_owned();
-    served.task.abort();
-    while !served.task.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    served.kill();
     std::fs::remove_file(folder.join("plugin.sock")).unwrap();
     let doubts = left_out(&turning.turn(&mut even()).await);
     assert_eq!(doubts.len(), 1, "{doubts:?}");
     let again = Served::answering(with(cost(&[])));
     std::os::unix::fs::symlink(again.folder.path().join("plugin.sock"), folder.join("plugin.sock")).unwrap();
     assert_eq!(left_out(&turning.turn(&mut even()).await), [""; 0], "without a restart of the daemon");
-    is_left_out(PluginSettings { endpoint: "unix:/nowhere/at.all".to_owned(), ..settings }, "cannot be reached")
-        .await;
+    is_left_out(
+        PluginSettings { endpoint: "unix:/nowhere/at.all".to_owned(), ..settings },
+        "cannot be reached",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -243,12 +253,12 @@ async fn one_that_dies_in_the_middle_of_a_call_is_left_out_at_once() {
         signal.notify_one();
         Box::pin(std::future::pending())
     };
-    let served = Served::start(Box::new(|_| described()), Box::new(assess));
+    let mut served = Served::start(Box::new(|_| described()), Box::new(assess));
     let mut turning = Turning::new(served.settings());
     let mut observation = even();
     let kill = async {
         entered.notified().await;
-        served.task.abort();
+        served.kill();
     };
     let (decision, ()) = tokio::join!(turning.turn(&mut observation), kill);
     let doubts = left_out(&decision);

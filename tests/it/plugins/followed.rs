@@ -116,9 +116,10 @@ async fn it_sees_sums_first_and_then_the_segments_for_which_it_asks() {
     assert_eq!(questions[1].segments, [columns]);
     assert_eq!(questions[1].nodes, first.nodes, "the second question repeats the first");
     let finding = |node: i64| {
-        let of_node = decision.findings.iter().find(|finding| {
-            finding.dimension == "fake.cost" && finding.node == NodeId(node)
-        });
+        let of_node = decision
+            .findings
+            .iter()
+            .find(|finding| finding.dimension == "fake.cost" && finding.node == NodeId(node));
         of_node.unwrap().pressure
     };
     assert_eq!((finding(1), finding(2)), (Ratio(4_000_000), Ratio::ZERO), "all of it is on node 1 of four");
@@ -126,7 +127,8 @@ async fn it_sees_sums_first_and_then_the_segments_for_which_it_asks() {
 
 #[tokio::test]
 async fn the_operators_settings_go_before_those_it_suggests() {
-    let suggested = DimensionSettings { enter: Some(50.0), leave: Some(40.0), ..DimensionSettings::default() };
+    let suggested =
+        DimensionSettings { enter: Some(50.0), leave: Some(40.0), ..DimensionSettings::default() };
     let dimension = Dimension { settings: Some(suggested), ..dear_on_node_1() };
     let served =
         Served::answering(AssessResponse { dimensions: vec![dimension], ..AssessResponse::default() });
