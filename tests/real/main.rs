@@ -9,5 +9,6 @@ mod daemon;
 mod killing;
 mod lab;
 mod levelling;
+mod plugin_example;
 mod stopping;
 mod trouble;
