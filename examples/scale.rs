@@ -266,6 +266,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         collections,
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
         opinions: Vec::new(),
         gaps: Vec::new(),
     }

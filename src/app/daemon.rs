@@ -46,6 +46,7 @@ impl Daemon {
             poll,
             node_metrics,
             proxy_metrics,
+            prometheus,
             policies,
             plan,
             gate,
@@ -56,7 +57,14 @@ impl Daemon {
             log: _,
         } = config;
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &clock)?;
+        let connected = connect::connect(
+            &connection,
+            &connections,
+            &node_metrics,
+            &proxy_metrics,
+            &prometheus,
+            &clock,
+        )?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {

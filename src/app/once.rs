@@ -27,8 +27,14 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
+    let connected = connect::connect(
+        &config.connection,
+        &config.connections,
+        &config.node_metrics,
+        &no_proxies,
+        &config.prometheus,
+        &clock,
+    )?;
     let plugins = Plugins::new(&config.policies.plugins)?;
     let mut observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
@@ -91,8 +97,14 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
+    let connected = connect::connect(
+        &config.connection,
+        &config.connections,
+        &config.node_metrics,
+        &no_proxies,
+        &config.prometheus,
+        &clock,
+    )?;
     let settings = tell_journal(&config);
     if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(

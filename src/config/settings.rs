@@ -10,7 +10,7 @@ use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::milvus::ConnectionSettings;
 use crate::model::GuardSettings;
-use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
+use crate::observe::{NodeMetricsSettings, PrometheusSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub node_metrics: NodeMetricsSettings,
     /// Where the proxies' own metrics are.
     pub proxy_metrics: ProxyMetricsSettings,
+    /// Which Prometheus server is asked for what.
+    pub prometheus: PrometheusSettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
@@ -60,6 +62,7 @@ impl Default for Config {
             poll: PollSettings::default(),
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
+            prometheus: PrometheusSettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),

@@ -17,6 +17,7 @@ mod connection;
 mod gate;
 mod guard;
 mod plugins;
+mod prometheus;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -37,6 +38,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     connection::check(config, &mut findings);
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
+    prometheus::check(&config.prometheus, &mut findings);
     guard::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);

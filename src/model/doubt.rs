@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::server_figures::AnswerFlaw;
 use super::snapshot::Standing;
 use crate::observe::observation::GapSubject;
 use crate::observe::opinion::PluginFault;
@@ -102,6 +103,13 @@ pub enum DoubtKind {
         /// In its own words.
         complaints: Vec<String>,
     },
+    /// The answer to a query of a Prometheus server does not fit the cluster in some way.
+    QueryAnswer {
+        /// The name of the query.
+        query: String,
+        /// In which.
+        flaw: AnswerFlaw,
+    },
     /// A policy plug-in has no say in this turn. Everything else goes on.
     PluginLeftOut {
         /// Its name.
@@ -126,6 +134,7 @@ impl DoubtKind {
             DoubtKind::OutboundNodes { .. } => "outbound_nodes",
             DoubtKind::ServerTooOld => "server_too_old",
             DoubtKind::Unhealthy { .. } => "unhealthy",
+            DoubtKind::QueryAnswer { .. } => "query_answer",
             DoubtKind::PluginLeftOut { .. } => "plugin_left_out",
         }
     }
@@ -162,6 +171,7 @@ impl fmt::Display for DoubtKind {
             DoubtKind::Unhealthy { complaints } => {
                 write!(f, "Milvus says that it is not well: {}", complaints.join("; "))
             }
+            DoubtKind::QueryAnswer { query, flaw } => write!(f, "the Prometheus query {query}: {flaw}"),
             DoubtKind::PluginLeftOut { plugin, fault } => {
                 write!(f, "policy plug-in {plugin} is left out of this turn: {fault}")
             }

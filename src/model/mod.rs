@@ -18,6 +18,7 @@ pub mod net_zero;
 pub mod nodes_seen;
 pub mod out_of_band;
 pub mod restart;
+pub mod server_figures;
 pub mod snapshot;
 mod standing;
 mod unexplained;

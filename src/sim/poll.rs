@@ -64,6 +64,7 @@ impl World {
             service,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
             complaints: Vec::new(),
+            prometheus: Default::default(),
             opinions: Vec::new(),
             gaps,
         })

@@ -43,6 +43,7 @@ pub fn cluster(nodes: i64) -> Observation {
         collections: Vec::new(),
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
         opinions: Vec::new(),
         gaps: Vec::new(),
     }

@@ -12,6 +12,7 @@ use crate::observe::observation::{
     SegmentReport, ServerVersion,
 };
 use crate::observe::opinion::Hearing;
+use crate::observe::prometheus::ServerReport;
 use crate::observe::service::ServiceReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
@@ -85,6 +86,7 @@ changes! {
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
         complaints: Vec<String>,
+        prometheus: ServerReport,
         opinions: Vec<Hearing>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }

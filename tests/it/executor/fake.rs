@@ -182,6 +182,7 @@ impl Fake {
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
             complaints: Vec::new(),
+            prometheus: Default::default(),
             opinions: Vec::new(),
             gaps: Vec::new(),
         }

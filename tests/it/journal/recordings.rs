@@ -94,6 +94,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
         }],
         service: ServiceReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
         opinions: Vec::new(),
         gaps: Vec::new(),
     }
@@ -241,6 +242,7 @@ prop_compose! {
             collections,
             service,
             complaints,
+            prometheus: Default::default(),
             opinions: Vec::new(),
             gaps: gaps.into_iter().map(gap).collect(),
         }
