@@ -13,6 +13,8 @@ use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
+use super::points::read_points;
+use super::server_figures::match_report;
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
@@ -122,6 +124,8 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
+    let figures = match_report(&observation.prometheus, &nodes, &collections, &mut doubts);
+    let points = read_points(&figures, &copies, &replicas);
     doubts.sort();
     doubts.dedup();
 
@@ -134,6 +138,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         copies,
         components,
         doubts,
+        points,
     };
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(

@@ -1,5 +1,6 @@
 //! The cluster as the pure half sees it: columns of numbers with dense indices, ids translated at the border.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::Doubt;
+use super::points::PointLoads;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 
@@ -75,6 +77,9 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
     pub doubts: Vec<Doubt>,
+    /// Loads that a Prometheus server tells on scales of its own, by query.
+    #[serde(default)]
+    pub points: BTreeMap<String, PointLoads>,
 }
 
 /// A query node.

@@ -172,6 +172,10 @@ fn translate_directive(kind: Kind) -> Directive {
     let segments = |ids: Vec<i64>| ids.into_iter().map(SegmentId).collect();
     match kind {
         Kind::NeverDestination(given) => Directive::NeverDestination { node: NodeId(given.node_id) },
+        Kind::NeverSource(given) => Directive::NeverSource { node: NodeId(given.node_id) },
+        Kind::PinCollection(given) => {
+            Directive::PinCollection { collection: CollectionId(given.collection_id) }
+        }
         Kind::Pin(given) => Directive::Pin { segment: SegmentId(given.segment_id) },
         Kind::Evacuate(given) => Directive::Evacuate { node: NodeId(given.node_id) },
         Kind::Nominate(given) => Directive::Nominate {

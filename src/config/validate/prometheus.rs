@@ -5,6 +5,7 @@ use super::{at_least_one, http_url, positive};
 use crate::config::origins::joined;
 use crate::config::problem::Findings;
 use crate::observe::prometheus::{PrometheusSettings, QuerySettings};
+use crate::policy::plugin::is_plain_name;
 
 /// Checks the server and its queries.
 pub(super) fn check(settings: &PrometheusSettings, findings: &mut Findings) {
@@ -34,6 +35,10 @@ pub(super) fn check(settings: &PrometheusSettings, findings: &mut Findings) {
     }
     check_credentials(settings, findings);
     for (name, query) in &settings.queries {
+        if !is_plain_name(name) {
+            let message = "the name is shown: use up to 40 lower-case letters, digits and underscores";
+            findings.error(joined("prometheus.queries", name), message);
+        }
         check_query(&joined("prometheus.queries", name), query, findings);
     }
 }

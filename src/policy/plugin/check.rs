@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PluginSettings;
-use crate::model::{CollectionIndex, NodeIndex, Snapshot};
+use crate::model::{CollectionIndex, NodeIndex, Snapshot, spread};
 use crate::observe::opinion::{Opinion, OpinionDimension, SuggestedSettings};
-use crate::policy::rows;
-use crate::policy::{Assessment, Capacity, Dimension, DimensionSettings, Directive, Scope};
+use crate::policy::{Assessment, Capacity, Dimension, DimensionSettings, Directive, Scope, memory_weights};
 use crate::units::{CollectionId, Load, NodeId, Ratio, SegmentId};
 
 /// The most load that a node is believed to have: 2^50, a petabyte in bytes. Sums over a thousand such nodes still fit
@@ -176,10 +175,19 @@ fn check_directive(directive: &Directive, snapshot: &Snapshot) -> Result<(), Obj
     let none = [];
     let (kind, node, segments): (&str, Option<NodeId>, &[SegmentId]) = match directive {
         Directive::NeverDestination { node } => ("never_destination", Some(*node), &none),
+        Directive::NeverSource { node } => ("never_source", Some(*node), &none),
+        Directive::Exclude { node } => ("exclude", Some(*node), &none),
         Directive::Evacuate { node } => ("evacuate", Some(*node), &none),
         Directive::Pin { segment } => ("pin", None, std::slice::from_ref(segment)),
         Directive::Nominate { source, segments, priority: _ } => ("nominate", Some(*source), segments),
         Directive::KeepApart { label: _, segments } => ("keep_apart", None, segments),
+        Directive::PinCollection { collection } => {
+            let place = "a directive pin_collection".to_owned();
+            let known = snapshot.collection_index(*collection).map(|_| ());
+            return known.ok_or(Objection::UnknownCollection { place, collection: *collection });
+        }
+        // No plug-in is shown replicas, so that none can name one.
+        Directive::PinReplica { .. } => return Ok(()),
     };
     let place = || format!("a directive {kind}");
     if let Some(node) = node
@@ -226,6 +234,7 @@ impl Translator<'_> {
             scope,
             copy_load,
             base_load,
+            base_parts: Vec::new(),
             measured_load: Vec::new(),
             capacity: self.capacity(dimension)?,
             settings: self.settings(&settings.overrides(), &dimension.suggested)?,
@@ -245,33 +254,21 @@ impl Translator<'_> {
 
     /// Loads of (node, collection), over the copies that are there by their rows, so that not a unit is lost.
     fn spread(&self, loads: &[(NodeId, CollectionId, Load)]) -> Result<Vec<Load>, Objection> {
-        let mut shares: BTreeMap<(NodeIndex, CollectionIndex), Share> = BTreeMap::new();
+        let mut wholes: BTreeMap<(NodeIndex, CollectionIndex), Load> = BTreeMap::new();
         for (node, collection, load) in loads {
             let key = (self.node(*node)?, self.collection(*collection)?);
-            let share = Share { load: *load, ..Share::default() };
-            if shares.insert(key, share).is_some() {
+            if wholes.insert(key, *load).is_some() {
                 let what = format!("node {node} and collection {collection}");
                 return Err(Objection::DoubleEntry { place: self.place.clone(), what });
             }
         }
         let copies = &self.snapshot.copies;
-        let key = |at: usize| (copies.node[at], self.snapshot.replica(copies.replica[at]).collection);
-        for at in 0..copies.len() {
-            if let Some(share) = shares.get_mut(&key(at)) {
-                share.of = share.of.saturating_add(weight(copies.rows[at].0));
-            }
-        }
-        let empty = shares.iter().find(|(_, share)| share.of == 0 && share.load > Load::ZERO);
-        if let Some(((node, collection), _)) = empty {
+        let key_of = |at: usize| (copies.node[at], self.snapshot.replica(copies.replica[at]).collection);
+        let (copy_load, homeless) = spread::by_rows(copies, wholes, key_of);
+        if let Some(((node, collection), _)) = homeless.first() {
             let what = format!("collection {}", self.snapshot.collections[collection.at()].id);
             let node = self.snapshot.node(*node).id;
             return Err(Objection::NotThere { place: self.place.clone(), node, what });
-        }
-        let mut copy_load = vec![Load::ZERO; copies.len()];
-        for (at, load) in copy_load.iter_mut().enumerate() {
-            if let Some(share) = shares.get_mut(&key(at)) {
-                *load = share.take(weight(copies.rows[at].0));
-            }
         }
         Ok(copy_load)
     }
@@ -322,7 +319,7 @@ impl Translator<'_> {
             return if dimension.has_physical_capacity {
                 Err(Objection::NoPhysicalCapacity { place: place() })
             } else {
-                Ok(Capacity::Weights(rows::weights(self.snapshot)))
+                Ok(Capacity::Weights(memory_weights(self.snapshot)))
             };
         }
         let amounts = self.by_node(&dimension.capacities)?;
@@ -395,30 +392,5 @@ impl Translator<'_> {
                 Err(Objection::BadSetting { place: self.place.clone(), setting, value, rule })
             }
         }
-    }
-}
-
-/// A segment without rows has a share, too, or a collection of such segments would have none to give.
-fn weight(rows: u64) -> u64 {
-    rows.max(1)
-}
-
-/// Hands an amount out in proportion, rounding so that the parts add up to the whole.
-#[derive(Default)]
-struct Share {
-    load: Load,
-    of: u64,
-    seen: u64,
-    given: u64,
-}
-
-impl Share {
-    fn take(&mut self, weight: u64) -> Load {
-        self.seen = self.seen.saturating_add(weight);
-        let due = u128::from(self.load.0) * u128::from(self.seen) / u128::from(self.of.max(1));
-        let due = u64::try_from(due).unwrap_or(u64::MAX);
-        let part = due.saturating_sub(self.given);
-        self.given = due;
-        Load(part)
     }
 }

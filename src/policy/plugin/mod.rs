@@ -28,7 +28,8 @@ pub fn hear(plugins: &BTreeMap<String, PluginSettings>, hearings: &[Hearing], sn
     let mut heard = Heard::default();
     for (name, settings) in plugins.iter().filter(|(_, settings)| settings.enabled) {
         match judge(name, settings, hearings, snapshot) {
-            Ok(Assessment { dimensions, directives }) => {
+            Ok(Assessment { dimensions, directives, remarks }) => {
+                heard.assessment.remarks.extend(remarks);
                 heard.assessment.dimensions.extend(dimensions);
                 heard.assessment.directives.extend(directives);
             }
