@@ -111,6 +111,20 @@ impl Thinking {
         self
     }
 
+    /// Goes on with other settings and with everything that it remembers.
+    pub fn reconfigure(
+        &mut self,
+        policies: &PolicySettings,
+        plan: PlanSettings,
+        gate: GateSettings,
+        guard: GuardSettings,
+    ) {
+        self.policies = policy::registry(policies);
+        self.plan = plan;
+        self.gate = gate;
+        self.guard.reconfigure(guard);
+    }
+
     /// The same with another planner.
     pub fn planned_by(self, planner: Planner) -> Thinking {
         Thinking { planner, ..self }
