@@ -184,7 +184,7 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
         snapshot,
         in_flight: Vec::new(),
         history,
-        opinions: Default::default(),
+        opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: Controls::default(),
         plan,
         gate,

@@ -4,7 +4,10 @@
 mod guard;
 mod net_zero;
 mod plugins;
+mod reloads;
 mod waves;
+
+pub use reloads::ReloadResult;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -150,6 +153,7 @@ pub struct Metrics {
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
     plugins: plugins::PluginMetrics,
+    reloads: reloads::ReloadMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -267,6 +271,7 @@ impl Metrics {
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
             plugins: plugins::PluginMetrics::register(registry)?,
+            reloads: reloads::ReloadMetrics::register(registry)?,
         })
     }
 
@@ -391,6 +396,11 @@ impl Metrics {
     /// These doubts say which plug-ins the turn is without.
     pub fn plugins_judged(&self, doubts: &[Doubt]) {
         self.plugins.judged(doubts);
+    }
+
+    /// A new configuration was asked for.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.reloaded(result);
     }
 
     /// A wave was judged.

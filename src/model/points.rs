@@ -33,19 +33,18 @@ pub(super) fn read_points(
 
 fn spread_points(figures: &ServerFigures, copies: &SegmentCopies, replicas: &[Replica]) -> PointLoads {
     let whole_nodes = figures.nodes.iter().enumerate();
-    let whole_nodes = whole_nodes.filter_map(|(at, value)| {
-        Some((super::snapshot::NodeIndex::from_position(at), Load((*value)?)))
-    });
+    let whole_nodes = whole_nodes
+        .filter_map(|(at, value)| Some((super::snapshot::NodeIndex::from_position(at), Load((*value)?))));
     let (mut copy_load, of_empty_nodes) = spread::by_rows(copies, whole_nodes, |at| copies.node[at]);
     let pairs = figures.pairs.iter().map(|(pair, value)| (*pair, Load(*value)));
-    let (more, of_absent) = spread::by_rows(copies, pairs, |at| {
-        (copies.node[at], replicas[copies.replica[at].at()].collection)
-    });
+    let (more, of_absent) =
+        spread::by_rows(copies, pairs, |at| (copies.node[at], replicas[copies.replica[at].at()].collection));
     for (load, more) in copy_load.iter_mut().zip(more) {
         *load = load.saturating_add(more);
     }
     let mut base_load = vec![Load::ZERO; figures.nodes.len()];
-    let homeless = of_empty_nodes.into_iter().chain(of_absent.into_iter().map(|((node, _), load)| (node, load)));
+    let homeless =
+        of_empty_nodes.into_iter().chain(of_absent.into_iter().map(|((node, _), load)| (node, load)));
     for (node, load) in homeless {
         base_load[node.at()] = base_load[node.at()].saturating_add(load);
     }

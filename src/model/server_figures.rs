@@ -166,9 +166,10 @@ impl Names {
             }
             return (figures, flaws);
         }
-        let lacking = nodes.iter().zip(&figures.is_known).filter(|(node, is_known)| {
-            !**is_known && node.standing.is_usable()
-        });
+        let lacking = nodes
+            .iter()
+            .zip(&figures.is_known)
+            .filter(|(node, is_known)| !**is_known && node.standing.is_usable());
         flaws.extend(lacking.map(|(node, _)| (Subject::Node(node.id), AnswerFlaw::LacksNode)));
         (figures, flaws)
     }

@@ -284,7 +284,13 @@ impl PolicySettings {
     /// The settings of every policy that has a dimension, by the policy's name.
     pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
         let PolicySettings { memory, rows, segments, spread, points, .. } = self;
-        vec![("memory", memory), ("rows", &rows.0), ("segments", &segments.0), ("spread", &spread.dimension), ("points", &points.0)]
+        vec![
+            ("memory", memory),
+            ("rows", &rows.0),
+            ("segments", &segments.0),
+            ("spread", &spread.dimension),
+            ("points", &points.0),
+        ]
     }
 
     /// Applies a change to the settings of every policy that has a dimension.
@@ -335,7 +341,8 @@ impl Default for PointsSettings {
 /// The registry: builds every policy that is switched on or has something to say. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows, segments, spread, drain, pin, exclude, nominate, points, plugins: _ } = settings;
+    let PolicySettings { memory, rows, segments, spread, drain, pin, exclude, nominate, points, plugins: _ } =
+        settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));

@@ -130,7 +130,10 @@ fn follow(world: &SharedWorld, server: &SimServer) {
         let dear = world.collections().values().find(|it| it.name == "collection_1").unwrap().id;
         let calls = world.calls();
         assert!(!calls.is_empty());
-        assert!(calls.iter().all(|call| !call.request.to.contains(&closed_id)), "{closed} is closed: {calls:?}");
+        assert!(
+            calls.iter().all(|call| !call.request.to.contains(&closed_id)),
+            "{closed} is closed: {calls:?}"
+        );
         assert!(of_dear(&calls[0]).contains(&dear), "what is dear goes first: {:?}", calls[0]);
     }
     let metric = |daemon: &crate::daemon::Daemon| {

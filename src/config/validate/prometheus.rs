@@ -18,7 +18,8 @@ pub(super) fn check(settings: &PrometheusSettings, findings: &mut Findings) {
     let url = settings.url.as_ref().filter(|url| !url.is_empty());
     match url.map(|url| (url, http_url(url))) {
         Some((_, Err(why))) => {
-            findings.error("prometheus.url", format!("{why}: write something like \"http://prometheus:9090\""));
+            findings
+                .error("prometheus.url", format!("{why}: write something like \"http://prometheus:9090\""));
         }
         Some((url, Ok(()))) if url.contains(['?', '#']) => {
             findings.error("prometheus.url", "nothing may follow the path: leave out ? and #");
@@ -59,11 +60,13 @@ fn check_query(section: &str, query: &QuerySettings, findings: &mut Findings) {
         let message = "there is no PromQL in it: write something like \"sum by (instance) (…)\"";
         findings.error(format!("{section}.query"), message);
     }
-    for (option, label) in
-        [("node_label", &query.node_label), ("collection_label", &query.collection_label)]
+    for (option, label) in [("node_label", &query.node_label), ("collection_label", &query.collection_label)]
     {
         let letter = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        if label.is_empty() || !label.chars().all(letter) || label.starts_with(|first: char| first.is_ascii_digit()) {
+        if label.is_empty()
+            || !label.chars().all(letter)
+            || label.starts_with(|first: char| first.is_ascii_digit())
+        {
             let message = format!("{label:?} is no label of Prometheus: letters, digits and underscores");
             findings.error(format!("{section}.{option}"), message);
         }

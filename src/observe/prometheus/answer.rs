@@ -72,7 +72,8 @@ pub(super) fn read(
     if let Some(warning) = document.warnings.first() {
         return Err(PrometheusError::Warned { warning: shortened(warning) });
     }
-    let data = document.data.filter(|_| document.status == "success").ok_or(PrometheusError::NotPrometheus)?;
+    let data =
+        document.data.filter(|_| document.status == "success").ok_or(PrometheusError::NotPrometheus)?;
     if data.result_type != "vector" {
         return Err(PrometheusError::NoVector { found: shortened(&data.result_type) });
     }
@@ -121,7 +122,9 @@ fn translate(series: Vec<Series>, query: &QuerySettings) -> Answer {
     let mut problems = Vec::new();
     if let Some(first) = no_amount.iter().min() {
         let first = shortened(first);
-        problems.push(format!("values that are no amounts (negative, infinite, not a number), such as that of {first}"));
+        problems.push(format!(
+            "values that are no amounts (negative, infinite, not a number), such as that of {first}"
+        ));
     }
     if unnamed > 0 {
         let QuerySettings { node_label, collection_label, .. } = query;
