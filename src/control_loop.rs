@@ -9,6 +9,7 @@ mod written;
 pub use orders::{GATE_MEMORY, orders};
 pub use state::{LastTurn, LoopState};
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::execute::executor::{AdmittedMove, Executor};
 use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
+use crate::lease::{Election, Leadership};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
@@ -42,6 +44,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// A follower looks so many times more seldom than a leader: it needs to know what is going on, and Milvus answers both.
+const FOLLOWER_PACE: u32 = 4;
+
 /// Everything the loop works with; put together in [`crate::app`].
 pub struct ControlLoop {
     /// Reads the cluster.
@@ -50,6 +55,8 @@ pub struct ControlLoop {
     pub thinking: Thinking,
     /// Moves segments, or has no way to, in `advise`.
     pub executor: Executor,
+    /// The election that the executor must win to act; `None` where there is one instance only.
+    pub election: Option<Arc<dyn Election>>,
     /// Whether it may.
     pub mode: Mode,
     /// When to look.
@@ -97,6 +104,7 @@ impl ControlLoop {
         self.recall().await?;
         self.recall_gates().await?;
         let stop = self.stop.clone();
+        let mut leadership = self.election.as_ref().map(|election| election.leadership());
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -114,6 +122,8 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
+                // A successor must not wait for its next turn, which a follower takes at a slower pace.
+                () = changed(&mut leadership) => next_turn = Instant::now(),
                 _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
             }
         }
@@ -121,6 +131,10 @@ impl ControlLoop {
         self.health.stopping();
         self.executor.stop().await;
         self.publish_happenings();
+        if let Some(election) = &self.election {
+            self.executor.share().await;
+            election.resign().await;
+        }
         self.journal.finish_recording().await;
         Ok(())
     }
@@ -153,7 +167,9 @@ impl ControlLoop {
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
-                rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
+                let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
+                let interval = self.poll.interval.saturating_mul(pace);
+                rhythm.pause = interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
@@ -207,6 +223,7 @@ impl ControlLoop {
         observation: &Observation,
         told: &mut Told,
     ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
+        self.executor.keep_up(self.thinking.settle_time()).await;
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
@@ -248,6 +265,8 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
+        self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
+        self.executor.share().await;
         self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
@@ -326,6 +345,22 @@ impl ControlLoop {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old rows left the journal"),
             Err(error) => tracing::warn!(error = %Chain(&error), "old rows stay in the journal"),
+        }
+    }
+}
+
+/// Waits for another leader; for ever where there is no election.
+async fn changed(leadership: &mut Option<watch::Receiver<Leadership>>) {
+    let Some(leadership) = leadership else { return std::future::pending().await };
+    let mut before = discriminant(&*leadership.borrow_and_update());
+    loop {
+        if leadership.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        // A lease that is prolonged is no news.
+        let now = discriminant(&*leadership.borrow_and_update());
+        if std::mem::replace(&mut before, now) != now {
+            return;
         }
     }
 }

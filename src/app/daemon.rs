@@ -16,6 +16,8 @@ use crate::execute::executor::Executor;
 use crate::http::{Health, Listener};
 use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
+use crate::lease::etcd::EtcdElection;
+use crate::lease::{Election, LeaseEngine, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
 use crate::turn::Thinking;
@@ -23,6 +25,7 @@ use crate::turn::Thinking;
 /// A daemon that has its journal and its port, and waits to be run.
 pub struct Daemon {
     control_loop: ControlLoop,
+    election: Option<Arc<dyn Election>>,
     listener: Listener,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -51,6 +54,7 @@ impl Daemon {
             guard,
             execute,
             journal,
+            lease,
             http,
             log: _,
         } = config;
@@ -95,11 +99,17 @@ impl Daemon {
         };
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
+        // Who only advises stands in nobody's way.
+        let election = if mode == Mode::Advise { None } else { election(&lease)? };
+        if let Some(election) = &election {
+            executor.lead_by(election.clone());
+        }
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
             thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
             executor,
+            election: election.clone(),
             mode,
             poll,
             clock,
@@ -109,7 +119,7 @@ impl Daemon {
             state: watch::Sender::default(),
             stop: stop.clone(),
         };
-        Ok(Daemon { control_loop, listener, metrics, health, stop, _lock: lock })
+        Ok(Daemon { control_loop, election, listener, metrics, health, stop, _lock: lock })
     }
 
     /// Where `/metrics` is.
@@ -124,12 +134,20 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, listener, metrics, health, stop, _lock } = self;
+        let Daemon { control_loop, election, listener, metrics, health, stop, _lock } = self;
+        let standing = tokio::spawn(async move {
+            match election {
+                Some(election) => election.run().await,
+                None => std::future::pending().await,
+            }
+        });
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
         let mut turning = tokio::spawn(control_loop.run());
         let first = tokio::select! {
             served = &mut serving => Ended::Listener(served),
             turned = &mut turning => Ended::Loop(turned),
+            // It never ends by itself, so this is a panic; without it nobody would lead here again.
+            ended = standing => return ended.map_err(AppError::task("the election")).and(Err(AppError::EndedByItself)),
         };
         let asked_to_stop = stop.is_cancelled();
         stop.cancel();
@@ -145,6 +163,17 @@ impl Daemon {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The election that decides between several instances, if the configuration names one.
+fn election(settings: &LeaseSettings) -> Result<Option<Arc<dyn Election>>, AppError> {
+    match settings.engine {
+        LeaseEngine::None => Ok(None),
+        LeaseEngine::Etcd => {
+            let election = EtcdElection::new(settings.instance_name(), &settings.etcd)?;
+            Ok(Some(Arc::new(election)))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod folding;
 mod gates;
 mod guard;
 mod journal;
+mod lease;
 mod memory_over_restarts;
 mod milvus_client;
 mod milvus_observer;
