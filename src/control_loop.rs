@@ -132,7 +132,7 @@ impl ControlLoop {
         self.executor.stop().await;
         self.publish_happenings();
         if let Some(election) = &self.election {
-            self.executor.share().await;
+            self.executor.share(self.thinking.pause()).await;
             election.resign().await;
         }
         self.journal.finish_recording().await;
@@ -266,7 +266,7 @@ impl ControlLoop {
         ));
         self.metrics.waves_stand(&self.executor.status());
         self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
-        self.executor.share().await;
+        self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =

@@ -1,5 +1,7 @@
 //! A real etcd for tests: Debian's `etcd-server`, in a folder and on ports of its own.
 
+#![allow(dead_code)] // two test programs use it, and neither all of it
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

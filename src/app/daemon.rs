@@ -95,7 +95,10 @@ impl Daemon {
 
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
-            Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
+            Mode::Act => {
+                let client = connected.client.named(&lease.instance_name());
+                Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
+            }
         };
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());

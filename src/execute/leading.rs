@@ -19,6 +19,7 @@ use super::steady::Steady;
 use super::waves::Waves;
 use crate::journal::JournalError;
 use crate::lease::{Election, Leadership, LeaseError, SharedRecord, SpentHour};
+use crate::model::Pause;
 use crate::reason::Reason;
 use crate::telemetry::Chain;
 use crate::units::Bytes;
@@ -44,6 +45,10 @@ pub(super) struct Lead {
     /// Why taking over failed, if it did.
     failure: Option<String>,
     published: Option<SharedRecord>,
+    /// The pause that this instance obeys.
+    pause: Option<Pause>,
+    /// The pause of the leader that was taken over last.
+    mirrored: Option<Pause>,
 }
 
 /// Why nothing could be taken over.
@@ -61,8 +66,16 @@ impl Executor {
     /// Acts only while this election is won.
     pub fn lead_by(&mut self, election: Arc<dyn Election>) {
         let state = election.leadership();
-        let (settled_at, published) = (Instant::now(), None);
-        self.lead = Some(Lead { election, state, taken_over: None, settled_at, failure: None, published });
+        self.lead = Some(Lead {
+            election,
+            state,
+            taken_over: None,
+            settled_at: Instant::now(),
+            failure: None,
+            published: None,
+            pause: None,
+            mirrored: None,
+        });
     }
 
     /// Whether another instance, or nobody, leads.
@@ -135,7 +148,8 @@ impl Executor {
     async fn adopt(&mut self) -> Result<(), TakeOverError> {
         let Some(lead) = &self.lead else { return Ok(()) };
         let record = lead.election.read().await?.unwrap_or_default();
-        let SharedRecord { open, ended, spent, .. } = record;
+        let SharedRecord { open, ended, spent, pause, .. } = record;
+        self.mirror(pause).await?;
         let operations = open.into_iter().chain(ended).collect();
         self.journal.adopt(operations).await?;
         // Budgets, rests and what is open follow from the journal, as after a restart.
@@ -148,6 +162,21 @@ impl Executor {
         self.recover().await?;
         self.count_as_spent(&spent);
         Ok(())
+    }
+
+    /// Makes the leader's pause our own, and ends it here when it is ended there. One that was ordered here stays.
+    async fn mirror(&mut self, theirs: Option<Pause>) -> Result<(), JournalError> {
+        let own = self.journal.controls().await?.pause;
+        let now = self.now().wall;
+        let Some(lead) = &mut self.lead else { return Ok(()) };
+        let before = std::mem::replace(&mut lead.mirrored, theirs.clone());
+        match (theirs, own) {
+            (Some(theirs), own) if own.as_ref() != Some(&theirs) => self.journal.pause(theirs).await,
+            (None, Some(own)) if before.as_ref() == Some(&own) => {
+                self.journal.resume(now, own.by).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was spent beyond what this instance knows of was spent all the same.
@@ -204,7 +233,8 @@ impl Executor {
             spent.push(SpentHour { until: now, moves: new.len() as u64, bytes });
         }
         spent.retain(|hour| now.duration_since(hour.until).unsigned_abs() < DAY);
-        SharedRecord::new(open, ended, spent)
+        let pause = self.lead.as_ref().and_then(|lead| lead.pause.clone());
+        SharedRecord::new(open, ended, spent).with_pause(pause)
     }
 
     /// Begins to write the intent of these moves where the successor finds it; nothing without an election.
@@ -214,8 +244,11 @@ impl Executor {
         Some(tokio::spawn(async move { election.write(&record).await }))
     }
 
-    /// Writes down for the successor what has become of the moves, when that has changed.
-    pub async fn share(&mut self) {
+    /// Writes down for the successor what has become of the moves, and the pause that is obeyed, when that has changed.
+    pub async fn share(&mut self, pause: Option<&Pause>) {
+        if let Some(lead) = &mut self.lead {
+            lead.pause = pause.cloned();
+        }
         if self.lead.is_none() || self.leadership_refusal().is_some() {
             return;
         }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::execute::operation::Operation;
+use crate::model::Pause;
 use crate::units::Bytes;
 
 /// The most bytes of a record. etcd takes 1.5 MiB in one request and some GiB in all; this is what a few hundred moves
@@ -50,6 +51,8 @@ pub struct SharedRecord {
     pub ended: Vec<Operation>,
     /// What was spent, hour by hour, for the last day.
     pub spent: Vec<SpentHour>,
+    /// The pause that the leader obeys: whoever stopped one stopped all.
+    pub pause: Option<Pause>,
 }
 
 /// What was sent within an hour of the calendar.
@@ -76,12 +79,17 @@ impl SharedRecord {
             room -= size;
             kept.push(operation);
         }
-        SharedRecord { version: VERSION, open, ended: kept, spent }
+        SharedRecord { version: VERSION, open, ended: kept, spent, pause: None }
+    }
+
+    /// The same with a pause.
+    pub fn with_pause(self, pause: Option<Pause>) -> SharedRecord {
+        SharedRecord { pause, ..self }
     }
 
     /// Whether there is nothing in it that a successor would need.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.ended.is_empty() && self.spent.is_empty()
+        self.open.is_empty() && self.ended.is_empty() && self.spent.is_empty() && self.pause.is_none()
     }
 
     /// As it is kept.

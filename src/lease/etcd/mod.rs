@@ -22,9 +22,9 @@ pub use client::{EtcdClient, EtcdError};
 /// So many times within its time to live a lease is prolonged: two may fail.
 const PROLONGED_PER_LIFE: u32 = 3;
 
-/// How often a follower tries to become leader, and how long it waits after a failure. A key that went away is noticed so
-/// soon; that the lease has run out, etcd itself notices within half a second.
-const TRY_EVERY: Duration = Duration::from_secs(1);
+/// How often a follower tries to become leader, and how long it waits after a failure. That a lease has run out, etcd itself
+/// notices within half a second, and a successor must be there within two.
+const TRY_EVERY: Duration = Duration::from_millis(300);
 
 /// Names of our keys after the prefix.
 const LEADER: &str = "leader";
