@@ -15,6 +15,7 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod guard;
+mod incremental;
 mod journal;
 mod lease;
 mod memory_over_restarts;
