@@ -1,5 +1,7 @@
 //! The small interface behind which leader election is done.
 
+use std::mem::{Discriminant, discriminant};
+
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -72,4 +74,28 @@ pub trait Election: Send + Sync {
 
     /// Hands over at once.
     fn resign(&self) -> SeamFuture<'_, ()>;
+}
+
+/// Tells when something else is known of who leads.
+pub struct LeaderNews {
+    state: Option<watch::Receiver<Leadership>>,
+    known: Option<Discriminant<Leadership>>,
+}
+
+impl LeaderNews {
+    /// Of this election; there never is any without one.
+    pub fn of(election: Option<&dyn Election>) -> LeaderNews {
+        LeaderNews { state: election.map(Election::leadership), known: None }
+    }
+
+    /// Waits until it is another kind of leadership than at the last time this returned. A lease that is prolonged is no
+    /// news. Safe to cancel: what changes meanwhile is told next time.
+    pub async fn changed(&mut self) {
+        let Some(state) = &mut self.state else { return std::future::pending().await };
+        let known = self.known;
+        match state.wait_for(|state| Some(discriminant(state)) != known).await {
+            Ok(state) => self.known = Some(discriminant(&*state)),
+            Err(_) => std::future::pending().await,
+        }
+    }
 }

@@ -10,6 +10,6 @@ pub mod etcd;
 mod record;
 mod settings;
 
-pub use election::{Election, Leadership, LeaseError};
+pub use election::{Election, LeaderNews, Leadership, LeaseError};
 pub use record::{LARGEST_RECORD, RecordError, SharedRecord, SpentHour};
 pub use settings::{EtcdSettings, LeaseEngine, LeaseSettings};
