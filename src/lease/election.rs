@@ -93,8 +93,9 @@ impl LeaderNews {
     pub async fn changed(&mut self) {
         let Some(state) = &mut self.state else { return std::future::pending().await };
         let known = self.known;
-        match state.wait_for(|state| Some(discriminant(state)) != known).await {
-            Ok(state) => self.known = Some(discriminant(&*state)),
+        let news = state.wait_for(|state| Some(discriminant(state)) != known).await;
+        match news.map(|state| discriminant(&*state)) {
+            Ok(kind) => self.known = Some(kind),
             Err(_) => std::future::pending().await,
         }
     }
