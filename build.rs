@@ -1,5 +1,5 @@
-//! Compiles `proto/` into the Milvus client and, for the simulated Milvus, the server, and into the client of policy
-//! plug-ins. protox reads the files, so nobody needs an installed protoc. Also notes the commit, for `--version`.
+//! Compiles `proto/` into the clients of Milvus, policy plug-ins and etcd and, for the simulated Milvus, the server. protox
+//! reads the files, so nobody needs an installed protoc. Also notes the commit, for `--version`.
 
 use std::error::Error;
 use std::process::Command;
@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             .include_file(include)
             .compile_fds(files)?;
     }
+    let files = protox::compile(["etcd.proto"], ["proto"])?;
+    tonic_prost_build::configure().build_server(false).include_file("etcd_wire.rs").compile_fds(files)?;
     Ok(())
 }
 

@@ -244,6 +244,7 @@ impl<'a> Play<'a> {
             plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(&policies, PlanSettings::default(), scene.gate.clone()),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings::default(),
             clock,

@@ -119,10 +119,7 @@ async fn cores_become_thousandths_and_what_is_no_amount_is_a_gap_beside_the_rest
 
 #[tokio::test]
 async fn search_load_is_of_a_node_and_a_collection() {
-    let answer = vector(&[
-        (r#""instance":"a:1","collection_id":"5""#, "1.5"),
-        (r#""instance":"a:1""#, "9"),
-    ]);
+    let answer = vector(&[(r#""instance":"a:1","collection_id":"5""#, "1.5"), (r#""instance":"a:1""#, "9")]);
     let fake = Fake::start(move || answer.clone().into_response()).await;
     let (samples, gaps) = read_one(&fake.settings(ServerSignal::SearchLoad)).await;
     assert_eq!(samples, [sample("a:1", Some("5"), 1_500)]);
@@ -135,8 +132,11 @@ async fn answers_that_are_none_are_named() {
         let (status, body) = (StatusCode::from_u16(status).unwrap(), body.to_owned());
         move || (status, body.clone()).into_response()
     };
-    let warned = vector(&[(r#""instance":"a:1""#, "1")])
-        .replacen('{', r#"{"warnings":["PromQL warning: 2 of 3 stores did not answer"],"#, 1);
+    let warned = vector(&[(r#""instance":"a:1""#, "1")]).replacen(
+        '{',
+        r#"{"warnings":["PromQL warning: 2 of 3 stores did not answer"],"#,
+        1,
+    );
     let old = vector(&[(r#""instance":"a:1""#, "1")]).replace("1790000000.5", "1789999000");
     let ahead = vector(&[(r#""instance":"a:1""#, "1")]).replace("1790000000.5", "1790001000");
     let no_time = vector(&[(r#""instance":"a:1""#, "1")]).replace("1790000000.5", "1e300");
@@ -223,8 +223,7 @@ async fn credentials_come_from_files_that_may_change() {
         password_file: Some(file.clone()),
         ..fake.settings(ServerSignal::Points)
     };
-    let bearer =
-        PrometheusSettings { token_file: Some(file.clone()), ..fake.settings(ServerSignal::Points) };
+    let bearer = PrometheusSettings { token_file: Some(file.clone()), ..fake.settings(ServerSignal::Points) };
     let (_, gaps) = read_one(&basic).await;
     assert!(gaps[0].contains("cannot read") && gaps[0].contains("secret"), "{gaps:?}");
     std::fs::write(&file, "hunter2\n").unwrap();

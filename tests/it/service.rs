@@ -367,7 +367,6 @@ fn control_loop(
     health: Arc<Health>,
     stop: &CancellationToken,
 ) -> ControlLoop {
-    plugins: milvus_rebalancer::plugin::Plugins::default(),
     let clock = Arc::new(Clock::system());
     let settings = JournalSettings { path: folder.join("it.db"), ..JournalSettings::default() };
     let journal = Journal::open(&settings, clock.read().wall).unwrap();
@@ -375,8 +374,10 @@ fn control_loop(
         Executor::new(ExecuteSettings::default(), None, observer.clone(), journal.clone(), clock.clone());
     ControlLoop {
         observer,
+        plugins: milvus_rebalancer::plugin::Plugins::default(),
         thinking: Thinking::new(&PolicySettings::default(), PlanSettings::default(), GateSettings::default()),
         executor,
+        election: None,
         mode: Mode::Advise,
         poll: PollSettings::default(),
         clock,

@@ -113,6 +113,7 @@ impl Daemon {
             plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(&PolicySettings::default(), PlanSettings::default(), gate),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings { interval: MINUTE, ..PollSettings::default() },
             clock,

@@ -61,6 +61,7 @@ impl Daemon {
             plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: thinking(scenario),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: scenario.poll.clone(),
             clock,

@@ -61,7 +61,10 @@ fn every_broken_rule_names_its_key() {
         ("[prometheus.queries.a]\nsignal = 'points'", "prometheus.queries.a.query"),
         ("[prometheus.queries.a]\nsignal = 'gpu'", "prometheus.queries.a.signal"),
         ("[prometheus.queries.a]\nquery = 'up'\nnode_label = 'a-b'", "prometheus.queries.a.node_label"),
-        ("[prometheus.queries.a]\nquery = 'up'\ncollection_label = ''", "prometheus.queries.a.collection_label"),
+        (
+            "[prometheus.queries.a]\nquery = 'up'\ncollection_label = ''",
+            "prometheus.queries.a.collection_label",
+        ),
         ("[prometheus.queries.'a b']\nquery = 'up'", "prometheus.queries.\"a b\""),
         ("[policies.plugins.memory]\nendpoint = 'unix:/x'", "policies.plugins.memory"),
         ("[policies.plugins.'a b']\nendpoint = 'unix:/x'", "policies.plugins.\"a b\""),

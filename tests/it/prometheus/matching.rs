@@ -56,7 +56,10 @@ fn points_of_a_collection_are_those_of_its_segments() {
         of("10.0.0.3:1", "default.collection8", 31),
         of("10.0.0.3:1", "99", 31),
     ]);
-    assert_eq!(doubts, ["the cluster: the Prometheus query q: \"99\" is no loaded collection; it is not used"]);
+    assert_eq!(
+        doubts,
+        ["the cluster: the Prometheus query q: \"99\" is no loaded collection; it is not used"]
+    );
     assert_eq!(by_node(&snapshot), [11, 21, 31]);
     let of_eight = snapshot.copies.replica.iter().zip(&snapshot.points["q"].copy_load);
     let of_eight: u64 = of_eight
