@@ -1,11 +1,13 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
+mod by_hand;
 mod connect;
 mod controls;
 mod daemon;
 mod error;
 mod once;
 
+pub use by_hand::{ByHand, Turn};
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;

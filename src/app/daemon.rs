@@ -7,7 +7,8 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, connect};
+use super::{AppError, ByHand, connect};
+use crate::admin::{self, Access, AdminListener, Cache, Place, Shared};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::control_loop::{ControlLoop, LoopState};
@@ -24,6 +25,7 @@ use crate::turn::Thinking;
 pub struct Daemon {
     control_loop: ControlLoop,
     listener: Listener,
+    admin: Option<(AdminListener, Arc<Shared>)>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -38,6 +40,7 @@ impl Daemon {
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
         let options = config.in_force();
+        let whole = config.clone();
         let Config {
             mode,
             connection,
@@ -52,6 +55,7 @@ impl Daemon {
             execute,
             journal,
             http,
+            admin,
             log: _,
         } = config;
 
@@ -69,7 +73,7 @@ impl Daemon {
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let digest = digest_of(&options);
-        let start = journal.record_configuration(options, digest, version.clone(), started_at).await?;
+        let start = journal.record_configuration(options.clone(), digest, version.clone(), started_at).await?;
         if let Some(change) = start.change {
             tracing::info!(?change, "the first wave of moves will be a small one");
         }
@@ -82,13 +86,17 @@ impl Daemon {
         }
         let health = Arc::new(Health::new());
         let listener = Listener::bind(&http.listen).await?;
+        let admin = if admin.enabled { Some((AdminListener::bind(&admin).await?, admin)) } else { None };
+        let admin_place = admin.as_ref().map_or("nowhere".to_owned(), |(listener, _)| listener.place().to_string());
         tracing::info!(
             mode = mode.code(),
             listen = %listener.address(),
+            admin = admin_place,
             journal = %journal.path().display(),
             "started"
         );
 
+        let by_hand = Arc::new(ByHand::new(&connected, &whole, clock.clone()));
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
             Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
@@ -107,14 +115,37 @@ impl Daemon {
             metrics: metrics.clone(),
             health: health.clone(),
             state: watch::Sender::default(),
+            wake: Arc::default(),
             stop: stop.clone(),
         };
-        Ok(Daemon { control_loop, listener, metrics, health, stop, _lock: lock })
+        let admin = admin.map(|(listener, settings)| {
+            let shared = Shared {
+                state: control_loop.state.subscribe(),
+                journal: control_loop.journal.clone(),
+                clock: control_loop.clock.clone(),
+                mode,
+                kill_switch: KillSwitch::at(whole.gate.kill_switch.clone()),
+                gate: whole.gate,
+                configuration: options,
+                access: Arc::new(Access::new(&settings)),
+                wake: control_loop.wake.clone(),
+                by_hand,
+                stop: stop.clone(),
+                views: Cache::default(),
+            };
+            (listener, Arc::new(shared))
+        });
+        Ok(Daemon { control_loop, listener, admin, metrics, health, stop, _lock: lock })
     }
 
     /// Where `/metrics` is.
     pub fn metrics_address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Where the admin API is, if there is one.
+    pub fn admin_place(&self) -> Option<&Place> {
+        self.admin.as_ref().map(|(listener, _)| listener.place())
     }
 
     /// What the control loop shows of itself, from now on.
@@ -124,7 +155,10 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, listener, metrics, health, stop, _lock } = self;
+        let Daemon { control_loop, listener, admin, metrics, health, stop, _lock } = self;
+        let administering = admin.map(|(listener, shared)| {
+            tokio::spawn(listener.serve(admin::router(shared), stop.clone()))
+        });
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
         let mut turning = tokio::spawn(control_loop.run());
         let first = tokio::select! {
@@ -138,6 +172,9 @@ impl Daemon {
             Ended::Listener(served) => (served, turning.await),
             Ended::Loop(turned) => (serving.await, turned),
         };
+        if let Some(administering) = administering {
+            administering.await.map_err(AppError::task("the admin API"))?;
+        }
         turned.map_err(AppError::task("the control loop"))??;
         served.map_err(AppError::task("the listener"))??;
         if !asked_to_stop {

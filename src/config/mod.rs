@@ -8,7 +8,7 @@
 pub mod bytes;
 mod deserializer;
 pub mod duration;
-mod files;
+pub(crate) mod files;
 mod layer;
 mod origins;
 mod problem;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::AdminSettings;
 use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
@@ -44,6 +45,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// The listener for metrics and health.
     pub http: HttpSettings,
+    /// The admin API.
+    pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -67,6 +70,7 @@ impl Default for Config {
             execute: ExecuteSettings::default(),
             journal: JournalSettings::default(),
             http: HttpSettings::default(),
+            admin: AdminSettings::default(),
             log: LogSettings::default(),
         }
     }

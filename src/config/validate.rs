@@ -13,6 +13,7 @@ use super::origins::joined;
 use super::problem::Findings;
 use super::settings::Config;
 
+mod admin;
 mod connection;
 mod gate;
 mod guard;
@@ -40,6 +41,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
+    admin::check(&config.admin, &mut findings);
     check_shell(config, &mut findings);
     findings
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::DemoArgs;
+use crate::admin::AdminSettings;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{BreakerSettings, ExecuteSettings, WaveSettings};
 use crate::gate::{BlastRadiusSettings, GateSettings};
@@ -63,6 +64,7 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             ..JournalSettings::default()
         },
         http: HttpSettings { listen: "127.0.0.1:0".to_owned() },
+        admin: AdminSettings { listen: "127.0.0.1:0".to_owned(), ..AdminSettings::default() },
         ..defaults
     }
 }

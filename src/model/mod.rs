@@ -21,7 +21,7 @@ mod standing;
 mod unexplained;
 mod visibility;
 
-pub use controls::{Approval, Controls, Pause, Thrown};
+pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
