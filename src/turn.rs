@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot,
+    SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -72,6 +73,8 @@ pub struct GateMemory {
 pub struct Decision {
     /// The cluster.
     pub snapshot: Arc<Snapshot>,
+    /// The name of that snapshot.
+    pub snapshot_digest: SnapshotDigest,
     /// What was planned on, for whoever asks afterwards why something is, or is not, in the plan.
     pub input: Arc<PlanningInput>,
     /// What the policies said about it.
@@ -181,6 +184,7 @@ impl Thinking {
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
+        let snapshot_digest = model.digest().unwrap_or_default();
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
@@ -227,6 +231,7 @@ impl Thinking {
             snapshot: Arc::clone(&input.snapshot),
             input: Arc::new(input),
             assessment: Arc::new(assessment),
+            snapshot_digest,
             findings,
             restrictions,
             plan,

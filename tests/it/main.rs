@@ -15,6 +15,7 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod guard;
+mod incremental;
 mod journal;
 mod memory_over_restarts;
 mod milvus_client;
