@@ -91,13 +91,7 @@ impl Access {
     }
 
     /// Whether this request may be answered, and who asks.
-    fn admit(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        peer: Peer,
-    ) -> Result<Caller, Problem> {
+    fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap, peer: Peer) -> Result<Caller, Problem> {
         let host = host_of(uri, headers)?;
         self.check_host(&host)?;
         check_origin(method, &host, headers)?;

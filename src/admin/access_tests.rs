@@ -29,7 +29,8 @@ fn file(text: &str) -> (tempfile::NamedTempFile, PathBuf) {
 
 #[test]
 fn only_own_names_and_plain_addresses_are_answered() {
-    let settings = AdminSettings { allowed_hosts: vec!["Admin.Example".to_owned()], ..AdminSettings::default() };
+    let settings =
+        AdminSettings { allowed_hosts: vec!["Admin.Example".to_owned()], ..AdminSettings::default() };
     let access = Access::new(&settings);
     for (host, expected) in [
         ("localhost", 200),
@@ -79,8 +80,7 @@ fn two_tokens_have_two_roles() {
         operate_token_file: Some(operate_path.clone()),
         ..AdminSettings::default()
     };
-    let only_operate =
-        AdminSettings { operate_token_file: Some(operate_path), ..AdminSettings::default() };
+    let only_operate = AdminSettings { operate_token_file: Some(operate_path), ..AdminSettings::default() };
     for (settings, token, get, post) in [
         (&both, "Bearer look", 200, 403),
         (&both, "Bearer act", 200, 200),
@@ -106,8 +106,7 @@ fn two_tokens_have_two_roles() {
 #[test]
 fn a_token_is_read_anew_and_one_that_cannot_be_read_lets_nobody_in() {
     let (file, path) = file("first");
-    let settings =
-        AdminSettings { operate_token_file: Some(path.clone()), ..AdminSettings::default() };
+    let settings = AdminSettings { operate_token_file: Some(path.clone()), ..AdminSettings::default() };
     let access = Access::new(&settings);
     let ask = |token| status(&access, &Method::POST, &[("host", "localhost"), ("authorization", token)]);
     assert_eq!(ask("Bearer first"), 200);

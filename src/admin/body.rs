@@ -32,12 +32,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Err(Problem::not_json());
         }
         let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        let bytes = read
-            .map_err(|_| Problem::too_slow("the body of the request does not arrive"))?
-            .map_err(|rejection| match rejection.into_response().status() {
+        let bytes = read.map_err(|_| Problem::too_slow("the body of the request does not arrive"))?.map_err(
+            |rejection| match rejection.into_response().status() {
                 StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(LARGEST_BODY),
                 _ => Problem::bad_request("the body of the request breaks off"),
-            })?;
+            },
+        )?;
+        // A list would be taken for the fields in their order, and an empty one for an order without words.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad_request("the body of the request is no JSON object"));
+        }
         let reader = &mut serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(reader).map_err(|error| {
             let path = error.path().to_string();

@@ -85,9 +85,9 @@ impl PauseOrder {
             (None, until) => until,
         };
         match until {
-            Some(until) if until <= now => {
-                Err(Problem::unprocessable(format!("{until} is over already: a pause must end later than now")))
-            }
+            Some(until) if until <= now => Err(Problem::unprocessable(format!(
+                "{until} is over already: a pause must end later than now"
+            ))),
             until => Ok(until),
         }
     }
@@ -97,7 +97,9 @@ fn after(now: Timestamp, text: &str) -> Result<Timestamp, Problem> {
     let length = crate::config::duration::parse(text).filter(|length| !length.is_zero());
     let length = length.and_then(|length| SignedDuration::try_from(length).ok());
     let length = length.ok_or_else(|| {
-        Problem::bad_request(format!("for: {text:?} is no time: write a number above zero with its unit, such as 2h"))
+        Problem::bad_request(format!(
+            "for: {text:?} is no time: write a number above zero with its unit, such as 2h"
+        ))
     })?;
     now.checked_add(length).map_err(|_| Problem::unprocessable("for: no calendar goes that far"))
 }

@@ -126,7 +126,8 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             // Browsers ask for user and password by this; the password is the token.
-            let ask = HeaderValue::from_static("Bearer, Basic realm=\"milvus-rebalancer\", charset=\"UTF-8\"");
+            let ask =
+                HeaderValue::from_static("Bearer, Basic realm=\"milvus-rebalancer\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, ask);
         }
         response

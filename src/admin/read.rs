@@ -132,8 +132,9 @@ pub(super) async fn segments(
 
 /// A segment and one of its replicas, as `next` writes them.
 fn copy_cursor(text: &str) -> Result<(SegmentId, i64), Problem> {
-    let parsed =
-        text.split_once('.').and_then(|(segment, replica)| Some((segment.parse().ok()?, replica.parse().ok()?)));
+    let parsed = text
+        .split_once('.')
+        .and_then(|(segment, replica)| Some((segment.parse().ok()?, replica.parse().ok()?)));
     parsed.ok_or_else(|| Problem::bad_request(format!("after: {text:?} is no `next` of this list")))
 }
 

@@ -73,7 +73,8 @@ impl Turn {
         mut request: ManualRequest,
         journal: Journal,
     ) -> Result<(Vec<ManualOutcome>, Vec<(SegmentId, Staying)>), AppError> {
-        let ByHand { client, observer, clock, policies, plan, gate, execute, database, turn: _ } = &*self.by_hand;
+        let ByHand { client, observer, clock, policies, plan, gate, execute, database, turn: _ } =
+            &*self.by_hand;
         let kill_switch = KillSwitch::at(gate.kill_switch.clone());
         if let Some(reason) = kill_switch.refusal() {
             return Err(AppError::Stopped { reason });

@@ -73,7 +73,8 @@ impl Daemon {
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let digest = digest_of(&options);
-        let start = journal.record_configuration(options.clone(), digest, version.clone(), started_at).await?;
+        let start =
+            journal.record_configuration(options.clone(), digest, version.clone(), started_at).await?;
         if let Some(change) = start.change {
             tracing::info!(?change, "the first wave of moves will be a small one");
         }
@@ -87,7 +88,8 @@ impl Daemon {
         let health = Arc::new(Health::new());
         let listener = Listener::bind(&http.listen).await?;
         let admin = if admin.enabled { Some((AdminListener::bind(&admin).await?, admin)) } else { None };
-        let admin_place = admin.as_ref().map_or("nowhere".to_owned(), |(listener, _)| listener.place().to_string());
+        let admin_place =
+            admin.as_ref().map_or("nowhere".to_owned(), |(listener, _)| listener.place().to_string());
         tracing::info!(
             mode = mode.code(),
             listen = %listener.address(),
@@ -156,9 +158,8 @@ impl Daemon {
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
         let Daemon { control_loop, listener, admin, metrics, health, stop, _lock } = self;
-        let administering = admin.map(|(listener, shared)| {
-            tokio::spawn(listener.serve(admin::router(shared), stop.clone()))
-        });
+        let administering =
+            admin.map(|(listener, shared)| tokio::spawn(listener.serve(admin::router(shared), stop.clone())));
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
         let mut turning = tokio::spawn(control_loop.run());
         let first = tokio::select! {

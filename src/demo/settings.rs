@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::DemoArgs;
 use crate::admin::AdminSettings;
+use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{BreakerSettings, ExecuteSettings, WaveSettings};
 use crate::gate::{BlastRadiusSettings, GateSettings};

@@ -28,10 +28,10 @@ pub use error::JournalError;
 pub use locate::{Choice, Located};
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
+pub use pages::PastTurn;
 pub use recordings::{
     Recorded, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
 };
-pub use pages::PastTurn;
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;
 pub use waves::{WaveId, WaveRecord};

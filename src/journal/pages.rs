@@ -56,8 +56,7 @@ impl Journal {
     /// The waves with numbers under `before`, newest first, at most so many.
     pub async fn waves_before(&self, before: i64, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
         self.run("read the last waves", move |connection| {
-            let query =
-                format!("SELECT {WAVE_COLUMNS} FROM waves WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+            let query = format!("SELECT {WAVE_COLUMNS} FROM waves WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
             let mut statement = connection.prepare_cached(&query)?;
             statement.query_map(params![before, rows(limit)], read_wave)?.collect()
         })

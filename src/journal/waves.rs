@@ -40,7 +40,8 @@ pub struct WaveRecord {
 }
 
 /// The columns of a wave, in the order in which [`read_wave`] takes them.
-pub(super) const WAVE_COLUMNS: &str = "id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
+pub(super) const WAVE_COLUMNS: &str =
+    "id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
     realised_relief, outcome, detail";
 
 impl Journal {
@@ -57,9 +58,8 @@ impl Journal {
     pub async fn last_waves(&self, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run("read the last waves", move |connection| {
-            let mut statement = connection.prepare_cached(
-                &format!("SELECT {WAVE_COLUMNS} FROM waves ORDER BY id DESC LIMIT ?1"),
-            )?;
+            let mut statement = connection
+                .prepare_cached(&format!("SELECT {WAVE_COLUMNS} FROM waves ORDER BY id DESC LIMIT ?1"))?;
             statement.query_map([limit], read_wave)?.collect()
         })
         .await
@@ -72,12 +72,10 @@ impl Journal {
     pub async fn waves_of_this_configuration(&self, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run("read the waves of this configuration", move |connection| {
-            let mut statement = connection.prepare_cached(
-                &format!(
-                    "SELECT {WAVE_COLUMNS} FROM waves
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {WAVE_COLUMNS} FROM waves
                      WHERE configuration IS (SELECT max(id) FROM configurations) ORDER BY id DESC LIMIT ?1"
-                ),
-            )?;
+            ))?;
             let newest_first: Vec<WaveRecord> =
                 statement.query_map([limit], read_wave)?.collect::<rusqlite::Result<_>>()?;
             Ok(newest_first.into_iter().rev().collect())

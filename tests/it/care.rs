@@ -531,7 +531,7 @@ proptest! {
         });
         let plan = Plan { steps: moves.map(step).collect(), ..Plan::default() };
         let input = PlanningInput {
-            snapshot: snapshot.into(),
+            snapshot,
             in_flight: Vec::new(),
             history: History::default(),
             controls: Controls::default(),

@@ -257,8 +257,9 @@ fn verdict(state: &LoopState, mode: Mode) -> (&'static str, String) {
                     return ("balanced", String::new());
                 };
                 let (node, pressure, dimension) = (finding.node, finding.pressure, &finding.dimension);
-                let sentence =
-                    format!("Uneven, and nothing to do: node {node} has {pressure} times its fair share of {dimension}: {reason}.");
+                let sentence = format!(
+                    "Uneven, and nothing to do: node {node} has {pressure} times its fair share of {dimension}: {reason}."
+                );
                 ("uneven", sentence)
             }
             None => ("balanced", "Balanced: every node is inside its band.".to_owned()),
@@ -266,7 +267,9 @@ fn verdict(state: &LoopState, mode: Mode) -> (&'static str, String) {
     }
     let who = match nodes.as_slice() {
         [node] => format!("Not balanced: node {node} is overloaded"),
-        nodes => format!("Not balanced: {} of {} nodes are overloaded", nodes.len(), decision.snapshot.nodes.len()),
+        nodes => {
+            format!("Not balanced: {} of {} nodes are overloaded", nodes.len(), decision.snapshot.nodes.len())
+        }
     };
     let moves = decision.plan.moves().count();
     let what = match (moves, mode) {

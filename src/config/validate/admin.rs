@@ -24,7 +24,8 @@ pub(super) fn check(admin: &AdminSettings, findings: &mut Findings) {
         );
         findings.error("admin.listen", message);
     } else if admin.operate_token_file.is_none() {
-        let message = "nobody would be asked who they are: name a file with a token in admin.operate_token_file";
+        let message =
+            "nobody would be asked who they are: name a file with a token in admin.operate_token_file";
         findings.error("admin.allow_remote", message);
     } else {
         let message = "tokens travel unencrypted: put something that speaks TLS in front of it";
