@@ -10,6 +10,7 @@ mod cluster;
 mod config;
 mod controls;
 mod demo;
+mod directives;
 mod durability;
 mod executor;
 mod fake_milvus;
