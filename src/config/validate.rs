@@ -18,6 +18,7 @@ mod admin;
 mod connection;
 mod gate;
 mod guard;
+mod lease;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -43,6 +44,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
     admin::check(&config.admin, &mut findings);
+    lease::check(config, &mut findings);
     check_shell(config, &mut findings);
     findings
 }
