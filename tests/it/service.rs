@@ -60,7 +60,7 @@ impl Manager {
     fn configure(&self, endpoint: &str, more: &str) {
         let journal = self.path("it.db");
         let text = format!(
-            "journal.path = '{}'\nhttp.listen = '127.0.0.1:0'\nconnections.default.endpoint = '{endpoint}'\n{more}",
+            "journal.path = '{}'\nhttp.listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'\nconnections.default.endpoint = '{endpoint}'\n{more}",
             journal.display()
         );
         fs::write(self.path("config.toml"), text).unwrap();
