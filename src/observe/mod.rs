@@ -10,6 +10,8 @@ pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
 pub mod service;
+pub(crate) mod signal_pages;
+pub mod signals;
 mod settings;
 pub(crate) mod system_info;
 pub(crate) mod translate;

@@ -48,7 +48,7 @@ impl Page {
 
 /// A query node's page.
 #[allow(clippy::cast_precision_loss)] // metrics are floating point
-pub(super) fn of_node(world: &World, node: &SimNode) -> String {
+pub(in crate::sim) fn of_node(world: &World, node: &SimNode) -> String {
     let mut page = Page(String::new());
     let id = node.id.to_string();
     let line = world.profile().line;
