@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
+    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered,
+    Setback, SignalSettings, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -108,6 +109,13 @@ impl Thinking {
     /// With another guard than the default one.
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
+        self
+    }
+
+    /// With these settings of the signals, and these capacities of nodes.
+    pub fn with_signals(mut self, settings: SignalSettings, capacity: CapacitySettings) -> Thinking {
+        self.model.signals.settings = settings;
+        self.model.signals.capacity = capacity;
         self
     }
 

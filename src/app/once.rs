@@ -30,7 +30,8 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate)
+        .with_signals(config.signals, config.capacity);
     thinking.obey(
         orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
     );
@@ -101,7 +102,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     if observation.server.is_too_old_to_act_on() {
         return Err(AppError::TooOld { version: observation.server.to_string() });
     }
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone());
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone())
+        .with_signals(config.signals.clone(), config.capacity.clone());
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
     let snapshot = decision.snapshot;
     let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();

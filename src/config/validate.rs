@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::execute::BreakerSettings;
-use crate::policy::DimensionSettings;
+use crate::policy::{DimensionSettings, PolicySettings};
 use crate::units::{Bytes, Ratio};
 
 use super::duration::display;
@@ -16,6 +16,7 @@ use super::settings::Config;
 mod connection;
 mod gate;
 mod guard;
+mod signals;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -37,6 +38,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
     guard::check(config, &mut findings);
+    signals::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
@@ -85,7 +87,13 @@ fn check_node_metrics(config: &Config, findings: &mut Findings) {
 }
 
 fn check_policies(config: &Config, findings: &mut Findings) {
-    let policies = [("policies.memory", &config.policies.memory), ("policies.rows", &config.policies.rows.0)];
+    let PolicySettings { memory, rows, search, disk } = &config.policies;
+    let policies = [
+        ("policies.memory", memory),
+        ("policies.rows", &rows.0),
+        ("policies.search", &search.0),
+        ("policies.disk", &disk.0),
+    ];
     if policies.iter().all(|(_, policy)| !policy.enabled) {
         let message = "no policy is enabled, so nothing would ever be uneven: enable at least one, such as \
                        policies.memory.enabled = true";

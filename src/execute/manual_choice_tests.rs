@@ -63,6 +63,7 @@ fn snapshot() -> Snapshot {
         copies: SegmentCopies::default(),
         components: Vec::new(),
         doubts: Vec::new(),
+        signals: crate::model::Signals::default(),
     };
     for (segment, replica, node, rows, held) in [
         (101, 0, 0, 100, None),

@@ -10,6 +10,7 @@ use super::foreign::{MovingFrom, find_foreign_moves};
 use super::history::{Departure, History, KnownMove};
 use jiff::Timestamp;
 
+use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
@@ -32,6 +33,8 @@ pub struct ModelState {
     pub moving_from: MovingFrom,
     /// Memory that segments do not explain, by node.
     pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
+    /// Rates, what searches cost, and the settings of both.
+    pub signals: SignalState,
 }
 
 /// Bytes per row as a fraction, so that nothing is lost by rounding.
@@ -65,8 +68,14 @@ const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 ///
 /// `known` are the moves that this program made, also by hand, in the last turns: they are not foreign.
 pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -> (ModelState, Snapshot) {
-    let ModelState { mut history, previous, mut reported_row_bytes, mut moving_from, mut unexplained } =
-        state;
+    let ModelState {
+        mut history,
+        previous,
+        mut reported_row_bytes,
+        mut moving_from,
+        mut unexplained,
+        signals: mut signal_state,
+    } = state;
     let mut doubts = doubts_of_reading(observation);
 
     let mut collection_reports: Vec<&CollectionReport> = observation.collections.iter().collect();
@@ -88,6 +97,21 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
+    let departures = &history.departures;
+    let signal_input = SignalInput {
+        observation,
+        nodes: &nodes,
+        collections: &collections,
+        replicas: &replicas,
+        copies: &copies,
+        departures,
+    };
+    let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);
+    for (node, signals) in nodes.iter_mut().zip(&signals.nodes) {
+        // The configuration may know that there is less than the node believes.
+        let resolved = signals.capacity.memory.as_ref().map(|memory| memory.value);
+        node.memory_capacity = node.memory_capacity.min(resolved.or(node.memory_capacity));
+    }
     doubts.sort();
     doubts.dedup();
 
@@ -100,6 +124,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         copies,
         components,
         doubts,
+        signals,
     };
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(previous, &snapshot, known, &mut moving_from));
@@ -111,6 +136,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
             reported_row_bytes,
             moving_from,
             unexplained,
+            signals: signal_state,
         },
         snapshot,
     )

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::Doubt;
+use super::signals::Signals;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 
@@ -73,6 +74,9 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
     pub doubts: Vec<Doubt>,
+    /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
+    #[serde(default)]
+    pub signals: Signals,
 }
 
 /// A query node.

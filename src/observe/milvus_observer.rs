@@ -14,9 +14,9 @@ use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
+use super::proxy_metrics::ProxyPage;
 use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
-use super::proxy_metrics::ProxyPage;
 use super::service::ServiceReport;
 use super::signals::{NodeCounters, SignalReport};
 use super::system_info::SystemInfo;
@@ -118,7 +118,10 @@ impl MilvusObserver {
         let ReadNodes { nodes, waiting, counters, build_version, gaps: node_gaps } = nodes;
         let (groups, group_gaps) = groups;
         let (proxy_pages, proxy_gaps) = proxies;
-        let mut signals = SignalReport { nodes: counters, ..SignalReport::default() };
+        let index_of =
+            |report: &CollectionReport| Some((report.id, self.row_estimates.get(report.id)?.index?));
+        let indexes = collections.iter().filter_map(index_of).collect();
+        let mut signals = SignalReport { nodes: counters, indexes, ..SignalReport::default() };
         let mut proxies = BTreeMap::new();
         for (target, page) in proxy_pages {
             signals.proxies.insert(target.clone(), page.demand);
@@ -314,14 +317,16 @@ impl MilvusObserver {
             self.client.describe_index(database, name),
         );
         let estimate = match (schema, indexes) {
-            (Ok(schema), Ok(indexes)) => {
-                RowEstimate { bytes: Some(row_size::estimate(&schema, &indexes)), gap: None }
-            }
+            (Ok(schema), Ok(indexes)) => RowEstimate {
+                bytes: Some(row_size::estimate(&schema, &indexes)),
+                index: row_size::index_kind(&schema, &indexes),
+                gap: None,
+            },
             (Ok(schema), Err(error)) => {
                 let bytes = Some(row_size::estimate(&schema, &[]));
-                RowEstimate { bytes, gap: Some(with_causes(&error)) }
+                RowEstimate { bytes, index: None, gap: Some(with_causes(&error)) }
             }
-            (Err(error), _) => RowEstimate { bytes: None, gap: Some(with_causes(&error)) },
+            (Err(error), _) => RowEstimate { bytes: None, index: None, gap: Some(with_causes(&error)) },
         };
         self.row_estimates.put(listed.collection.id, estimate);
     }

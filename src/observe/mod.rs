@@ -10,9 +10,9 @@ pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
 pub mod service;
+mod settings;
 pub(crate) mod signal_pages;
 pub mod signals;
-mod settings;
 pub(crate) mod system_info;
 pub(crate) mod translate;
 

@@ -50,12 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The usable samples of a metric that satisfy a condition, as whole numbers of a unit so many times smaller.
-    fn amounts(
-        &mut self,
-        metric: &str,
-        scale: f64,
-        wanted: impl Fn(&Sample) -> bool,
-    ) -> Vec<(Sample, u64)> {
+    fn amounts(&mut self, metric: &str, scale: f64, wanted: impl Fn(&Sample) -> bool) -> Vec<(Sample, u64)> {
         let mut amounts = Vec::new();
         for sample in metrics_text::samples(self.page, metric) {
             if sample.labels.iter().any(|(_, value)| value.len() > LONGEST_LABEL) {
@@ -222,10 +217,7 @@ mod tests {
             vectors,
             micros,
         };
-        assert_eq!(
-            read.collections,
-            [of("growing", 792, 793, 3_355_000), of("loaded", 791, 792, 4_735_000)]
-        );
+        assert_eq!(read.collections, [of("growing", 792, 793, 3_355_000), of("loaded", 791, 792, 4_735_000)]);
         assert_eq!(read.oddities, []);
     }
 

@@ -16,6 +16,20 @@ pub struct SignalReport {
     pub nodes: BTreeMap<NodeId, NodeCounters>,
     /// Proxies by the address of their page; one that could not be read is missing.
     pub proxies: BTreeMap<String, DemandCounters>,
+    /// How the vectors of each collection are searched, where its indexes could be read.
+    pub indexes: BTreeMap<CollectionId, IndexKind>,
+}
+
+/// How a search finds its way through the vectors of a segment; of several vector fields, the dearest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// From neighbour to neighbour: its cost hardly grows with the rows.
+    Graph,
+    /// Through some of many lists.
+    Lists,
+    /// One after the other.
+    Scan,
 }
 
 /// One query node's own /metrics. What the page does not hold is `None`.
@@ -103,7 +117,9 @@ impl std::fmt::Display for Oddity {
             Oddity::NoAmount(metric) => {
                 write!(f, "{metric} is negative, infinite or not a number, and was not taken")
             }
-            Oddity::HugeLabel(metric) => write!(f, "{metric} has a label of absurd length, and was not taken"),
+            Oddity::HugeLabel(metric) => {
+                write!(f, "{metric} has a label of absurd length, and was not taken")
+            }
             Oddity::CutOff => f.write_str("its page ends in the middle of a line: more may be missing"),
         }
     }

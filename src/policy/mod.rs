@@ -1,8 +1,10 @@
 //! Policies: what load is, and what must be. A policy never moves anything by itself; the planner does, for all
 //! policies together, so that no goal undoes another.
 
+pub mod disk;
 pub mod memory;
 pub mod rows;
+pub mod search;
 
 use serde::{Deserialize, Serialize};
 
@@ -197,14 +199,20 @@ pub struct PolicySettings {
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
     pub rows: RowsSettings,
+    /// CPU that searches use.
+    pub search: SearchSettings,
+    /// Bytes on local disks.
+    pub disk: DiskSettings,
 }
 
 impl PolicySettings {
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows } = self;
+        let PolicySettings { memory, rows, search, disk } = self;
         change(memory);
         change(&mut rows.0);
+        change(&mut search.0);
+        change(&mut disk.0);
     }
 }
 
@@ -219,16 +227,54 @@ impl Default for RowsSettings {
     }
 }
 
+/// Options of the `search` policy: those of any dimension, but off unless asked for, because it needs the nodes' own
+/// metrics, and with a wider band, because CPU comes and goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SearchSettings(pub DimensionSettings);
+
+impl Default for SearchSettings {
+    fn default() -> Self {
+        SearchSettings(DimensionSettings {
+            enabled: false,
+            // A fifth more or less from minute to minute is usual.
+            enter: Ratio(1_500_000),
+            leave: Ratio(1_200_000),
+            // Searches do not wait while half of the cores are free.
+            matters_above: Ratio(500_000),
+            ..DimensionSettings::default()
+        })
+    }
+}
+
+/// Options of the `disk` policy: those of any dimension, but off unless asked for, because few clusters keep segments on
+/// disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiskSettings(pub DimensionSettings);
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        DiskSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
+    }
+}
+
 /// The registry: builds every policy that is switched on. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows } = settings;
+    let PolicySettings { memory, rows, search, disk } = settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));
     }
     if rows.0.enabled {
         policies.push(Box::new(rows::RowsPolicy::new(rows.0.clone())));
+    }
+    if search.0.enabled {
+        policies.push(Box::new(search::SearchPolicy::new(search.0.clone())));
+    }
+    if disk.0.enabled {
+        policies.push(Box::new(disk::DiskPolicy::new(disk.0.clone())));
     }
     policies
 }

@@ -54,8 +54,10 @@ impl World {
         let server = version.map(|answer| answer.version).ok().or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = self.observed_groups(&server, &mut gaps);
-        let (service, signals) =
+        let (service, mut signals) =
             if reads_metrics { self.observed_pages(&nodes) } else { Default::default() };
+        let index_of = |report: &CollectionReport| Some((report.id, estimates.get(report.id)?.index?));
+        signals.indexes = collections.iter().filter_map(index_of).collect();
         Ok(Observation {
             started_at,
             took: Duration::ZERO,
@@ -164,7 +166,7 @@ impl World {
         let schema = checked(Call::DescribeCollection, schema, |answer| answer.status.as_ref());
         let schema = match schema {
             Ok(schema) => schema.schema.unwrap_or_default(),
-            Err(error) => return RowEstimate { bytes: None, gap: Some(error.to_string()) },
+            Err(error) => return RowEstimate { bytes: None, index: None, gap: Some(error.to_string()) },
         };
         let indexes = self.describe_index(&rpc::DescribeIndexRequest {
             db_name: database.to_owned(),
@@ -173,11 +175,12 @@ impl World {
         match checked(Call::DescribeIndex, indexes, |answer| answer.status.as_ref()) {
             Ok(indexes) => {
                 let bytes = row_size::estimate(&schema, &indexes.index_descriptions);
-                RowEstimate { bytes: Some(bytes), gap: None }
+                let index = row_size::index_kind(&schema, &indexes.index_descriptions);
+                RowEstimate { bytes: Some(bytes), index, gap: None }
             }
             Err(error) => {
                 let bytes = Some(row_size::estimate(&schema, &[]));
-                RowEstimate { bytes, gap: Some(error.to_string()) }
+                RowEstimate { bytes, index: None, gap: Some(error.to_string()) }
             }
         }
     }

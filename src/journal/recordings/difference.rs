@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::observation::{
-    HardwareReport,
-    CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
-    SegmentReport, ServerVersion,
+    CollectionReport, Gap, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
+    ResourceGroupReport, SegmentReport, ServerVersion,
 };
 use crate::observe::service::ServiceReport;
 use crate::observe::signals::SignalReport;

@@ -12,12 +12,14 @@ use milvus_rebalancer::journal::{
     recordings_folder,
 };
 use milvus_rebalancer::observe::observation::{
-    CollectionReport, Gap, GapSubject, GroupNode, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
-    ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
+    CollectionReport, Gap, GapSubject, GroupNode, HardwareReport, NodeReport, NodeRole, Observation,
+    ReplicaReport, ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
 };
 use milvus_rebalancer::observe::service::{LatencyCounters, ProxyCounters, ServiceReport};
 use milvus_rebalancer::observe::signals::{NodeCounters, Oddity, SearchCounters, SignalReport};
-use milvus_rebalancer::units::{Bytes, CollectionId, Moment, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::units::{
+    Bytes, CollectionId, Moment, NodeId, PartitionId, ReplicaId, Rows, SegmentId,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -199,7 +201,10 @@ fn node() -> impl Strategy<Value = NodeReport> {
                 collections,
                 collection_rows: rows.map(typed),
                 sealed_bytes: sealed.map(sized),
-                hardware: HardwareReport { cpu_cores: memory.0.map(|bytes| bytes.0), ..HardwareReport::default() },
+                hardware: HardwareReport {
+                    cpu_cores: memory.0.map(|bytes| bytes.0),
+                    ..HardwareReport::default()
+                },
                 version,
             }
         },
