@@ -15,6 +15,8 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod guard;
+mod hot_segment;
+mod incremental;
 mod journal;
 mod memory_over_restarts;
 mod milvus_client;
