@@ -38,12 +38,13 @@ impl Policy for DiskPolicy {
             copy_load: snapshot.copies.bytes.iter().map(|bytes| Load(per_byte.share_of(bytes.0))).collect(),
             // What else is on the disk is not told apart from segments.
             base_load: vec![Load::ZERO; snapshot.nodes.len()],
+            base_parts: Vec::new(),
             measured_load: used(snapshot),
             capacity: Capacity::Physical(capacity(snapshot)),
             settings: self.settings.clone(),
             confidence: CONFIDENCE,
         };
-        Assessment { dimensions: vec![dimension], directives: Vec::new() }
+        Assessment { dimensions: vec![dimension], ..Assessment::default() }
     }
 }
 

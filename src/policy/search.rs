@@ -37,12 +37,17 @@ impl Policy for SearchPolicy {
             scope: Scope::Node,
             copy_load: signals.copy_search.iter().copied().map(load).collect(),
             base_load: signals.nodes.iter().map(|node| base(node.base_cpu)).collect(),
+            base_parts: Vec::new(),
             measured_load: signals.nodes.iter().map(|node| node.search_cpu.map(load)).collect(),
             capacity: Capacity::Physical(capacity(snapshot)),
             settings: self.settings.clone(),
             confidence: signals.search_confidence,
         };
-        Assessment { dimensions: vec![dimension], directives: keep_off_unknown(snapshot) }
+        Assessment {
+            dimensions: vec![dimension],
+            directives: keep_off_unknown(snapshot),
+            ..Assessment::default()
+        }
     }
 }
 

@@ -167,7 +167,7 @@ pub fn rows_at_once() -> PolicySettings {
 pub fn memory_at_once() -> PolicySettings {
     let rows = rows_at_once();
     let memory = rows.rows.0.clone();
-    PolicySettings { memory, ..PolicySettings::default() }
+    PolicySettings { memory, rows: RowsSettings::default(), ..PolicySettings::default() }
 }
 
 /// One turn with these policies and lifted gates.

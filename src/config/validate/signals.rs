@@ -10,7 +10,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     positive("signals.keep", config.signals.keep, findings);
     for (name, entry) in &config.capacity.0 {
         let section = joined("capacity", name);
-        if entry.pattern.trim().is_empty() {
+        if entry.nodes.is_empty() {
             let message =
                 "it says no node: write the address or the host name of nodes, such as \"10.0.0.*\"";
             findings.error(format!("{section}.match"), message);

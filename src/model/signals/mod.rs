@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Millicores, NodeId, Rate, Ratio};
 
-pub use capacity::{Capacities, CapacityFigures, CapacityOverride, CapacitySettings, NodeName, matches};
+pub use capacity::{Capacities, CapacityFigures, CapacityOverride, CapacitySettings};
 pub use state::{SignalInput, SignalState, fold_signals};
 
 /// How counters become rates.

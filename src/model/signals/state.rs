@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::attribution::{Attribution, DELEGATOR_NANOS, NodeWork, part};
-use super::capacity::{Capacities, CapacitySettings, NodeName};
+use super::capacity::{Capacities, CapacitySettings};
 use super::demand::{Demand, DemandNow};
 use super::nodes::{Holdings, NodeRates};
 use super::work::search_nanos;
@@ -168,12 +168,7 @@ impl SignalState {
             let age = rates.and_then(|rates| rates.age(now)).unwrap_or_default();
             let trust = trust(age, self.settings.keep);
             let capacity = match report {
-                Some(report) => self.capacity.resolve(
-                    NodeName { address: &node.address, hostname: node.hostname.as_deref() },
-                    None,
-                    report.memory_capacity,
-                    &report.hardware,
-                ),
+                Some(report) => self.capacity.resolve(node, None, report.memory_capacity, &report.hardware),
                 None => Capacities::default(),
             };
             let from_disk = |value| Reading { value, age, source: SignalSource::NodePage, trust };
