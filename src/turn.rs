@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
-    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered,
-    Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
+    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput,
+    Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -118,9 +118,28 @@ impl Thinking {
 
     /// With these settings of the signals, and these capacities of nodes.
     pub fn with_signals(mut self, settings: SignalSettings, capacity: CapacitySettings) -> Thinking {
+        self.reconfigure_signals(settings, capacity);
+        self
+    }
+
+    /// Goes on with other settings of the signals and other capacities of nodes.
+    pub fn reconfigure_signals(&mut self, settings: SignalSettings, capacity: CapacitySettings) {
         self.model.signals.settings = settings;
         self.model.signals.capacity = capacity;
-        self
+    }
+
+    /// Goes on with other settings and with everything that it remembers.
+    pub fn reconfigure(
+        &mut self,
+        policies: &PolicySettings,
+        plan: PlanSettings,
+        gate: GateSettings,
+        guard: GuardSettings,
+    ) {
+        self.policies = policy::registry(policies);
+        self.plan = plan;
+        self.gate = gate;
+        self.guard.reconfigure(guard);
     }
 
     /// With one more policy, after those that the settings ask for.
@@ -180,6 +199,11 @@ impl Thinking {
     /// What people have ordered; it holds for all turns from now on.
     pub fn obey(&mut self, controls: Controls) {
         self.controls = controls;
+    }
+
+    /// The pause among those orders.
+    pub fn pause(&self) -> Option<&Pause> {
+        self.controls.pause.as_ref()
     }
 
     /// How long the figures of nodes lag behind a move.

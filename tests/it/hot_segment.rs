@@ -125,6 +125,7 @@ impl Daemon {
             thinking: Thinking::new(&policies(), PlanSettings::default(), GateSettings::default())
                 .with_signals(SignalSettings::default(), capacity(scene)),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings { interval: Duration::from_secs(5), duty: 1.0, ..PollSettings::default() },
             clock,
