@@ -266,7 +266,7 @@ fn a_page_that_cannot_be_read_is_stood_in_for_and_then_nothing_goes_there() {
     let mut policies = PolicySettings::default();
     policies.search.0.enabled = true;
     let input = PlanningInput {
-        snapshot: gone,
+        snapshot: gone.into(),
         in_flight: Vec::new(),
         history: History::default(),
         controls: Controls::default(),
