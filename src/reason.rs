@@ -154,6 +154,21 @@ pub enum Reason {
         node: NodeId,
     },
 
+    /// Another segment that is to be kept apart is on the node.
+    KeptApart {
+        /// Which.
+        node: NodeId,
+    },
+    /// The node would be fuller than its hard limit in a dimension.
+    LimitReached {
+        /// Which.
+        node: NodeId,
+        /// The dimension.
+        dimension: String,
+        /// The limit, as utilisation.
+        limit: Ratio,
+    },
+
     // --- a segment, a move
     /// The copy must stay where it is.
     Held {
@@ -361,6 +376,8 @@ impl Reason {
                 | Reason::Held { .. }
                 | Reason::Pinned
                 | Reason::NeverDestination { .. }
+                | Reason::KeptApart { .. }
+                | Reason::LimitReached { .. }
                 | Reason::SegmentGone
         )
     }
@@ -401,6 +418,8 @@ impl Reason {
             Reason::NoHeadroom { .. } => "no_headroom",
             Reason::NeverDestination { .. } => "never_destination",
             Reason::Held { .. } => "held",
+            Reason::KeptApart { .. } => "kept_apart",
+            Reason::LimitReached { .. } => "limit_reached",
             Reason::Pinned => "pinned",
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
@@ -552,6 +571,12 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::NeverDestination { node } => write!(f, "a policy forbids node {node} as a destination"),
+            Reason::KeptApart { node } => {
+                write!(f, "node {node} has another segment that is to be kept apart from it")
+            }
+            Reason::LimitReached { node, dimension, limit } => {
+                write!(f, "node {node} would be above its limit of {} {dimension}", limit.percent())
+            }
             Reason::Held { held } => held.fmt(f),
             Reason::Pinned => f.write_str("a policy pins the segment"),
             Reason::InFlight => f.write_str("the segment is on its way already"),

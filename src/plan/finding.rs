@@ -1,12 +1,15 @@
 //! Findings: who is overloaded, since when, and how much of it could be moved at all. They follow from the
 //! dimensions alone, so that there is one opinion about it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::LeftAlone;
 use super::fair_share::{NodeLoads, Placement, utilisation};
+use super::member_sets::MemberSets;
 use crate::model::{CopyIndex, History, NodeIndex, PlanningInput, Snapshot};
-use crate::policy::{Assessment, Dimension};
+use crate::policy::{Assessment, Dimension, Directive};
 use crate::reason::Reason;
 use crate::units::{Load, NodeId, Ratio};
 
@@ -61,13 +64,19 @@ impl<'a> DimensionView<'a> {
         assessment: &'a Assessment,
         placement: &Placement,
     ) -> Vec<DimensionView<'a>> {
+        let leave = |directive: &Directive| match directive {
+            Directive::Evacuate { node } => snapshot.node_index(*node),
+            _ => None,
+        };
+        let evacuated: BTreeSet<NodeIndex> = assessment.directives.iter().filter_map(leave).collect();
+        let sets = MemberSets::of(&snapshot.replicas, |node| !evacuated.contains(&node));
         assessment
             .dimensions
             .iter()
             .filter(|dimension| fits(snapshot, dimension))
             .map(|dimension| DimensionView {
                 dimension,
-                loads: NodeLoads::of(snapshot, dimension, placement),
+                loads: NodeLoads::of(snapshot, dimension, placement, &sets, &evacuated),
             })
             .collect()
     }

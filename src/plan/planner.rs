@@ -5,14 +5,16 @@
 //! dimension's weight and confidence. Every step lowers a bounded sum, so a plan cannot cycle, and planning again
 //! after it has landed finds nothing.
 
+use super::descent::{self, Sources};
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
-use super::search::{Candidate, Outcome, Search};
-use super::{DimensionProof, LeftAlone, Move, Plan, Proof, Step, floor};
-use crate::gate::{Restrictions, minimum_gain};
-use crate::model::{ComponentIndex, NodeIndex, PlanningInput, Snapshot};
-use crate::reason::Reason;
-use crate::units::{Bytes, NodeId, Ratio};
+use super::order::{Orderer, Way};
+use super::prune::prune;
+use super::search::Search;
+use super::{Move, Plan, Proof, Step, proof};
+use crate::gate::Restrictions;
+use crate::model::{NodeIndex, PlanningInput, Snapshot};
+use crate::units::Bytes;
 
 /// Plans one turn: steps in order, each worth having without the later ones, and the proof.
 pub fn plan(
@@ -22,150 +24,93 @@ pub fn plan(
     findings: &[Finding],
     restrictions: &Restrictions,
 ) -> Plan {
+    plan_up_to(input, views, placement, findings, restrictions, usize::MAX)
+}
+
+/// The same, but only what the next waves can carry: about so many moves, off the worst nodes. It does not wait for
+/// the rest of the plan, and its proof is about these moves only.
+pub fn plan_next(
+    input: &PlanningInput,
+    views: &[DimensionView<'_>],
+    placement: &Placement,
+    findings: &[Finding],
+    restrictions: &Restrictions,
+    moves: usize,
+) -> Plan {
+    plan_up_to(input, views, placement, findings, restrictions, moves)
+}
+
+fn plan_up_to(
+    input: &PlanningInput,
+    views: &[DimensionView<'_>],
+    placement: &Placement,
+    findings: &[Finding],
+    restrictions: &Restrictions,
+    most_moves: usize,
+) -> Plan {
     let mut search = Search::new(input, views, placement, restrictions);
-    let mut steps = Vec::new();
-    let mut left_alone = Vec::new();
-    for position in 0..input.snapshot.components.len() {
-        let component = ComponentIndex::from_position(position);
-        let mut sources = overloaded_in(&input.snapshot, findings, component);
-        let before = excess_in(&search, &input.snapshot, component);
-        let (done, mut own_steps) = relieve(&mut search, &mut sources);
-        let gain = before.saturating_sub(excess_in(&search, &input.snapshot, component));
-        let minimum = input.gate.minimum_gain;
-        let gainable = || gainable_in(&input.snapshot, views, placement, component);
-        let too_small =
-            if done.is_empty() { None } else { minimum_gain::too_small(Ratio(gain), minimum, gainable) };
-        if too_small.is_some() {
-            search.take_back(&done);
-            own_steps.clear();
-        }
-        steps.append(&mut own_steps);
-        leave_alone(&search, sources, too_small.as_ref(), &mut left_alone);
+    let overloaded = overloaded(&input.snapshot, findings);
+    let mut sources = Sources::new(&mut search, &overloaded);
+    let _stuck = descent::descend(&mut search, &mut sources, most_moves);
+    if most_moves == usize::MAX {
+        prune(&mut search, |_| false);
     }
-    let dimensions = prove(&input.snapshot, views, &search, placement);
-    let bytes_moved =
-        steps.iter().flat_map(|step: &Step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
-    Plan { steps, proof: Proof { dimensions, bytes_moved, effort_used: search.effort_used(), left_alone } }
+    let ways: Vec<Way> = search
+        .away()
+        .iter()
+        .map(|copy| Way { copy: *copy, from: search.origin[copy.at()], to: search.field.node_of[copy.at()] })
+        .collect();
+    let mut steps: Vec<Step> = Vec::with_capacity(ways.len());
+    let mut orderer = Orderer::new(&input.snapshot, views, placement);
+    let _left = orderer.order(
+        ways,
+        |copy| search.price(copy),
+        |copy| search.bytes(copy),
+        |orderer, ways| steps.push(take(orderer, &input.snapshot, ways)),
+    );
+    let bytes_moved = steps.iter().flat_map(|step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
+    let full = most_moves == usize::MAX;
+    let dimensions = if full { proof::dimensions(&input.snapshot, &orderer.field, placement) } else { Vec::new() };
+    let bytes_floor =
+        if full { proof::bytes_floor(&mut search, &orderer.field, &sources.nodes) } else { Bytes::ZERO };
+    Plan {
+        steps,
+        proof: Proof {
+            dimensions,
+            bytes_moved,
+            bytes_floor,
+            effort_used: search.effort_used(),
+            left_alone: Vec::new(),
+        },
+    }
 }
 
-/// A node to be relieved, and why nothing more can be done for it, once that is known.
-struct Source {
-    node: NodeIndex,
-    stuck: Option<Outcome>,
-}
-
-fn overloaded_in(snapshot: &Snapshot, findings: &[Finding], component: ComponentIndex) -> Vec<Source> {
+/// Nodes to be relieved, by index.
+fn overloaded(snapshot: &Snapshot, findings: &[Finding]) -> Vec<NodeIndex> {
     let mut nodes: Vec<NodeIndex> = findings
         .iter()
         .filter(|finding| finding.state == FindingState::Overloaded)
         .filter_map(|finding| snapshot.node_index(finding.node))
-        .filter(|node| snapshot.node(*node).component == Some(component))
+        .filter(|node| snapshot.node(*node).component.is_some())
         .collect();
     nodes.sort_unstable();
     nodes.dedup();
-    nodes.into_iter().map(|node| Source { node, stuck: None }).collect()
+    nodes
 }
 
-/// Takes load off the worst source until no source has a move that pays.
-fn relieve(search: &mut Search<'_>, sources: &mut Vec<Source>) -> (Vec<Candidate>, Vec<Step>) {
-    let mut done = Vec::new();
-    let mut steps = Vec::new();
-    loop {
-        let worst = sources
-            .iter()
-            .enumerate()
-            .filter(|(_, source)| source.stuck.is_none())
-            .map(|(position, source)| {
-                (search.potential_of(source.node), std::cmp::Reverse(source.node), position)
-            })
-            .max();
-        let Some((potential, _, position)) = worst else { break };
-        if potential == 0 {
-            // The worst is inside its band, so all of them are.
-            break;
-        }
-        match search.best_move(sources[position].node) {
-            Outcome::Found(candidate) => {
-                steps.push(take(search, &candidate));
-                done.push(candidate);
-                // The destinations look different now: what was stuck may not be.
-                for source in sources.iter_mut() {
-                    source.stuck = None;
-                }
-                // A large segment can overload the node that takes it. What small ones can do about that belongs
-                // into this plan, not into the next.
-                let is_known = sources.iter().any(|source| source.node == candidate.to);
-                if !is_known && search.is_above_enter(candidate.to) {
-                    sources.push(Source { node: candidate.to, stuck: None });
-                }
-            }
-            stuck => sources[position].stuck = Some(stuck),
-        }
+/// Carries a step out and writes it down.
+fn take(orderer: &mut Orderer<'_>, snapshot: &Snapshot, ways: &[Way]) -> Step {
+    let first = ways[0];
+    let view = relieved_dimension(orderer, ways);
+    let pressure = |orderer: &Orderer<'_>, node| orderer.field.pressure(view, node);
+    let before = (pressure(orderer, first.from), pressure(orderer, first.to));
+    for way in ways {
+        orderer.field.shift(way.copy, way.to);
     }
-    (done, steps)
-}
-
-/// Writes down who stays above the band, and why: nothing can be done, or all of it together is not worth beginning.
-fn leave_alone(
-    search: &Search<'_>,
-    sources: Vec<Source>,
-    too_small: Option<&Reason>,
-    left_alone: &mut Vec<LeftAlone>,
-) {
-    for source in sources {
-        let Some((dimension, pressure)) = search.worst_dimension(source.node) else { continue };
-        let (reason, best) = match (source.stuck, too_small) {
-            (_, Some(reason)) => (reason.clone(), None),
-            (Some(Outcome::Stuck { reason, best }), None) => (reason, best),
-            _ => continue,
-        };
-        left_alone.push(LeftAlone {
-            node: search.node_id(source.node),
-            dimension,
-            pressure,
-            best_candidate: best.map(|candidate| search.describe(&candidate)),
-            reason,
-        });
-    }
-}
-
-/// How far the nodes of a component are above their bands, all together.
-fn excess_in(search: &Search<'_>, snapshot: &Snapshot, component: ComponentIndex) -> u64 {
-    let nodes = snapshot.components[component.at()].nodes.iter();
-    nodes.map(|node| search.excess_of(*node)).fold(0, u64::saturating_add)
-}
-
-/// How much of that could be gained by moves at all: what is above the floor.
-fn gainable_in(
-    snapshot: &Snapshot,
-    views: &[DimensionView<'_>],
-    placement: &Placement,
-    component: ComponentIndex,
-) -> Ratio {
-    let copies = floor::copies_by_component(snapshot, placement);
-    let nodes = &snapshot.components[component.at()];
-    let mut gainable: u64 = 0;
-    for view in views {
-        let (floor, _) = floor::floor(snapshot, view, nodes, &copies[component.at()], placement);
-        let above_floor = floor.0.saturating_sub(view.dimension.settings.leave.0);
-        for node in &nodes.nodes {
-            let excess = view.excess_with(*node, view.loads.load[node.at()]);
-            gainable = gainable.saturating_add(excess.saturating_sub(above_floor));
-        }
-    }
-    Ratio(gainable)
-}
-
-/// Carries a move out in the search's own picture and writes it down.
-fn take(search: &mut Search<'_>, candidate: &Candidate) -> Step {
-    let movement: Move = search.describe(candidate);
-    let source = search.relieved_dimension(candidate);
-    let before = (search.pressure(source, candidate.from), search.pressure(source, candidate.to));
-    search.apply(candidate);
-    let after = (search.pressure(source, candidate.from), search.pressure(source, candidate.to));
+    let after = (pressure(orderer, first.from), pressure(orderer, first.to));
     Step {
-        moves: vec![movement],
-        dimension: search.dimension_name(source),
+        moves: ways.iter().map(|way| describe(snapshot, way)).collect(),
+        dimension: orderer.field.views.get(view).map(|view| view.dimension.name.clone()).unwrap_or_default(),
         source_before: before.0,
         source_after: after.0,
         destination_before: before.1,
@@ -173,31 +118,35 @@ fn take(search: &mut Search<'_>, candidate: &Candidate) -> Step {
     }
 }
 
-fn prove(
-    snapshot: &Snapshot,
-    views: &[DimensionView<'_>],
-    search: &Search<'_>,
-    placement: &Placement,
-) -> Vec<DimensionProof> {
-    let mut proofs = Vec::new();
-    let copies = floor::copies_by_component(snapshot, placement);
-    for (component, copies) in snapshot.components.iter().zip(&copies) {
-        let Some(first) = component.nodes.first() else { continue };
-        let name: NodeId = snapshot.node(*first).id;
-        for (position, view) in views.iter().enumerate() {
-            let worst = |pressure: &dyn Fn(NodeIndex) -> Option<Ratio>| {
-                component.nodes.iter().filter_map(|node| pressure(*node)).max().unwrap_or(Ratio::ZERO)
-            };
-            let (floor, floor_cause) = floor::floor(snapshot, view, component, copies, placement);
-            proofs.push(DimensionProof {
-                dimension: view.dimension.name.clone(),
-                component: name,
-                before: worst(&|node| view.loads.pressure(node)),
-                after: worst(&|node| Some(search.pressure(position, node))),
-                floor,
-                floor_cause,
-            });
+/// The dimension in which a step takes most off its first source.
+fn relieved_dimension(orderer: &Orderer<'_>, ways: &[Way]) -> usize {
+    let field = &orderer.field;
+    let relief = |view: usize| {
+        let cell = field.cell(view, ways[0].from);
+        let leaving = field.load_of(view, ways[0].copy);
+        (cell.potential(cell.load) - cell.potential(cell.load - leaving)).max(0.0)
+    };
+    let mut best = (0, f64::MIN);
+    for view in 0..field.views.len() {
+        let relief = relief(view);
+        if relief > best.1 {
+            best = (view, relief);
         }
     }
-    proofs
+    best.0
+}
+
+/// A way in ids.
+pub fn describe(snapshot: &Snapshot, way: &Way) -> Move {
+    let copies = &snapshot.copies;
+    let replica = copies.replica[way.copy.at()];
+    Move {
+        segment: copies.segment[way.copy.at()],
+        collection: snapshot.collection_of(replica).id,
+        replica: snapshot.replica(replica).id,
+        from: snapshot.node(way.from).id,
+        to: snapshot.node(way.to).id,
+        bytes: copies.bytes[way.copy.at()],
+        rows: copies.rows[way.copy.at()],
+    }
 }
