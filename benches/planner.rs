@@ -35,16 +35,17 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let shape = |nodes, segments, collections, replicas: (usize, usize), groups, hot_collections, band| Shape {
-        nodes,
-        segments,
-        collections,
-        replicas_from: replicas.0,
-        replicas_to: replicas.1,
-        groups,
-        hot_collections,
-        band: Ratio(band),
-    };
+    let shape =
+        |nodes, segments, collections, replicas: (usize, usize), groups, hot_collections, band| Shape {
+            nodes,
+            segments,
+            collections,
+            replicas_from: replicas.0,
+            replicas_to: replicas.1,
+            groups,
+            hot_collections,
+            band: Ratio(band),
+        };
     let row = |name, shape, goal| Row { name, shape, goal };
     vec![
         row(
@@ -249,8 +250,12 @@ fn print_table(seeds: u64, chosen: &[usize]) {
         );
         medians.push((row.shape.segments, Duration::from_secs_f64(plan.0 / 1e3)));
     }
-    let of = |segments: usize| medians.iter().find(|(known, _)| *known == segments).map(|(_, median)| *median);
+    let of =
+        |segments: usize| medians.iter().find(|(known, _)| *known == segments).map(|(_, median)| *median);
     if let (Some(large), Some(small)) = (of(5_000_000), of(10_000)) {
-        println!("\n5,000,000 segments take {:.0} times as long as 10,000.", large.as_secs_f64() / small.as_secs_f64());
+        println!(
+            "\n5,000,000 segments take {:.0} times as long as 10,000.",
+            large.as_secs_f64() / small.as_secs_f64()
+        );
     }
 }

@@ -12,7 +12,9 @@ use milvus_rebalancer::model::{
 use milvus_rebalancer::observe::observation::ServerVersion;
 use milvus_rebalancer::plan::PlanSettings;
 use milvus_rebalancer::policy::{Assessment, Capacity, Dimension, DimensionSettings, LoadUnit, Scope};
-use milvus_rebalancer::units::{Bytes, CollectionId, Load, Moment, NodeId, Ratio, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::units::{
+    Bytes, CollectionId, Load, Moment, NodeId, Ratio, ReplicaId, Rows, SegmentId,
+};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
@@ -86,8 +88,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
     }
 
     let group_nodes = |group: usize| {
-        let (first, last) =
-            (group * shape.nodes / shape.groups, (group + 1) * shape.nodes / shape.groups);
+        let (first, last) = (group * shape.nodes / shape.groups, (group + 1) * shape.nodes / shape.groups);
         first..last
     };
     let mut collections = Vec::new();
@@ -163,7 +164,8 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         for (replica, group) in &replicas_of[collection] {
             let sums = &cumulated[*group];
             let draw = dice.random::<f64>() * sums[sums.len() - 1];
-            let node = group_nodes(*group).start + sums.partition_point(|sum| *sum <= draw).min(sums.len() - 1);
+            let node =
+                group_nodes(*group).start + sums.partition_point(|sum| *sum <= draw).min(sums.len() - 1);
             copies.segment.push(SegmentId(1 + segment as i64));
             copies.replica.push(ReplicaIndex(*replica as u32));
             copies.node.push(NodeIndex(node as u32));

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{NodeIndex, Snapshot};
+use crate::model::{CopyIndex, NodeIndex, ReplicaIndex, Snapshot};
 use crate::units::SegmentId;
 
 /// All sets of segments to be kept apart.
 #[derive(Clone, Debug, Default)]
 pub struct Apart {
     sets_of: BTreeMap<SegmentId, Vec<usize>>,
-    /// How many of a set are on a node; no entry for none.
-    on_node: BTreeMap<(usize, NodeIndex), u32>,
+    /// How many of a set's copies in one replica are on a node; no entry for none.
+    on_node: BTreeMap<(usize, ReplicaIndex, NodeIndex), u32>,
 }
 
 impl Apart {
@@ -25,9 +25,9 @@ impl Apart {
         if apart.is_empty() {
             return apart;
         }
-        for (position, segment) in snapshot.copies.segment.iter().enumerate() {
-            if apart.names(*segment) {
-                apart.count(*segment, node_of[position], true);
+        for copy in snapshot.copies.indices() {
+            if apart.names(snapshot.copies.segment[copy.at()]) {
+                apart.count(snapshot, copy, node_of[copy.at()], true);
             }
         }
         apart
@@ -43,26 +43,33 @@ impl Apart {
         self.sets_of.contains_key(&segment)
     }
 
+    /// The sets that a copy is in, each with the copy's replica.
+    fn sets_of(&self, snapshot: &Snapshot, copy: CopyIndex) -> Vec<(usize, ReplicaIndex)> {
+        let replica = snapshot.copies.replica[copy.at()];
+        let sets = self.sets_of.get(&snapshot.copies.segment[copy.at()]).into_iter().flatten();
+        sets.map(|set| (*set, replica)).collect()
+    }
+
     /// A copy comes to a node, or leaves it.
-    pub fn count(&mut self, segment: SegmentId, node: NodeIndex, comes: bool) {
-        for set in self.sets_of.get(&segment).into_iter().flatten() {
-            let there = self.on_node.entry((*set, node)).or_default();
+    pub fn count(&mut self, snapshot: &Snapshot, copy: CopyIndex, node: NodeIndex, comes: bool) {
+        for (set, replica) in self.sets_of(snapshot, copy) {
+            let there = self.on_node.entry((set, replica, node)).or_default();
             *there = if comes { *there + 1 } else { there.saturating_sub(1) };
-            if *there == 0 {
-                self.on_node.remove(&(*set, node));
-            }
         }
     }
 
-    /// Whether the segment would meet another of its set on this node, where it is not yet.
-    pub fn would_meet(&self, segment: SegmentId, node: NodeIndex) -> bool {
-        let sets = self.sets_of.get(&segment).into_iter().flatten();
-        sets.into_iter().any(|set| self.on_node.contains_key(&(*set, node)))
+    fn any_has(&self, snapshot: &Snapshot, copy: CopyIndex, node: NodeIndex, at_least: u32) -> bool {
+        let there = |(set, replica)| self.on_node.get(&(set, replica, node)).copied().unwrap_or(0);
+        self.sets_of(snapshot, copy).into_iter().any(|key| there(key) >= at_least)
     }
 
-    /// Whether a segment shares the node that it is on with another of its set.
-    pub fn is_crowded(&self, segment: SegmentId, node: NodeIndex) -> bool {
-        let sets = self.sets_of.get(&segment).into_iter().flatten();
-        sets.into_iter().any(|set| self.on_node.get(&(*set, node)).is_some_and(|there| *there > 1))
+    /// Whether the copy would meet another of its set on this node, where it is not yet.
+    pub fn would_meet(&self, snapshot: &Snapshot, copy: CopyIndex, node: NodeIndex) -> bool {
+        self.any_has(snapshot, copy, node, 1)
+    }
+
+    /// Whether the copy shares the node that it is on with another of its set.
+    pub fn is_crowded(&self, snapshot: &Snapshot, copy: CopyIndex, node: NodeIndex) -> bool {
+        self.any_has(snapshot, copy, node, 2)
     }
 }

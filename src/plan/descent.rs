@@ -4,8 +4,8 @@
 //! The potential is convex, so what a copy is worth only falls while its node is relieved: a list that was sorted once
 //! is good for many moves, as long as each is looked at again before it is made.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::search::{LEAST_GAIN, Search};
 use crate::model::{CopyIndex, NodeIndex};
@@ -104,6 +104,15 @@ impl Sources {
             self.nodes.push(node);
             self.push(search, node);
         }
+    }
+
+    /// All of them once more: something else than the descent has moved copies.
+    pub fn begin_again(&mut self, search: &Search<'_>) {
+        self.heap.clear();
+        for node in 0..self.nodes.len() {
+            self.push(search, self.nodes[node]);
+        }
+        self.held.iter_mut().for_each(|held| *held = None);
     }
 
     fn push(&mut self, search: &Search<'_>, node: NodeIndex) {
@@ -257,9 +266,7 @@ fn best_per_byte(search: &mut Search<'_>, source: &Source, is_passed: &[bool]) -
     if !search.spend(source.copies.len()) {
         return Vec::new();
     }
-    let order = |left: &(f64, u32), right: &(f64, u32)| {
-        right.0.total_cmp(&left.0).then(left.1.cmp(&right.1))
-    };
+    let order = |left: &(f64, u32), right: &(f64, u32)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
     if scored.len() > BATCH {
         scored.select_nth_unstable_by(BATCH, order);
         scored.truncate(BATCH);

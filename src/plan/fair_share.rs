@@ -1,11 +1,11 @@
 //! How much load each node has and how much would be its fair share: capacity-weighted, and water-filled around
 //! load that moves cannot change.
 
-use std::collections::BTreeSet;
-
+use super::levelling;
 use super::member_sets::MemberSets;
-use crate::model::{Component, CopyIndex, InFlight, NodeIndex, ReplicaIndex, Snapshot};
-use crate::policy::{Dimension, Scope};
+use super::share::Share;
+use crate::model::{Component, CopyIndex, Held, InFlight, NodeIndex, Snapshot};
+use crate::policy::{Dimension, Directive, Scope};
 use crate::units::{Load, Ratio};
 
 /// Where every copy is for the purpose of pressure: one that is on its way counts on its destination.
@@ -42,122 +42,134 @@ impl Placement {
     }
 }
 
+/// Nodes that have no fair share of anything, by order of a policy.
+#[derive(Clone, Debug, Default)]
+pub struct Outsiders {
+    /// Being emptied, by node: what can leave them is shared by the others already.
+    evacuated: Vec<bool>,
+    /// Left out altogether, by node.
+    excluded: Vec<bool>,
+}
+
+impl Outsiders {
+    /// Those that the directives name.
+    pub fn of(snapshot: &Snapshot, directives: &[Directive]) -> Outsiders {
+        let nobody = vec![false; snapshot.nodes.len()];
+        let mut outsiders = Outsiders { evacuated: nobody.clone(), excluded: nobody };
+        for directive in directives {
+            let (list, node) = match directive {
+                Directive::Evacuate { node } => (&mut outsiders.evacuated, node),
+                Directive::Exclude { node } => (&mut outsiders.excluded, node),
+                _ => continue,
+            };
+            if let Some(index) = snapshot.node_index(*node) {
+                list[index.at()] = true;
+            }
+        }
+        outsiders
+    }
+
+    fn includes(&self, node: NodeIndex) -> bool {
+        self.evacuated[node.at()] || self.excluded[node.at()]
+    }
+
+    fn is_evacuated(&self, node: NodeIndex) -> bool {
+        self.evacuated[node.at()] && !self.excluded[node.at()]
+    }
+}
+
 /// Loads and fair shares of one dimension, by node.
 #[derive(Clone, Debug)]
 pub struct NodeLoads {
     /// Load now, moves in flight carried out.
     pub load: Vec<Load>,
-    /// Fair share, in whole units; `None` for nodes that take no part (no component, or no capacity to speak of).
+    /// Fair share; `None` for nodes that take no part (no component, no capacity to speak of, no replica of the group,
+    /// or an outsider by order).
     pub fair: Vec<Option<Load>>,
-    /// The same with its fraction: ten segments on three nodes are 3 ⅓ each.
+    /// The same with its fraction.
     exact: Vec<Option<Share>>,
-}
-
-/// A fair share with its fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u128);
-
-/// Binary digits of the fraction of a share: one part in 10¹² of a unit, and a load in millionths still fits beside
-/// it.
-const SHARE_BITS: u32 = 40;
-
-impl Share {
-    /// So many whole units.
-    fn whole(units: u128) -> Share {
-        Share(units.min(u128::MAX >> SHARE_BITS) << SHARE_BITS)
-    }
-
-    /// `to_share × weight / total`, where the weights have [`CAPACITY_BITS`].
-    fn part(to_share: u128, weight: u128, total: u128) -> Share {
-        let product = to_share * weight;
-        let fraction = (product % total << SHARE_BITS) / total;
-        Share(Share::whole(product / total).0.saturating_add(fraction))
-    }
-
-    /// The nearest to a number of units.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-    fn of_units(units: f64) -> Share {
-        Share((units * (1_u64 << SHARE_BITS) as f64) as u128)
-    }
-
-    /// Whole units, rounded down.
-    fn units(self) -> u64 {
-        u64::try_from(self.0 >> SHARE_BITS).unwrap_or(u64::MAX)
-    }
-
-    /// In units, with the fraction.
-    #[allow(clippy::cast_precision_loss)]
-    pub fn decimal(self) -> f64 {
-        self.0 as f64 / (1_u64 << SHARE_BITS) as f64
-    }
-
-    /// A load divided by this share. Nothing divided by nothing is zero.
-    pub fn pressure(self, load: Load) -> Ratio {
-        if self.0 == 0 {
-            return Ratio::of(load.0, 0);
-        }
-        let millionths = u128::from(load.0) * u128::from(Ratio::ONE.0);
-        Ratio(u64::try_from((millionths << SHARE_BITS) / self.0).unwrap_or(u64::MAX))
-    }
-
-    /// The largest load at which the pressure is not above this ratio.
-    pub fn load_at(self, pressure: Ratio) -> u64 {
-        // pressure_of(load) <= pressure exactly when load × 10⁶ × 2⁴⁰ < (pressure + 1) × share.
-        let limit = u128::from(pressure.0) + 1;
-        let (high, low) = (self.0 >> SHARE_BITS, self.0 & ((1 << SHARE_BITS) - 1));
-        let one = u128::from(Ratio::ONE.0);
-        // limit × share / (10⁶ × 2⁴⁰), rounded up, less one; the parts keep it inside 128 bits.
-        let Some(whole) = high.checked_mul(limit) else { return u64::MAX };
-        let rest = (whole % one << SHARE_BITS) + low.saturating_mul(limit);
-        let up = rest.div_ceil(one << SHARE_BITS);
-        u64::try_from((whole / one + up).saturating_sub(1)).unwrap_or(u64::MAX)
-    }
+    /// What the share would be if all load could be moved, likewise: a node whose fair share is above it owes that to what
+    /// moves cannot change.
+    pub even: Vec<Option<Load>>,
 }
 
 impl NodeLoads {
-    /// Adds up a dimension over the nodes and shares it out: in each component, or in each replica of the one
-    /// collection that it is about. Nodes to be evacuated get no share: what can leave them is for the others.
+    /// Adds up a dimension over the nodes and shares it out: over each component, or over the nodes of each replica of
+    /// the one collection that the dimension is about.
     pub fn of(
         snapshot: &Snapshot,
         dimension: &Dimension,
         placement: &Placement,
+        outsiders: &Outsiders,
         sets: &MemberSets,
-        evacuated: &BTreeSet<NodeIndex>,
     ) -> NodeLoads {
         let mut load = dimension.base_load.clone();
-        let mut of_set = vec![0_u64; sets.len()];
-        let of_replica: Vec<usize> = (0..snapshot.replicas.len())
-            .map(|replica| sets.set_of(ReplicaIndex::from_position(replica)))
-            .collect();
+        let mut leaving = vec![0_u128; snapshot.nodes.len()];
         for (position, node) in placement.node.iter().enumerate() {
             let of_copy = dimension.copy_load[position];
             load[node.at()] = load[node.at()].saturating_add(of_copy);
-            let pool = &mut of_set[of_replica[snapshot.copies.replica[position].at()]];
-            *pool = pool.saturating_add(of_copy.0);
-        }
-        let mut exact = vec![None; snapshot.nodes.len()];
-        match dimension.scope {
-            Scope::Node => {
-                for component in &snapshot.components {
-                    let overlapping = overlapping_sets(component, sets);
-                    if overlapping.len() == 1 {
-                        share_out(&component.nodes, evacuated, dimension, &load, &mut exact);
-                    } else {
-                        level(&component.nodes, &overlapping, sets, dimension, &of_set, &mut exact);
-                    }
-                }
-            }
-            Scope::NodeInGroup(collection) => {
-                let own = snapshot.replicas.iter().filter(|replica| replica.collection == collection);
-                for replica in own {
-                    let usable = replica.members.iter().filter(|member| member.standing.is_usable());
-                    let nodes: Vec<NodeIndex> = usable.map(|member| member.node).collect();
-                    share_out(&nodes, evacuated, dimension, &load, &mut exact);
-                }
+            let is_held = snapshot.copies.held[position].is_some() && !placement.in_flight[position];
+            if outsiders.is_evacuated(*node) && !is_held {
+                leaving[node.at()] += u128::from(of_copy.0);
             }
         }
-        let fair = exact.iter().map(|share| share.map(|share| Load(share.units()))).collect();
-        NodeLoads { load, fair, exact }
+        let nobody = vec![None; snapshot.nodes.len()];
+        let mut loads =
+            NodeLoads { load, fair: nobody.clone(), even: nobody, exact: vec![None; snapshot.nodes.len()] };
+        for group in groups(snapshot, dimension.scope) {
+            let from_leaving: u128 = group.iter().map(|node| leaving[node.at()]).sum();
+            let sharing: Vec<NodeIndex> =
+                group.into_iter().filter(|node| !outsiders.includes(*node)).collect();
+            share_out(&sharing, dimension, from_leaving, &mut loads);
+        }
+        if dimension.scope == Scope::Node {
+            loads.respect_replicas(snapshot, dimension, placement, outsiders, sets);
+        }
+        loads.fair = loads.exact.iter().map(|share| share.map(|share| Load(share.units()))).collect();
+        loads
+    }
+
+    /// Shares out anew where not every replica of a component may use all its nodes: what is for all of them together is
+    /// more than some can get, or less than some must take.
+    fn respect_replicas(
+        &mut self,
+        snapshot: &Snapshot,
+        dimension: &Dimension,
+        placement: &Placement,
+        outsiders: &Outsiders,
+        sets: &MemberSets,
+    ) {
+        let are_mixed = |component: &&Component| levelling::sets_of(component, sets).len() > 1;
+        let mixed: Vec<&Component> = snapshot.components.iter().filter(are_mixed).collect();
+        if mixed.is_empty() {
+            return;
+        }
+        let mut load_of_set = vec![0_u64; sets.len()];
+        let mut fixed = self.load.clone();
+        for copy in snapshot.copies.indices() {
+            let node = placement.node[copy.at()];
+            let is_outside = snapshot.copies.held[copy.at()] == Some(Held::NodeUnfit);
+            if is_outside || outsiders.excluded[node.at()] {
+                continue;
+            }
+            let of_copy = dimension.copy_load[copy.at()];
+            fixed[node.at()] = fixed[node.at()].saturating_sub(of_copy);
+            let of_set = &mut load_of_set[sets.set_of(snapshot.copies.replica[copy.at()])];
+            *of_set = of_set.saturating_add(of_copy.0);
+        }
+        let capacity = dimension.capacity.amounts();
+        for component in mixed {
+            let wanted = |node| !outsiders.includes(node);
+            let shares = levelling::level(component, sets, capacity, &load_of_set, &fixed, wanted);
+            for (node, share) in shares {
+                self.exact[node.at()] = Some(share);
+            }
+        }
+    }
+
+    /// The fair share with its fraction.
+    pub fn share(&self, node: NodeIndex) -> Option<Share> {
+        self.exact[node.at()]
     }
 
     /// Load divided by fair share; `None` for nodes that take no part.
@@ -169,152 +181,65 @@ impl NodeLoads {
     pub fn pressure_with(&self, node: NodeIndex, load: Load) -> Option<Ratio> {
         self.exact[node.at()].map(|share| share.pressure(load))
     }
-
-    /// The fair share with its fraction.
-    pub fn share(&self, node: NodeIndex) -> Option<Share> {
-        self.exact[node.at()]
-    }
 }
 
 /// Capacities are shared out with this many bits: products with any sum of loads then fit 128 bits.
 const CAPACITY_BITS: u32 = 48;
 
-/// Finds the level to which the load fills the capacities of nodes that can all take any of it. A node whose base
-/// load alone is above the level keeps it as its share; the others divide the rest.
-fn share_out(
-    nodes: &[NodeIndex],
-    evacuated: &BTreeSet<NodeIndex>,
-    dimension: &Dimension,
-    load: &[Load],
-    exact: &mut [Option<Share>],
-) {
+/// The sets of nodes of which each shares out its load by itself.
+fn groups(snapshot: &Snapshot, scope: Scope) -> Vec<Vec<NodeIndex>> {
+    match scope {
+        Scope::Node => snapshot.components.iter().map(|component| component.nodes.clone()).collect(),
+        // A copy of a collection moves inside its replica only, so that each is even or uneven by itself.
+        Scope::NodeInGroup(collection) => {
+            let replicas = snapshot.replicas.iter().filter(|replica| replica.collection == collection);
+            let usable = replicas.map(|replica| {
+                let members = replica.members.iter().filter(|member| member.standing.is_usable());
+                members.map(|member| member.node).collect()
+            });
+            usable.collect()
+        }
+    }
+}
+
+/// Finds the level to which the load of these nodes, and what comes to them from others, fills their capacities. A node
+/// whose base load alone is above the level keeps it as its share; the others divide the rest.
+fn share_out(nodes: &[NodeIndex], dimension: &Dimension, from_others: u128, loads: &mut NodeLoads) {
     let capacity = dimension.capacity.amounts();
     let largest = nodes.iter().map(|node| capacity[node.at()].0).max().unwrap_or(0);
     let shift = (u64::BITS - largest.leading_zeros()).saturating_sub(CAPACITY_BITS);
     let weight = |node: &NodeIndex| u128::from(capacity[node.at()].0 >> shift);
-    let is_left = |node: &NodeIndex| evacuated.contains(node);
-    let mut sharing: Vec<NodeIndex> =
-        nodes.iter().copied().filter(|node| weight(node) > 0 && !is_left(node)).collect();
-    let leaving = nodes.iter().filter(|node| is_left(node));
-    let leaving = leaving.map(|node| load[node.at()].saturating_sub(dimension.base_load[node.at()]));
-    let staying = sharing.iter().map(|node| load[node.at()]);
-    let mut to_share: u128 = staying.chain(leaving).map(|load| u128::from(load.0)).sum();
+    let mut sharing: Vec<NodeIndex> = nodes.iter().copied().filter(|node| weight(node) > 0).collect();
+    let of_all: u128 = sharing.iter().map(|node| u128::from(loads.load[node.at()].0)).sum();
+    let mut to_share = of_all.saturating_add(from_others);
+    let load_of = |amount: u128| Load(u64::try_from(amount).unwrap_or(u64::MAX));
+    let mut is_first_round = true;
     loop {
         let total_capacity: u128 = sharing.iter().map(weight).sum();
         if total_capacity == 0 {
             return;
         }
-        let share = |node: &NodeIndex| Share::part(to_share, weight(node), total_capacity);
-        let base = |node: &NodeIndex| Share::whole(u128::from(dimension.base_load[node.at()].0));
+        let share = |node: &NodeIndex| to_share * weight(node) / total_capacity;
+        if is_first_round {
+            for node in &sharing {
+                loads.even[node.at()] = Some(load_of(share(node)));
+            }
+            is_first_round = false;
+        }
         let (flooded, dry): (Vec<NodeIndex>, Vec<NodeIndex>) =
-            sharing.iter().partition(|node| base(node) > share(node));
+            sharing.iter().partition(|node| u128::from(dimension.base_load[node.at()].0) > share(node));
         if flooded.is_empty() {
             for node in &sharing {
-                exact[node.at()] = Some(share(node));
+                loads.exact[node.at()] = Some(Share::part(to_share, weight(node), total_capacity));
             }
             return;
         }
         for node in &flooded {
-            exact[node.at()] = Some(base(node));
-            to_share = to_share.saturating_sub(u128::from(dimension.base_load[node.at()].0));
+            let base = dimension.base_load[node.at()];
+            loads.exact[node.at()] = Some(Share::whole(u128::from(base.0)));
+            to_share = to_share.saturating_sub(u128::from(base.0));
         }
         sharing = dry;
-    }
-}
-
-/// The different sets that the replicas of a component have.
-fn overlapping_sets(component: &Component, sets: &MemberSets) -> Vec<usize> {
-    let mut own: Vec<usize> = component.replicas.iter().map(|replica| sets.set_of(*replica)).collect();
-    own.sort_unstable();
-    own.dedup();
-    own
-}
-
-/// Rounds of levelling: with nodes in a row of overlapping sets, load flows one set further with every round.
-const LEVELLING_ROUNDS: usize = 100;
-/// Levels that change by less than this are found: a thousandth of what the narrowest band has.
-const LEVEL_FOUND: f64 = 1e-5;
-
-/// Shares for nodes whose replicas may use different, overlapping sets of them: a replica of three nodes beside one of
-/// seven cannot be levelled, and nobody is to be alarmed about it. Each set in turn pours its load over its nodes, as
-/// low as the others' loads let it, until the levels stand: that is the least of a convex sum, whose lowest point
-/// has every node as low as its replicas allow.
-///
-/// The numbers have fractions; they are added up in one order only, so that they are the same everywhere.
-#[allow(clippy::cast_precision_loss)]
-fn level(
-    nodes: &[NodeIndex],
-    overlapping: &[usize],
-    sets: &MemberSets,
-    dimension: &Dimension,
-    of_set: &[u64],
-    exact: &mut [Option<Share>],
-) {
-    let capacity = dimension.capacity.amounts();
-    let mut total: Vec<f64> = dimension.base_load.iter().map(|load| load.0 as f64).collect();
-    let takes_part = |node: &&NodeIndex| capacity[node.at()] > Load::ZERO;
-    let mut pools: Vec<Pool> = overlapping
-        .iter()
-        .map(|set| {
-            let nodes: Vec<NodeIndex> = sets.members(*set).iter().filter(takes_part).copied().collect();
-            Pool { load: of_set[*set] as f64, poured: vec![0.0; nodes.len()], nodes }
-        })
-        .collect();
-    for _ in 0..LEVELLING_ROUNDS {
-        let mut largest_change: f64 = 0.0;
-        for pool in &mut pools {
-            largest_change = largest_change.max(pool.pour(capacity, &mut total));
-        }
-        if largest_change < LEVEL_FOUND {
-            break;
-        }
-    }
-    for node in nodes.iter().filter(takes_part) {
-        exact[node.at()] = Some(Share::of_units(total[node.at()]));
-    }
-}
-
-/// The load of all replicas that have one set of nodes, and how it is poured over them.
-struct Pool {
-    load: f64,
-    nodes: Vec<NodeIndex>,
-    poured: Vec<f64>,
-}
-
-impl Pool {
-    /// Pours the load out again beside what the nodes have from others; answers with the largest change, as a part
-    /// of a node's load.
-    #[allow(clippy::cast_precision_loss)]
-    fn pour(&mut self, capacity: &[Load], total: &mut [f64]) -> f64 {
-        let mut by_level: Vec<(f64, usize)> = Vec::with_capacity(self.nodes.len());
-        for (at, node) in self.nodes.iter().enumerate() {
-            total[node.at()] -= self.poured[at];
-            by_level.push((total[node.at()] / capacity[node.at()].0 as f64, at));
-        }
-        by_level.sort_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
-        // The level at which so many of the lowest nodes hold all of it, and the next one is not below it.
-        let (mut width, mut there) = (0.0, 0.0);
-        let mut level = 0.0;
-        for (position, (_, at)) in by_level.iter().enumerate() {
-            let node = self.nodes[*at];
-            width += capacity[node.at()].0 as f64;
-            there += total[node.at()];
-            level = (self.load + there) / width;
-            if by_level.get(position + 1).is_none_or(|next| next.0 >= level) {
-                break;
-            }
-        }
-        let mut largest_change: f64 = 0.0;
-        for (at, node) in self.nodes.iter().enumerate() {
-            let poured = (level * capacity[node.at()].0 as f64 - total[node.at()]).max(0.0);
-            let change = (poured - self.poured[at]).abs();
-            total[node.at()] += poured;
-            self.poured[at] = poured;
-            if total[node.at()] > 0.0 {
-                largest_change = largest_change.max(change / total[node.at()]);
-            }
-        }
-        largest_change
     }
 }
 
@@ -329,7 +254,7 @@ pub fn utilisation(dimension: &Dimension, node: NodeIndex, load: Load) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Capacity, DimensionSettings, LoadUnit};
+    use crate::policy::{Capacity, DimensionSettings, LoadUnit, Scope};
 
     fn dimension(base: &[u64], capacity: &[u64]) -> Dimension {
         Dimension {
@@ -338,6 +263,7 @@ mod tests {
             scope: Scope::Node,
             copy_load: Vec::new(),
             base_load: base.iter().copied().map(Load).collect(),
+            base_parts: Vec::new(),
             measured_load: Vec::new(),
             capacity: Capacity::Weights(capacity.iter().copied().map(Load).collect()),
             settings: DimensionSettings::default(),
@@ -345,12 +271,32 @@ mod tests {
         }
     }
 
-    fn shares(base: &[u64], capacity: &[u64], load: &[u64]) -> Vec<Option<u64>> {
+    fn shared_out(base: &[u64], capacity: &[u64], load: &[u64], from_others: u64) -> NodeLoads {
         let nodes: Vec<NodeIndex> = (0..load.len()).map(NodeIndex::from_position).collect();
-        let loads: Vec<Load> = load.iter().copied().map(Load).collect();
-        let mut exact = vec![None; load.len()];
-        share_out(&nodes, &BTreeSet::new(), &dimension(base, capacity), &loads, &mut exact);
-        exact.into_iter().map(|share: Option<Share>| share.map(Share::units)).collect()
+        let nobody = vec![None; load.len()];
+        let load = load.iter().copied().map(Load).collect();
+        let exact = vec![None; nodes.len()];
+        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody, exact };
+        share_out(&nodes, &dimension(base, capacity), u128::from(from_others), &mut loads);
+        loads.fair = loads.exact.iter().map(|share| share.map(|share| Load(share.units()))).collect();
+        loads
+    }
+
+    fn shares(base: &[u64], capacity: &[u64], load: &[u64]) -> Vec<Option<u64>> {
+        shared_out(base, capacity, load, 0).fair.into_iter().map(|share| share.map(|share| share.0)).collect()
+    }
+
+    #[test]
+    fn what_comes_from_others_is_shared_like_the_rest() {
+        let loads = shared_out(&[0, 0], &[1, 3], &[100, 100], 200);
+        assert_eq!(loads.fair, [Some(Load(100)), Some(Load(300))]);
+    }
+
+    #[test]
+    fn the_even_share_knows_no_base_load() {
+        let loads = shared_out(&[300, 0, 0], &[1, 1, 1], &[300, 100, 50], 0);
+        assert_eq!(loads.even, [Some(Load(150)); 3]);
+        assert_eq!(loads.fair, [Some(Load(300)), Some(Load(75)), Some(Load(75))]);
     }
 
     #[test]

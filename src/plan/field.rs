@@ -299,6 +299,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// A node's load in a dimension.
+    pub fn load_at(&self, view: usize, node: NodeIndex) -> Load {
+        self.unscaled(view, self.cell(view, node).load)
+    }
+
     /// A node's pressure in a dimension; 0 for nodes that take no part.
     pub fn pressure(&self, view: usize, node: NodeIndex) -> Ratio {
         let load = self.unscaled(view, self.cell(view, node).load);

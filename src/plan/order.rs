@@ -71,7 +71,9 @@ impl<'a> Orderer<'a> {
         loop {
             let before = waiting.len();
             waiting = self.take_singly(waiting, &price, &bytes, &mut take);
-            if waiting.is_empty() || (waiting.len() == before && !self.take_pair(&mut waiting, &price, &mut take)) {
+            if waiting.is_empty()
+                || (waiting.len() == before && !self.take_pair(&mut waiting, &price, &mut take))
+            {
                 break;
             }
         }

@@ -8,13 +8,15 @@
 use super::descent::{self, Sources};
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
+use super::left_alone::left_alone;
 use super::order::{Orderer, Way};
 use super::prune::prune;
 use super::search::Search;
-use super::{Move, Plan, Proof, Step, proof};
-use crate::gate::Restrictions;
-use crate::model::{NodeIndex, PlanningInput, Snapshot};
-use crate::units::Bytes;
+use super::{LeftAlone, Move, Plan, Proof, Step, compound, floor, orders, proof};
+use crate::gate::{Restrictions, minimum_gain};
+use crate::model::{ComponentIndex, CopyIndex, NodeIndex, PlanningInput, Snapshot};
+use crate::reason::Reason;
+use crate::units::{Bytes, Load, Ratio};
 
 /// Plans one turn: steps in order, each worth having without the later ones, and the proof.
 pub fn plan(
@@ -24,11 +26,12 @@ pub fn plan(
     findings: &[Finding],
     restrictions: &Restrictions,
 ) -> Plan {
-    plan_up_to(input, views, placement, findings, restrictions, usize::MAX)
+    let planner = Planner { input, views, placement, findings, restrictions };
+    planner.plan(None)
 }
 
 /// The same, but only what the next waves can carry: about so many moves, off the worst nodes. It does not wait for
-/// the rest of the plan, and its proof is about these moves only.
+/// the rest of the plan, and proves nothing.
 pub fn plan_next(
     input: &PlanningInput,
     views: &[DimensionView<'_>],
@@ -37,72 +40,235 @@ pub fn plan_next(
     restrictions: &Restrictions,
     moves: usize,
 ) -> Plan {
-    plan_up_to(input, views, placement, findings, restrictions, moves)
+    let planner = Planner { input, views, placement, findings, restrictions };
+    planner.plan(Some(moves))
 }
 
-fn plan_up_to(
-    input: &PlanningInput,
-    views: &[DimensionView<'_>],
-    placement: &Placement,
-    findings: &[Finding],
-    restrictions: &Restrictions,
-    most_moves: usize,
-) -> Plan {
-    let mut search = Search::new(input, views, placement, restrictions);
-    let overloaded = overloaded(&input.snapshot, findings);
-    let mut sources = Sources::new(&mut search, &overloaded);
-    let _stuck = descent::descend(&mut search, &mut sources, most_moves);
-    if most_moves == usize::MAX {
-        prune(&mut search, |_| false);
+/// Rounds of relieving, exchanging and taking back. Each makes the plan better; the last ones hardly do.
+const MOST_ROUNDS: usize = 4;
+/// Exchanges are looked for at so many nodes only that nothing else helps: each takes as long as hundreds of moves.
+const MOST_EXCHANGES: usize = 2_000;
+
+struct Planner<'a> {
+    input: &'a PlanningInput,
+    views: &'a [DimensionView<'a>],
+    placement: &'a Placement,
+    findings: &'a [Finding],
+    restrictions: &'a Restrictions,
+}
+
+impl Planner<'_> {
+    fn plan(&self, most_moves: Option<usize>) -> Plan {
+        let snapshot = &self.input.snapshot;
+        let mut search = Search::new(self.input, self.views, self.placement, self.restrictions);
+        let (ordered, unmet_orders) = orders::follow(&mut search, self.restrictions);
+        let mut sources = Sources::new(&mut search, &self.overloaded());
+        self.search_all(&mut search, &mut sources, most_moves);
+
+        let mut steps: Vec<(Option<ComponentIndex>, Step)> = Vec::new();
+        let mut orderer = Orderer::new(snapshot, self.views, self.placement);
+        for copy in &ordered {
+            let way = way_of(&search, *copy);
+            steps.push((None, take(&mut orderer, snapshot, &[way])));
+        }
+        let at_first = self.excess_by_component(|view, node| orderer.field.load_at(view, node));
+        let ways: Vec<Way> = search
+            .away()
+            .into_iter()
+            .filter(|copy| !search.rules.is_bound(*copy))
+            .map(|copy| way_of(&search, copy))
+            .collect();
+        let given_up = orderer.order(
+            ways,
+            |copy| search.price(copy),
+            |copy| search.bytes(copy),
+            |orderer, ways| {
+                steps.push((snapshot.node(ways[0].from).component, take(orderer, snapshot, ways)));
+            },
+        );
+        for way in given_up {
+            search.put(way.copy, way.from);
+        }
+        let too_small = self.too_small(&at_first, &mut search, &mut steps);
+        let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
+        let bytes_moved =
+            steps.iter().flat_map(|step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
+        let mut proof = Proof { bytes_moved, unmet_orders, ..Proof::default() };
+        if most_moves.is_none() {
+            proof.left_alone = self.left_alone(&mut search, &sources.nodes, &too_small);
+            proof.dimensions = proof::dimensions(snapshot, &search.field, self.placement);
+            proof.bytes_floor = proof::bytes_floor(&mut search, &sources.nodes, &ordered);
+        }
+        proof.effort_used = search.effort_used();
+        Plan { steps, proof }
     }
-    let ways: Vec<Way> = search
-        .away()
-        .iter()
-        .map(|copy| Way { copy: *copy, from: search.origin[copy.at()], to: search.field.node_of[copy.at()] })
-        .collect();
-    let mut steps: Vec<Step> = Vec::with_capacity(ways.len());
-    let mut orderer = Orderer::new(&input.snapshot, views, placement);
-    let _left = orderer.order(
-        ways,
-        |copy| search.price(copy),
-        |copy| search.bytes(copy),
-        |orderer, ways| steps.push(take(orderer, &input.snapshot, ways)),
-    );
-    let bytes_moved = steps.iter().flat_map(|step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
-    let full = most_moves == usize::MAX;
-    let dimensions = if full { proof::dimensions(&input.snapshot, &orderer.field, placement) } else { Vec::new() };
-    let bytes_floor =
-        if full { proof::bytes_floor(&mut search, &orderer.field, &sources.nodes) } else { Bytes::ZERO };
-    Plan {
-        steps,
-        proof: Proof {
-            dimensions,
-            bytes_moved,
-            bytes_floor,
-            effort_used: search.effort_used(),
-            left_alone: Vec::new(),
-        },
+
+    /// Nodes to be relieved, by index.
+    fn overloaded(&self) -> Vec<NodeIndex> {
+        let snapshot = &self.input.snapshot;
+        let mut nodes: Vec<NodeIndex> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.state == FindingState::Overloaded)
+            .filter_map(|finding| snapshot.node_index(finding.node))
+            .chain(orders::nominated_nodes(snapshot, self.restrictions))
+            .filter(|node| snapshot.node(*node).component.is_some())
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Relieves with single moves, then with exchanges where those do not help, then takes back what was not needed,
+    /// until nothing changes.
+    fn search_all(&self, search: &mut Search<'_>, sources: &mut Sources, most_moves: Option<usize>) {
+        let mut exchanges_left = MOST_EXCHANGES;
+        for _ in 0..MOST_ROUNDS {
+            loop {
+                let stuck = descent::descend(search, sources, most_moves.unwrap_or(usize::MAX));
+                if most_moves.is_some() || stuck.is_empty() || search.is_spent() {
+                    break;
+                }
+                self.list_around(search, &stuck);
+                let mut any = false;
+                for node in stuck {
+                    while exchanges_left > 0 && !search.is_spent() && compound::improve(search, node) {
+                        exchanges_left -= 1;
+                        any = true;
+                    }
+                }
+                sources.begin_again(search);
+                if !any {
+                    break;
+                }
+            }
+            if most_moves.is_some() || search.is_spent() || !prune(search) {
+                break;
+            }
+            sources.begin_again(search);
+        }
+    }
+
+    /// Learns what is on the nodes with which these could exchange something.
+    fn list_around(&self, search: &mut Search<'_>, stuck: &[NodeIndex]) {
+        let snapshot = &self.input.snapshot;
+        let mut components: Vec<ComponentIndex> =
+            stuck.iter().filter_map(|node| snapshot.node(*node).component).collect();
+        components.sort_unstable();
+        components.dedup();
+        let nodes: Vec<NodeIndex> = components
+            .iter()
+            .flat_map(|component| &snapshot.components[component.at()].nodes)
+            .copied()
+            .collect();
+        search.list(&nodes);
+    }
+
+    /// How far the nodes of each component are above their bands, all together, with these loads.
+    fn excess_by_component(&self, load: impl Fn(usize, NodeIndex) -> Load) -> Vec<u64> {
+        let snapshot = &self.input.snapshot;
+        let mut excess = vec![0_u64; snapshot.components.len()];
+        if self.input.gate.minimum_gain == Ratio::ZERO {
+            return excess;
+        }
+        for (component, excess) in snapshot.components.iter().zip(&mut excess) {
+            for node in &component.nodes {
+                for (at, view) in self.views.iter().enumerate() {
+                    *excess = excess.saturating_add(view.excess_with(*node, load(at, *node)));
+                }
+            }
+        }
+        excess
+    }
+
+    /// Drops what levels a component when all of it together gains too little to begin with it; the reasons, by
+    /// component.
+    fn too_small(
+        &self,
+        at_first: &[u64],
+        search: &mut Search<'_>,
+        steps: &mut Vec<(Option<ComponentIndex>, Step)>,
+    ) -> Vec<Option<Reason>> {
+        let snapshot = &self.input.snapshot;
+        let minimum = self.input.gate.minimum_gain;
+        let mut reasons: Vec<Option<Reason>> = vec![None; snapshot.components.len()];
+        if minimum == Ratio::ZERO {
+            return reasons;
+        }
+        let at_last = self.excess_by_component(|view, node| search.field.load_at(view, node));
+        let mut has_steps = vec![false; snapshot.components.len()];
+        for component in steps.iter().filter_map(|(component, _)| *component) {
+            has_steps[component.at()] = true;
+        }
+        for position in (0..reasons.len()).filter(|position| has_steps[*position]) {
+            let gain = Ratio(at_first[position].saturating_sub(at_last[position]));
+            let component = ComponentIndex::from_position(position);
+            let gainable = || self.gainable_in(component);
+            reasons[position] = minimum_gain::too_small(gain, minimum, gainable);
+        }
+        let is_dropped = |component: &Option<ComponentIndex>| {
+            component.is_some_and(|component| reasons[component.at()].is_some())
+        };
+        for copy in search.away() {
+            let home = search.origin[copy.at()];
+            if !search.rules.is_bound(copy) && is_dropped(&snapshot.node(home).component) {
+                search.put(copy, home);
+            }
+        }
+        steps.retain(|(component, _)| !is_dropped(component));
+        reasons
+    }
+
+    /// How much of a component's excess could be gained by moves at all: what is above the floor.
+    fn gainable_in(&self, component: ComponentIndex) -> Ratio {
+        let snapshot = &self.input.snapshot;
+        let floors = floor::floors(snapshot, self.views, self.placement);
+        let mut gainable: u64 = 0;
+        for (view, floors) in self.views.iter().zip(&floors) {
+            let above_floor = floors[component.at()].0.0.saturating_sub(view.dimension.settings.leave.0);
+            for node in &snapshot.components[component.at()].nodes {
+                let excess = view.excess_with(*node, view.loads.load[node.at()]);
+                gainable = gainable.saturating_add(excess.saturating_sub(above_floor));
+            }
+        }
+        Ratio(gainable)
+    }
+
+    /// Who stays above the band, and why: nothing can be done, or all of it together is not worth beginning.
+    fn left_alone(
+        &self,
+        search: &mut Search<'_>,
+        sources: &[NodeIndex],
+        too_small: &[Option<Reason>],
+    ) -> Vec<LeftAlone> {
+        let mut all = Vec::new();
+        let mut nodes = sources.to_vec();
+        nodes.sort_unstable_by_key(|node| (self.input.snapshot.node(*node).component, *node));
+        for node in nodes {
+            let Some(mut left) = left_alone(search, node) else { continue };
+            let component = self.input.snapshot.node(node).component;
+            let too_small = component.and_then(|component| too_small[component.at()].as_ref());
+            if let Some(reason) = too_small {
+                left.reason = reason.clone();
+                left.best_candidate = None;
+            }
+            all.push(left);
+        }
+        all
     }
 }
 
-/// Nodes to be relieved, by index.
-fn overloaded(snapshot: &Snapshot, findings: &[Finding]) -> Vec<NodeIndex> {
-    let mut nodes: Vec<NodeIndex> = findings
-        .iter()
-        .filter(|finding| finding.state == FindingState::Overloaded)
-        .filter_map(|finding| snapshot.node_index(finding.node))
-        .filter(|node| snapshot.node(*node).component.is_some())
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes
+fn way_of(search: &Search<'_>, copy: CopyIndex) -> Way {
+    Way { copy, from: search.origin[copy.at()], to: search.field.node_of[copy.at()] }
 }
 
 /// Carries a step out and writes it down.
 fn take(orderer: &mut Orderer<'_>, snapshot: &Snapshot, ways: &[Way]) -> Step {
     let first = ways[0];
     let view = relieved_dimension(orderer, ways);
-    let pressure = |orderer: &Orderer<'_>, node| orderer.field.pressure(view, node);
+    let pressure = |orderer: &Orderer<'_>, node| {
+        if orderer.field.views.is_empty() { Ratio::ZERO } else { orderer.field.pressure(view, node) }
+    };
     let before = (pressure(orderer, first.from), pressure(orderer, first.to));
     for way in ways {
         orderer.field.shift(way.copy, way.to);
@@ -110,6 +276,7 @@ fn take(orderer: &mut Orderer<'_>, snapshot: &Snapshot, ways: &[Way]) -> Step {
     let after = (pressure(orderer, first.from), pressure(orderer, first.to));
     Step {
         moves: ways.iter().map(|way| describe(snapshot, way)).collect(),
+        // None where nobody wants anything even and all is done by order.
         dimension: orderer.field.views.get(view).map(|view| view.dimension.name.clone()).unwrap_or_default(),
         source_before: before.0,
         source_after: after.0,
@@ -121,14 +288,11 @@ fn take(orderer: &mut Orderer<'_>, snapshot: &Snapshot, ways: &[Way]) -> Step {
 /// The dimension in which a step takes most off its first source.
 fn relieved_dimension(orderer: &Orderer<'_>, ways: &[Way]) -> usize {
     let field = &orderer.field;
-    let relief = |view: usize| {
-        let cell = field.cell(view, ways[0].from);
-        let leaving = field.load_of(view, ways[0].copy);
-        (cell.potential(cell.load) - cell.potential(cell.load - leaving)).max(0.0)
-    };
     let mut best = (0, f64::MIN);
     for view in 0..field.views.len() {
-        let relief = relief(view);
+        let cell = field.cell(view, ways[0].from);
+        let leaving = field.load_of(view, ways[0].copy);
+        let relief = cell.potential(cell.load) - cell.potential(cell.load - leaving);
         if relief > best.1 {
             best = (view, relief);
         }

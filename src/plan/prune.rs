@@ -5,14 +5,14 @@ use super::search::{LEAST_GAIN, Search};
 use crate::model::CopyIndex;
 
 /// Sends home every copy whose journey is not worth its price any more. True when there was one.
-pub fn prune(search: &mut Search<'_>, is_bound: impl Fn(CopyIndex) -> bool) -> bool {
+pub fn prune(search: &mut Search<'_>) -> bool {
     let mut away = search.away();
     let bytes = |copy: &CopyIndex| search.input.snapshot.copies.bytes[copy.at()];
     away.sort_by_key(|copy| (std::cmp::Reverse(bytes(copy)), *copy));
     let mut any = false;
     let mut loads = Vec::new();
     for copy in away {
-        if is_bound(copy) || !search.spend(1) {
+        if search.rules.is_bound(copy) || !search.spend(1) {
             continue;
         }
         loads.clear();

@@ -2,10 +2,8 @@
 //! tables by index, because the planner asks them some million times a turn.
 
 use super::apart::Apart;
-use super::field::Field;
 use crate::gate::Restrictions;
-use crate::model::{CopyIndex, NodeIndex, PlanningInput};
-use crate::policy::Capacity;
+use crate::model::{CopyIndex, NodeIndex, PlanningInput, Replica};
 use crate::reason::Reason;
 use crate::units::{Bytes, Load, NodeId};
 
@@ -20,13 +18,6 @@ pub struct Candidate {
     pub to: NodeIndex,
 }
 
-/// A dimension with a hard limit: what may still arrive at each node. Nothing is credited for what leaves, because
-/// both nodes hold a segment while it moves.
-struct Limited {
-    view: usize,
-    left: Vec<f64>,
-}
-
 /// The restrictions of this turn.
 pub struct Rules<'a> {
     input: &'a PlanningInput,
@@ -36,14 +27,17 @@ pub struct Rules<'a> {
     /// Nodes that nothing may leave, and nodes that nothing may enter.
     shut_sources: Vec<bool>,
     shut_destinations: Vec<bool>,
-    /// Collections of which nothing moves.
-    shut_collections: Vec<bool>,
+    /// Replicas of which nothing moves.
+    shut_replicas: Vec<bool>,
     /// Copies of segments that are named anywhere, by copy; empty when none is.
     named: Vec<bool>,
     ways_are_limited: bool,
     /// Bytes that may still arrive at each node.
     pub room: Vec<u64>,
-    limited: Vec<Limited>,
+    /// What has arrived at each node by moves chosen so far, by limit and node.
+    arrived: Vec<Vec<Load>>,
+    /// Copies that go where somebody ordered them to, by copy; empty when there are none.
+    bound: Vec<bool>,
     /// Segments to be kept apart.
     pub apart: Apart,
 }
@@ -53,11 +47,11 @@ impl<'a> Rules<'a> {
     pub fn new(
         input: &'a PlanningInput,
         restrictions: &'a Restrictions,
-        field: &Field<'_>,
+        node_of: &[NodeIndex],
         in_flight: &'a [bool],
     ) -> Rules<'a> {
         let snapshot = &input.snapshot;
-        let apart = Apart::new(snapshot, &restrictions.apart, &field.node_of);
+        let apart = Apart::new(snapshot, &restrictions.apart, node_of);
         let mut named = Vec::new();
         if !restrictions.named_segments.is_empty() || !apart.is_empty() {
             let is_named = |segment| restrictions.named_segments.contains(segment) || apart.names(*segment);
@@ -69,21 +63,24 @@ impl<'a> Rules<'a> {
             in_flight,
             shut_sources: Vec::new(),
             shut_destinations: Vec::new(),
-            shut_collections: Vec::new(),
+            shut_replicas: Vec::new(),
             named,
             ways_are_limited: restrictions.ways_are_limited(),
             room: snapshot.nodes.iter().map(|node| restrictions.room_of(node.id).0).collect(),
-            limited: limits(input, field),
+            arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
+            bound: Vec::new(),
             apart,
         };
         let nodes = || (0..snapshot.nodes.len()).map(NodeIndex::from_position);
         rules.shut_sources = nodes().map(|node| rules.blocked_source(node).is_some()).collect();
         rules.shut_destinations =
             nodes().map(|node| restrictions.destinations.contains_key(&rules.id(node))).collect();
-        let is_shut = |collection: &crate::model::Collection| {
+        let is_shut = |replica: &Replica| {
+            let collection = &snapshot.collections[replica.collection.at()];
             restrictions.collections.contains_key(&collection.id)
+                || restrictions.replicas.contains_key(&replica.id)
         };
-        rules.shut_collections = snapshot.collections.iter().map(is_shut).collect();
+        rules.shut_replicas = snapshot.replicas.iter().map(is_shut).collect();
         rules
     }
 
@@ -119,8 +116,7 @@ impl<'a> Rules<'a> {
         if self.in_flight[copy.at()] || copies.held[copy.at()].is_some() {
             return false;
         }
-        let replica = self.input.snapshot.replica(copies.replica[copy.at()]);
-        if self.shut_collections[replica.collection.at()] {
+        if self.shut_replicas[copies.replica[copy.at()].at()] || self.is_bound(copy) {
             return false;
         }
         let is_named = !self.named.is_empty() && self.named[copy.at()];
@@ -137,26 +133,27 @@ impl<'a> Rules<'a> {
         if let Some(held) = copies.held[copy.at()] {
             return Some(Reason::Held { held });
         }
-        let (segment, replica) = (copies.segment[copy.at()], copies.replica[copy.at()]);
-        let collection = self.input.snapshot.collection_of(replica).id;
-        if let Some(reason) = self.restrictions.collections.get(&collection) {
-            return Some(reason.clone());
+        if let Some(reason) = self.restrictions.copy_refusal(&self.input.snapshot, copy) {
+            return Some(reason);
         }
         let radius = &self.restrictions.blast_radius;
-        if !radius.is_untouched() {
-            let (bytes, from) = (copies.bytes[copy.at()], self.id(copies.node[copy.at()]));
-            let refusal = radius.collection_refusal(collection, bytes);
-            if let Some(reason) = refusal.or_else(|| radius.node_refusal(from, bytes)) {
-                return Some(reason);
-            }
-        }
-        if self.named.is_empty() || !self.named[copy.at()] {
+        if radius.is_untouched() {
             return None;
         }
-        if let Some(reason) = self.restrictions.segments.get(&(segment, replica)) {
-            return Some(reason.clone());
-        }
-        self.restrictions.pinned.contains(&segment).then_some(Reason::Pinned)
+        let collection = self.input.snapshot.collection_of(copies.replica[copy.at()]).id;
+        let (bytes, from) = (copies.bytes[copy.at()], self.id(copies.node[copy.at()]));
+        radius.collection_refusal(collection, bytes).or_else(|| radius.node_refusal(from, bytes))
+    }
+
+    /// Whether somebody ordered a copy to where it goes, so that it stays there.
+    pub fn is_bound(&self, copy: CopyIndex) -> bool {
+        !self.bound.is_empty() && self.bound[copy.at()]
+    }
+
+    /// A copy goes where somebody ordered it to.
+    pub fn bind(&mut self, copy: CopyIndex) {
+        self.bound.resize(self.input.snapshot.copies.len(), false);
+        self.bound[copy.at()] = true;
     }
 
     /// Whether a node takes anything.
@@ -166,28 +163,27 @@ impl<'a> Rules<'a> {
 
     /// Whether a copy may go to a node.
     #[inline]
-    pub fn may_enter(&self, candidate: &Candidate, field: &Field<'_>) -> bool {
+    pub fn may_enter(&self, candidate: &Candidate) -> bool {
         let (copy, to) = (candidate.copy, candidate.to);
         let bytes = self.input.snapshot.copies.bytes[copy.at()].0;
         if self.shut_destinations[to.at()] || bytes > self.room[to.at()] {
             return false;
         }
         let is_named = !self.named.is_empty() && self.named[copy.at()];
-        let plain = !is_named && !self.ways_are_limited && self.limited.is_empty();
-        plain || self.blocked_destination(candidate, field).is_none()
+        let plain = !is_named && !self.ways_are_limited && self.arrived.is_empty();
+        plain || self.blocked_destination(candidate).is_none()
     }
 
     /// Whether a copy that was to leave may stay on its node after all.
     pub fn may_return(&self, copy: CopyIndex, home: NodeIndex) -> bool {
         let is_named = !self.named.is_empty() && self.named[copy.at()];
-        let segment = self.input.snapshot.copies.segment[copy.at()];
-        let must_leave = !self.restrictions.evacuated.is_empty()
-            && self.restrictions.evacuated.contains(&self.id(home));
-        !must_leave && !(is_named && self.apart.would_meet(segment, home))
+        let must_leave =
+            !self.restrictions.evacuated.is_empty() && self.restrictions.evacuated.contains(&self.id(home));
+        !must_leave && !(is_named && self.apart.would_meet(&self.input.snapshot, copy, home))
     }
 
     /// Why a copy must not go to a node.
-    pub fn blocked_destination(&self, candidate: &Candidate, field: &Field<'_>) -> Option<Reason> {
+    pub fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
         let node = self.id(candidate.to);
         if let Some(reason) = self.restrictions.destinations.get(&node) {
             return Some(reason.clone());
@@ -199,7 +195,7 @@ impl<'a> Rules<'a> {
             if let Some(reason) = self.restrictions.returns.get(&(segment, node)) {
                 return Some(reason.clone());
             }
-            if self.apart.would_meet(segment, candidate.to) {
+            if self.apart.would_meet(&self.input.snapshot, copy, candidate.to) {
                 return Some(Reason::KeptApart { node });
             }
         }
@@ -210,11 +206,10 @@ impl<'a> Rules<'a> {
                 return Some(reason);
             }
         }
-        for limited in &self.limited {
-            if field.load_of(limited.view, copy) > limited.left[candidate.to.at()] {
-                let dimension = &field.views[limited.view].dimension;
-                let limit = dimension.settings.limit.unwrap_or_default();
-                return Some(Reason::LimitReached { node, dimension: dimension.name.clone(), limit });
+        for (limit, arrived) in self.restrictions.limits.iter().zip(&self.arrived) {
+            let refusal = limit.refusal(&self.input.snapshot, copy, candidate.to, arrived[candidate.to.at()]);
+            if refusal.is_some() {
+                return refusal;
             }
         }
         let room = Bytes(self.room[candidate.to.at()]);
@@ -222,46 +217,19 @@ impl<'a> Rules<'a> {
     }
 
     /// A copy goes to a node, or is taken back from there.
-    pub fn count(&mut self, copy: CopyIndex, at: NodeIndex, arrives: bool, field: &Field<'_>) {
+    pub fn count(&mut self, copy: CopyIndex, at: NodeIndex, arrives: bool) {
         let copies = &self.input.snapshot.copies;
         let is_home = copies.node[copy.at()] == at;
         if !is_home {
             let (room, bytes) = (&mut self.room[at.at()], copies.bytes[copy.at()].0);
             *room = if arrives { room.saturating_sub(bytes) } else { room.saturating_add(bytes) };
-            for limited in &mut self.limited {
-                let load = field.load_of(limited.view, copy);
-                limited.left[at.at()] += if arrives { -load } else { load };
+            for (limit, arrived) in self.restrictions.limits.iter().zip(&mut self.arrived) {
+                let (arrived, load) = (&mut arrived[at.at()], limit.load_of(copy));
+                *arrived = if arrives { arrived.saturating_add(load) } else { arrived.saturating_sub(load) };
             }
         }
         if !self.named.is_empty() && self.named[copy.at()] {
-            self.apart.count(copies.segment[copy.at()], at, arrives);
+            self.apart.count(&self.input.snapshot, copy, at, arrives);
         }
     }
-}
-
-/// What may still arrive at each node in dimensions with a hard limit. What is on its way to a node counts there, and
-/// on the node that it leaves as well.
-fn limits(input: &PlanningInput, field: &Field<'_>) -> Vec<Limited> {
-    let snapshot = &input.snapshot;
-    let mut limited = Vec::new();
-    for (view, shown) in field.views.iter().enumerate() {
-        let (Some(limit), Capacity::Physical(capacity)) =
-            (shown.dimension.settings.limit, &shown.dimension.capacity)
-        else {
-            continue;
-        };
-        let mut load = shown.loads.load.clone();
-        for copy in snapshot.copies.indices() {
-            let here = snapshot.copies.node[copy.at()];
-            if field.node_of[copy.at()] != here {
-                load[here.at()] = load[here.at()].saturating_add(shown.dimension.copy_load[copy.at()]);
-            }
-        }
-        let left = |node: usize| {
-            let most = Load(limit.share_of(capacity[node].0));
-            field.scaled(view, most.saturating_sub(load[node]))
-        };
-        limited.push(Limited { view, left: (0..snapshot.nodes.len()).map(left).collect() });
-    }
-    limited
 }

@@ -8,6 +8,7 @@ use super::rules::{Candidate, Rules};
 use super::windows::Windows;
 use crate::gate::Restrictions;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput};
+use crate::reason::Reason;
 use crate::units::Bytes;
 
 /// A step must gain more than this: a square of the millionths in which pressure is told. It also ends all searches,
@@ -47,7 +48,7 @@ impl<'a> Search<'a> {
     ) -> Search<'a> {
         let snapshot = &input.snapshot;
         let field = Field::new(snapshot, views, placement);
-        let rules = Rules::new(input, restrictions, &field, &placement.in_flight);
+        let rules = Rules::new(input, restrictions, &field.node_of, &placement.in_flight);
         let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
         let fair_bytes = (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1);
         Search {
@@ -123,14 +124,14 @@ impl<'a> Search<'a> {
         if to == self.origin[copy.at()] {
             return self.rules.may_return(copy, to);
         }
-        self.rules.may_enter(&self.candidate(copy, to), &self.field)
+        self.rules.may_enter(&self.candidate(copy, to))
     }
 
     /// Puts a copy on a node.
     pub fn put(&mut self, copy: CopyIndex, to: NodeIndex) {
         let from = self.field.node_of[copy.at()];
-        self.rules.count(copy, from, false, &self.field);
-        self.rules.count(copy, to, true, &self.field);
+        self.rules.count(copy, from, false);
+        self.rules.count(copy, to, true);
         self.field.shift(copy, to);
         self.windows.used(self.set_of(copy));
         if let Some(copies) = &mut self.on_node[to.at()] {
@@ -139,6 +140,14 @@ impl<'a> Search<'a> {
         if !std::mem::replace(&mut self.was_moved[copy.at()], true) {
             self.moved.push(copy);
         }
+    }
+
+    /// Puts a copy on a node to see what that would change; it must be put back before anything else is asked.
+    pub fn put_for_now(&mut self, copy: CopyIndex, to: NodeIndex) {
+        let from = self.field.node_of[copy.at()];
+        self.rules.count(copy, from, false);
+        self.rules.count(copy, to, true);
+        self.field.shift(copy, to);
     }
 
     /// Copies that are not where they were at the beginning, by index.
@@ -183,16 +192,26 @@ impl<'a> Search<'a> {
         copies.clone()
     }
 
-    /// The copies that count on a node at the beginning.
-    pub fn copies_at_first(&mut self, node: NodeIndex) -> Vec<CopyIndex> {
-        self.list(&[node]);
-        let now = self.on_node[node.at()].iter().flatten().copied();
+    /// The copies that count on each of these nodes at the beginning, by index.
+    pub fn copies_at_first(&mut self, nodes: &[NodeIndex]) -> Vec<Vec<CopyIndex>> {
+        self.list(nodes);
+        let mut place = vec![None; self.on_node.len()];
+        let mut copies: Vec<Vec<CopyIndex>> = Vec::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate() {
+            place[node.at()] = Some(at);
+            let now = self.on_node[node.at()].iter().flatten().copied();
+            copies.push(now.filter(|copy| self.origin[copy.at()] == *node).collect());
+        }
         // Those that have left may have been forgotten by the list.
-        let left = self.moved.iter().copied();
-        let mut copies: Vec<CopyIndex> =
-            now.chain(left).filter(|copy| self.origin[copy.at()] == node).collect();
-        copies.sort_unstable();
-        copies.dedup();
+        for copy in &self.moved {
+            if let Some(at) = place[self.origin[copy.at()].at()] {
+                copies[at].push(*copy);
+            }
+        }
+        for copies in &mut copies {
+            copies.sort_unstable();
+            copies.dedup();
+        }
         copies
     }
 
@@ -211,8 +230,7 @@ impl<'a> Search<'a> {
         if narrow {
             self.windows.refresh(set, &self.field, &self.rules);
         }
-        let nodes: &[NodeIndex] =
-            if narrow { self.windows.of(set) } else { self.field.sets.members(set) };
+        let nodes: &[NodeIndex] = if narrow { self.windows.of(set) } else { self.field.sets.members(set) };
         let here = self.field.node_of[copy.at()];
         let mut best: Option<(f64, f64, NodeIndex)> = None;
         for node in nodes {
@@ -236,6 +254,27 @@ impl<'a> Search<'a> {
             return None;
         }
         best.map(|(burden, _, node)| (node, burden))
+    }
+
+    /// Where a copy that must go does least harm; it need not pay. Or why it cannot go.
+    pub fn best_place(&mut self, copy: CopyIndex) -> Result<NodeIndex, Reason> {
+        let here = self.field.node_of[copy.at()];
+        if let Some(reason) = self.rules.blocked_source(here).or_else(|| self.rules.blocked_copy(copy)) {
+            return Err(reason);
+        }
+        let mut loads = Vec::new();
+        self.field.loads_of(copy, &mut loads);
+        if self.is_spent() {
+            return Err(Reason::EffortSpent);
+        }
+        if let Some((to, _)) = self.best_destination(copy, &loads, f64::INFINITY, true) {
+            return Ok(to);
+        }
+        let members = self.field.sets.members(self.set_of(copy)).iter();
+        let others = members.filter(|node| **node != here);
+        let mut reasons =
+            others.filter_map(|node| self.rules.blocked_destination(&self.candidate(copy, *node)));
+        Err(reasons.next().unwrap_or(Reason::NoDestination))
     }
 
     /// Whether a node counts as overloaded in any dimension after the moves chosen so far.
