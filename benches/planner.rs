@@ -5,6 +5,8 @@
 //! own, one for each seed, so that their peak memory is known too. `--seeds 5` takes fewer of them, `--rows 0,3` only
 //! these rows.
 
+#![allow(clippy::expect_used)] // nobody is there to handle an error: the printer ends, and says why
+
 mod synthetic;
 
 use std::io::Write;
