@@ -1,6 +1,7 @@
 //! Made-up clusters for the planner, by seed: log-normal segments, three classes of capacity, three loosely
 //! correlated kinds of load, 5 % hot and 2 % empty nodes, replicas that keep segments to some of the nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -210,6 +211,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         scope: Scope::Node,
         copy_load,
         base_load,
+        base_parts: Vec::new(),
         measured_load: Vec::new(),
         capacity,
         settings: settings.clone(),
@@ -224,6 +226,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
             dimension("search", LoadUnit::Millicores, search, base_of(2), Capacity::Physical(cores)),
         ],
         directives: Vec::new(),
+        remarks: Vec::new(),
     };
     let nodes = (0..shape.nodes).map(|at| a_node(at, memory[at], shape)).collect();
     let snapshot = Snapshot {
@@ -232,7 +235,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         nodes,
         collections,
         replicas,
-        copies,
+        copies: Arc::new(copies),
         components,
         doubts: Vec::new(),
     };
@@ -249,7 +252,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
     };
     let gate = GateSettings { minimum_gain: Ratio::ZERO, ..GateSettings::default() };
     let input = PlanningInput {
-        snapshot,
+        snapshot: Arc::new(snapshot),
         in_flight: Vec::new(),
         history: History::default(),
         controls: Controls::default(),

@@ -1,6 +1,8 @@
 //! What helps when no single move does: a swap, in which the node that takes a copy gives a smaller one back, and a
 //! chain, in which it gives one on to a third node. Close to the floor most of what is left to gain is of this kind.
 
+use std::collections::BTreeMap;
+
 use super::order::Way;
 use super::search::{LEAST_GAIN, Search};
 use crate::model::{CopyIndex, NodeIndex};
@@ -18,21 +20,19 @@ const THIRDS: usize = 6;
 const FEW: usize = 32;
 const MOST_TOGETHER: usize = 3;
 
-/// Looks for moves that help a stuck node together, and makes the best of them. True when there were any.
-pub fn improve(search: &mut Search<'_>, node: NodeIndex) -> bool {
+/// Looks for moves that help a stuck node together, and chooses the best of them. None when there are none.
+pub fn improve(search: &mut Search<'_>, node: NodeIndex) -> Vec<Way> {
     if !search.rules.may_give(node) || search.field.potential_of(node) == 0.0 {
-        return false;
+        return Vec::new();
     }
     let few = few_ways(search, node);
     let best = match few {
         Some(ways) => best_of_few(search, &ways),
         None => best_chain(search, node),
     };
-    let Some((_, ways)) = best else { return false };
-    for way in ways {
-        search.put(way.copy, way.to);
-    }
-    true
+    let Some((_, ways)) = best else { return Vec::new() };
+    search.choose(&ways);
+    ways
 }
 
 /// All moves that are possible between the nodes of a small component; nothing when there are many.
@@ -48,7 +48,7 @@ fn few_ways(search: &mut Search<'_>, node: NodeIndex) -> Option<Vec<Way>> {
             continue;
         }
         for copy in search.copies_on(from) {
-            if !search.rules.is_free(copy) {
+            if !search.is_free(copy) {
                 continue;
             }
             let set = search.set_of(copy);
@@ -89,7 +89,8 @@ fn extend(
         }
         let gain = gain + gain_of(search, &way);
         chosen.push(way);
-        if gain > LEAST_GAIN && best.as_ref().is_none_or(|(most, _)| gain > *most) {
+        let is_better = gain > LEAST_GAIN && best.as_ref().is_none_or(|(most, _)| gain > *most);
+        if is_better {
             *best = Some((gain, chosen.clone()));
         }
         if chosen.len() < MOST_TOGETHER {
@@ -110,21 +111,32 @@ fn gain_of(search: &Search<'_>, way: &Way) -> f64 {
         - search.cost(way.copy, way.to)
 }
 
-/// The best swap, or chain over a third node, that begins with a copy of this node. What gains most per byte is best.
+/// The best move that burdens its destination, swap, or chain over a third node that begins with a copy of this node.
+/// What gains most per byte is best.
 fn best_chain(search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>)> {
     let mut best: Option<(f64, Vec<Way>)> = None;
+    // What a partner could give: looked for once, with the first copy that comes to it, because without any it has
+    // nothing to give.
+    let mut returns: BTreeMap<NodeIndex, Vec<CopyIndex>> = BTreeMap::new();
     for first in most_relieving(search, node, TRIED) {
         for partner in emptiest(search, first, node, PARTNERS) {
-            if !search.rules.may_give(partner) {
-                continue;
-            }
-            let away = Way { copy: first, from: node, to: partner };
             if !search.may_enter(first, partner) {
                 continue;
             }
+            let away = Way { copy: first, from: node, to: partner };
             let first_gain = gain_of(search, &away);
+            search.spend(1);
+            keep_better(search, &mut best, first_gain, &[away]);
+            if !search.rules.may_give(partner) {
+                continue;
+            }
             search.put_for_now(first, partner);
-            for second in most_relieving(search, partner, RETURNS) {
+            let seconds = match returns.get(&partner) {
+                Some(known) => known.clone(),
+                None => most_relieving(search, partner, RETURNS),
+            };
+            returns.entry(partner).or_insert_with(|| seconds.clone());
+            for second in seconds {
                 if second == first {
                     continue;
                 }
@@ -139,13 +151,7 @@ fn best_chain(search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>
                     }
                     let on = Way { copy: second, from: partner, to: third };
                     let gain = first_gain + gain_of(search, &on);
-                    if gain <= LEAST_GAIN {
-                        continue;
-                    }
-                    let per_byte = gain / (search.bytes(first) + search.bytes(second));
-                    if best.as_ref().is_none_or(|(most, _)| per_byte > *most) {
-                        best = Some((per_byte, vec![away, on]));
-                    }
+                    keep_better(search, &mut best, gain, &[away, on]);
                 }
             }
             search.put_for_now(first, node);
@@ -154,12 +160,23 @@ fn best_chain(search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>
     best
 }
 
+fn keep_better(search: &Search<'_>, best: &mut Option<(f64, Vec<Way>)>, gain: f64, ways: &[Way]) {
+    if gain <= LEAST_GAIN {
+        return;
+    }
+    let bytes: f64 = ways.iter().map(|way| search.bytes(way.copy)).sum();
+    let is_better = best.as_ref().is_none_or(|(most, _)| gain / bytes > *most);
+    if is_better {
+        *best = Some((gain / bytes, ways.to_vec()));
+    }
+}
+
 /// The movable copies of a node that relieve it most per byte.
 fn most_relieving(search: &mut Search<'_>, node: NodeIndex, most: usize) -> Vec<CopyIndex> {
     let mut scored: Vec<(f64, CopyIndex)> = Vec::new();
     let mut loads = Vec::new();
     for copy in search.copies_on(node) {
-        if !search.rules.is_free(copy) {
+        if !search.is_free(copy) {
             continue;
         }
         loads.clear();

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::order::Way;
 use super::search::{LEAST_GAIN, Search};
 use crate::model::{CopyIndex, NodeIndex};
 
@@ -46,7 +47,7 @@ impl Source {
     }
 
     fn add(&mut self, search: &Search<'_>, copy: CopyIndex) {
-        if search.rules.is_free(copy) {
+        if search.is_free(copy) {
             self.copies.push(copy);
             self.bytes.push(search.bytes(copy));
             search.field.loads_of(copy, &mut self.loads);
@@ -106,6 +107,15 @@ impl Sources {
         }
     }
 
+    /// Something has come to a node: it may have too much now.
+    pub fn notice(&mut self, search: &Search<'_>, to: NodeIndex) {
+        if self.is_known[to.at()] {
+            self.push(search, to);
+        } else if search.field.potential_of(to) > 0.0 && search.is_above_enter(to) {
+            self.add(search, to);
+        }
+    }
+
     /// All of them once more: something else than the descent has moved copies.
     pub fn begin_again(&mut self, search: &Search<'_>) {
         self.heap.clear();
@@ -124,33 +134,25 @@ impl Sources {
     }
 }
 
-/// Takes load off the worst source until no source has a move that pays. Ends early when so many copies are away from
-/// where they were. Answers with the sources that are stuck above their band.
+/// Takes load off the worst source until no source has a move that pays and burdens nobody. Ends early when so many
+/// moves are made. Answers with the sources that are stuck above their band: others only fill up meanwhile, so that
+/// what was stuck once stays so.
 pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
     let mut stuck: Vec<NodeIndex> = Vec::new();
-    let mut moves_when_stuck = 0;
     let mut moves = 0;
-    loop {
-        let Some((known, Reverse(node))) = sources.heap.pop() else {
-            if stuck.is_empty() || moves == moves_when_stuck {
-                break;
-            }
-            // The destinations look different now: what was stuck may not be.
-            moves_when_stuck = moves;
-            for node in std::mem::take(&mut stuck) {
-                sources.push(search, node);
-            }
-            continue;
-        };
+    while let Some((known, Reverse(node))) = sources.heap.pop() {
         let potential = search.field.potential_of(node);
-        if potential == 0.0 || search.is_spent() {
+        if potential == 0.0 {
+            continue;
+        }
+        if search.is_spent() {
+            stuck.push(node);
             continue;
         }
         if potential.to_bits() != known {
             sources.push(search, node);
             continue;
         }
-        let before = moves;
         let round = relieve(search, sources, node, &mut moves, most_moves);
         if moves >= most_moves {
             break;
@@ -158,15 +160,11 @@ pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize
         match round {
             Round::Inside => {}
             Round::Better => sources.push(search, node),
-            Round::Stuck => {
-                if moves > before {
-                    moves_when_stuck = moves_when_stuck.min(before);
-                }
-                stuck.push(node);
-            }
+            Round::Stuck => stuck.push(node),
         }
     }
     stuck.sort_unstable();
+    stuck.dedup();
     stuck
 }
 
@@ -182,19 +180,15 @@ fn relieve(
     let source = source.unwrap_or_else(|| Box::new(Source::of(search, node)));
     let goal = search.field.potential_of(node) * DONE_AT;
     let mut is_passed = vec![false; source.copies.len()];
+    let mut fits = true;
     let round = loop {
-        let batch = best_per_byte(search, &source, &is_passed);
+        // Where the best do not fit anywhere, the smallest may.
+        let by = if fits { By::GainPerByte } else { By::Smallness };
+        let batch = candidates(search, &source, &is_passed, by);
         if batch.is_empty() {
-            break match best_of_all(search, &source) {
-                Some((at, to)) => {
-                    make(search, sources, source.copies[at], to);
-                    *moves += 1;
-                    // One at a time: this was the last resort.
-                    if search.field.potential_of(node) == 0.0 { Round::Inside } else { Round::Better }
-                }
-                None => Round::Stuck,
-            };
+            break Round::Stuck;
         }
+        let moves_before = *moves;
         let cut = batch[batch.len() - 1].0;
         let mut is_first = true;
         for (_, at) in batch {
@@ -202,15 +196,14 @@ fn relieve(
             let (copy, loads) = (source.copies[at], source.loads(at));
             let relief = search.field.relief(copy, loads, node);
             let gain = relief - LEAST_GAIN;
-            if (gain - search.fee(copy)) / source.bytes[at] < cut && !is_first {
+            let gain_per_byte = (gain - search.fee(copy)) / source.bytes[at];
+            if by == By::GainPerByte && gain_per_byte < cut && !is_first {
                 // Others, outside this batch, may be better by now.
                 break;
             }
             is_first = false;
             let worth = gain.min(relief * TOLERATED_BURDEN + search.fee(copy));
-            let found = search.best_destination(copy, loads, worth, false);
-            let found = found.or_else(|| search.best_destination(copy, loads, worth, true));
-            let Some((to, _)) = found else {
+            let Some((to, _)) = search.best_destination(copy, loads, worth) else {
                 is_passed[at] = true;
                 continue;
             };
@@ -227,9 +220,10 @@ fn relieve(
         if left <= goal || *moves >= most_moves {
             break Round::Better;
         }
-        if search.is_spent() {
+        if search.is_spent() || (!fits && *moves == moves_before) {
             break Round::Stuck;
         }
+        fits = *moves > moves_before;
     };
     sources.held[node.at()] = Some(source);
     round
@@ -238,19 +232,23 @@ fn relieve(
 /// Makes a move. A large segment can overload the node that takes it; what small ones can do about that belongs into
 /// this plan, not into the next.
 fn make(search: &mut Search<'_>, sources: &mut Sources, copy: CopyIndex, to: NodeIndex) {
-    search.put(copy, to);
+    let from = search.field.node_of[copy.at()];
+    search.choose(&[Way { copy, from, to }]);
     if let Some(source) = &mut sources.held[to.at()] {
         source.add(search, copy);
     }
-    if !sources.is_known[to.at()] && search.field.potential_of(to) > 0.0 && search.is_above_enter(to) {
-        sources.add(search, to);
-    } else if sources.is_known[to.at()] {
-        sources.push(search, to);
-    }
+    sources.notice(search, to);
 }
 
-/// The copies that relieve a source most for their bytes and pay their price, the best first.
-fn best_per_byte(search: &mut Search<'_>, source: &Source, is_passed: &[bool]) -> Vec<(f64, u32)> {
+/// By what candidates are chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    GainPerByte,
+    Smallness,
+}
+
+/// The copies that relieve a source and pay their price, the best first, each with its score.
+fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: By) -> Vec<(f64, u32)> {
     let mut scored: Vec<(f64, u32)> = Vec::new();
     for (at, copy) in source.copies.iter().enumerate() {
         if is_passed.get(at) == Some(&true) || search.field.node_of[copy.at()] != source.node {
@@ -259,8 +257,12 @@ fn best_per_byte(search: &mut Search<'_>, source: &Source, is_passed: &[bool]) -
         let gain = search.field.relief(*copy, source.loads(at), source.node) - LEAST_GAIN;
         let gain = gain - search.fee(*copy);
         if gain > 0.0 {
+            let score = match by {
+                By::GainPerByte => gain / source.bytes[at],
+                By::Smallness => -source.bytes[at],
+            };
             #[allow(clippy::cast_possible_truncation)] // there are not as many copies
-            scored.push((gain / source.bytes[at], at as u32));
+            scored.push((score, at as u32));
         }
     }
     if !search.spend(source.copies.len()) {
@@ -273,25 +275,4 @@ fn best_per_byte(search: &mut Search<'_>, source: &Source, is_passed: &[bool]) -
     }
     scored.sort_unstable_by(order);
     scored
-}
-
-/// The move that gains most for its bytes, whatever its destination suffers.
-fn best_of_all(search: &mut Search<'_>, source: &Source) -> Option<(usize, NodeIndex)> {
-    let mut best: Option<(f64, usize, NodeIndex)> = None;
-    for (at, copy) in source.copies.iter().enumerate() {
-        if search.field.node_of[copy.at()] != source.node {
-            continue;
-        }
-        let loads = source.loads(at);
-        let relief = search.field.relief(*copy, loads, source.node) - LEAST_GAIN;
-        if relief <= 0.0 {
-            continue;
-        }
-        let Some((to, burden)) = search.best_destination(*copy, loads, relief, true) else { continue };
-        let gain = (relief - burden) / source.bytes[at];
-        if best.is_none_or(|(most, ..)| gain > most) {
-            best = Some((gain, at, to));
-        }
-    }
-    best.map(|(_, at, to)| (at, to))
 }

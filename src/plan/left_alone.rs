@@ -63,7 +63,7 @@ fn why(search: &mut Search<'_>, node: NodeIndex) -> (Reason, Option<Closest>) {
         if search.origin[copy.at()] != node {
             continue;
         }
-        if !search.rules.is_free(copy) {
+        if !search.is_free(copy) {
             blocked = search.rules.blocked_copy(copy).or(blocked);
             continue;
         }
@@ -78,14 +78,15 @@ fn why(search: &mut Search<'_>, node: NodeIndex) -> (Reason, Option<Closest>) {
         loads.clear();
         search.field.loads_of(copy, &mut loads);
         let members = search.field.sets.members(search.set_of(copy)).iter();
-        for to in members.filter(|to| **to != node).take(LOOKED_AT) {
-            if let Some(reason) = search.rules.blocked_destination(&search.candidate(copy, *to)) {
-                refused.get_or_insert((reason, copy, *to));
+        let others: Vec<NodeIndex> = members.copied().filter(|to| *to != node).take(LOOKED_AT).collect();
+        for to in others {
+            if let Some(reason) = search.why_not(copy, to) {
+                refused.get_or_insert((reason, copy, to));
                 continue;
             }
-            let gain = relief - search.field.burden(copy, &loads, *to);
+            let gain = relief - search.field.burden(copy, &loads, to);
             if closest.as_ref().is_none_or(|known| gain > known.gain) {
-                closest = Some(Closest { gain, copy, to: *to });
+                closest = Some(Closest { gain, copy, to });
             }
         }
     }

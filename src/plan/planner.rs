@@ -72,10 +72,15 @@ impl Planner<'_> {
             steps.push((None, take(&mut orderer, snapshot, &[way])));
         }
         let at_first = self.excess_by_component(|view, node| orderer.field.load_at(view, node));
+        for ways in &search.chosen {
+            // Beside Milvus' own balancer: in the order in which they were chosen.
+            steps.push((snapshot.node(ways[0].from).component, take(&mut orderer, snapshot, ways)));
+        }
+        let is_kept = search.is_kept();
         let ways: Vec<Way> = search
             .away()
             .into_iter()
-            .filter(|copy| !search.rules.is_bound(*copy))
+            .filter(|copy| !is_kept && !search.rules.is_bound(*copy))
             .map(|copy| way_of(&search, copy))
             .collect();
         let given_up = orderer.order(
@@ -132,9 +137,14 @@ impl Planner<'_> {
                 self.list_around(search, &stuck);
                 let mut any = false;
                 for node in stuck {
-                    while exchanges_left > 0 && !search.is_spent() && compound::improve(search, node) {
+                    while exchanges_left > 0 && !search.is_spent() {
+                        let ways = compound::improve(search, node);
+                        if ways.is_empty() {
+                            break;
+                        }
                         exchanges_left -= 1;
                         any = true;
+                        ways.iter().for_each(|way| sources.notice(search, way.to));
                     }
                 }
                 sources.begin_again(search);

@@ -6,6 +6,9 @@ use crate::model::CopyIndex;
 
 /// Sends home every copy whose journey is not worth its price any more. True when there was one.
 pub fn prune(search: &mut Search<'_>) -> bool {
+    if search.is_kept() {
+        return false;
+    }
     let mut away = search.away();
     let bytes = |copy: &CopyIndex| search.input.snapshot.copies.bytes[copy.at()];
     away.sort_by_key(|copy| (std::cmp::Reverse(bytes(copy)), *copy));

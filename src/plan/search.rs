@@ -4,6 +4,7 @@
 use super::fair_share::Placement;
 use super::field::Field;
 use super::finding::DimensionView;
+use super::order::Way;
 use super::rules::{Candidate, Rules};
 use super::windows::Windows;
 use crate::gate::Restrictions;
@@ -33,6 +34,11 @@ pub struct Search<'a> {
     on_node: Vec<Option<Vec<CopyIndex>>>,
     /// The emptiest members of large sets.
     pub windows: Windows,
+    /// Whether what was chosen is carried out as it was chosen: in another order, or without a part of it, it might not be
+    /// allowed.
+    is_kept: bool,
+    /// The moves in the order in which they were chosen, those of a swap or a chain together.
+    pub chosen: Vec<Vec<Way>>,
     price_per_byte: f64,
     price_per_move: f64,
     effort_left: u64,
@@ -60,6 +66,8 @@ impl<'a> Search<'a> {
             moved: Vec::new(),
             was_moved: vec![false; snapshot.copies.len()],
             on_node: vec![None; snapshot.nodes.len()],
+            is_kept: false,
+            chosen: Vec::new(),
             price_per_byte: input.plan.price_per_fair_share.decimal() / decimal(fair_bytes),
             price_per_move: input.plan.price_per_move.decimal(),
             effort_left: input.plan.effort,
@@ -125,6 +133,27 @@ impl<'a> Search<'a> {
             return self.rules.may_return(copy, to);
         }
         self.rules.may_enter(&self.candidate(copy, to))
+    }
+
+    /// Whether what was chosen is carried out as it was chosen.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Whether a copy may move, as things are after the moves chosen so far.
+    pub fn is_free(&self, copy: CopyIndex) -> bool {
+        let has_moved = self.is_kept() && self.origin[copy.at()] != self.field.node_of[copy.at()];
+        !has_moved && self.rules.is_free(copy)
+    }
+
+    /// Chooses a move, or several that belong together.
+    pub fn choose(&mut self, ways: &[Way]) {
+        for way in ways {
+            self.put(way.copy, way.to);
+        }
+        if self.is_kept() {
+            self.chosen.push(ways.to_vec());
+        }
     }
 
     /// Puts a copy on a node.
@@ -222,14 +251,27 @@ impl<'a> Search<'a> {
         copy: CopyIndex,
         loads: &[f64],
         worth: f64,
-        thorough: bool,
     ) -> Option<(NodeIndex, f64)> {
         let set = self.set_of(copy);
-        let count = self.field.sets.members(set).len();
-        let narrow = !thorough && count > Windows::SIZE;
-        if narrow {
+        if self.field.sets.members(set).len() > Windows::SIZE {
             self.windows.refresh(set, &self.field, &self.rules);
+            let found = self.best_of(copy, loads, worth, true);
+            if found.is_some() {
+                return found;
+            }
         }
+        self.best_of(copy, loads, worth, false)
+    }
+
+    /// The same, among the emptiest of a large set or among all.
+    fn best_of(
+        &mut self,
+        copy: CopyIndex,
+        loads: &[f64],
+        worth: f64,
+        narrow: bool,
+    ) -> Option<(NodeIndex, f64)> {
+        let set = self.set_of(copy);
         let nodes: &[NodeIndex] = if narrow { self.windows.of(set) } else { self.field.sets.members(set) };
         let here = self.field.node_of[copy.at()];
         let mut best: Option<(f64, f64, NodeIndex)> = None;
@@ -245,7 +287,8 @@ impl<'a> Search<'a> {
                 continue;
             }
             let filling = self.field.filling(copy, loads, *node);
-            if best.is_none_or(|(least, filled, _)| burden < least || filling < filled) {
+            let is_better = best.is_none_or(|(least, filled, _)| burden < least || filling < filled);
+            if is_better {
                 best = Some((burden, filling, *node));
             }
         }
@@ -267,7 +310,7 @@ impl<'a> Search<'a> {
         if self.is_spent() {
             return Err(Reason::EffortSpent);
         }
-        if let Some((to, _)) = self.best_destination(copy, &loads, f64::INFINITY, true) {
+        if let Some((to, _)) = self.best_destination(copy, &loads, f64::INFINITY) {
             return Ok(to);
         }
         let members = self.field.sets.members(self.set_of(copy)).iter();
@@ -275,6 +318,11 @@ impl<'a> Search<'a> {
         let mut reasons =
             others.filter_map(|node| self.rules.blocked_destination(&self.candidate(copy, *node)));
         Err(reasons.next().unwrap_or(Reason::NoDestination))
+    }
+
+    /// Why a copy must not go to a node, whoever says so.
+    pub fn why_not(&self, copy: CopyIndex, to: NodeIndex) -> Option<Reason> {
+        self.rules.blocked_destination(&self.candidate(copy, to))
     }
 
     /// Whether a node counts as overloaded in any dimension after the moves chosen so far.
