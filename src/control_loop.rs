@@ -291,6 +291,7 @@ impl ControlLoop {
         self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
         self.metrics.plugins_judged(&decision.snapshot.doubts);
+        self.metrics.signals_seen(&decision.snapshot);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);

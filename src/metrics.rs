@@ -5,6 +5,7 @@ mod guard;
 mod net_zero;
 mod plugins;
 mod reloads;
+mod signals;
 mod waves;
 
 pub use reloads::ReloadResult;
@@ -25,7 +26,7 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
-use crate::model::{Doubt, GuardView, NetZero};
+use crate::model::{Doubt, GuardView, NetZero, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use net_zero::NetZeroMetrics;
@@ -154,6 +155,7 @@ pub struct Metrics {
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
     plugins: plugins::PluginMetrics,
+    signals: signals::SignalMetrics,
     reloads: reloads::ReloadMetrics,
 }
 
@@ -273,6 +275,7 @@ impl Metrics {
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
             plugins: plugins::PluginMetrics::register(registry)?,
+            signals: signals::SignalMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
         })
     }
@@ -388,6 +391,11 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// A snapshot with these signals was made.
+    pub fn signals_seen(&self, snapshot: &Snapshot) {
+        self.signals.seen(snapshot);
     }
 
     /// The guard took a look.

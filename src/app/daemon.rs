@@ -57,6 +57,8 @@ impl Daemon {
             node_metrics,
             proxy_metrics,
             prometheus,
+            signals,
+            capacity,
             policies,
             plan,
             gate,
@@ -126,7 +128,7 @@ impl Daemon {
         let control_loop = ControlLoop {
             observer: connected.observer,
             plugins: Plugins::new(&policies.plugins)?,
-            thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
+            thinking: Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity),
             executor,
             election: election.clone(),
             mode,

@@ -37,7 +37,8 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let plugins = Plugins::new(&config.policies.plugins)?;
     let mut observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate)
+        .with_signals(config.signals, config.capacity);
     if !plugins.is_empty() {
         let asked = plugins.ask(&thinking.preview(&observation)).await;
         observation.opinions = asked.into_iter().map(|asked| asked.hearing).collect();

@@ -12,7 +12,7 @@ use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
-use crate::model::GuardSettings;
+use crate::model::{CapacitySettings, GuardSettings, SignalSettings};
 use crate::observe::{NodeMetricsSettings, PrometheusSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
@@ -35,6 +35,10 @@ pub struct Config {
     pub proxy_metrics: ProxyMetricsSettings,
     /// Which Prometheus server is asked for what.
     pub prometheus: PrometheusSettings,
+    /// How counters become rates.
+    pub signals: SignalSettings,
+    /// What nodes really have, where they do not know it themselves; by any name.
+    pub capacity: CapacitySettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
@@ -70,6 +74,8 @@ impl Default for Config {
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
             prometheus: PrometheusSettings::default(),
+            signals: SignalSettings::default(),
+            capacity: CapacitySettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),

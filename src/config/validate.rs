@@ -21,6 +21,7 @@ mod guard;
 mod lease;
 mod plugins;
 mod prometheus;
+mod signals;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -43,6 +44,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_node_metrics(config, &mut findings);
     prometheus::check(&config.prometheus, &mut findings);
     guard::check(config, &mut findings);
+    signals::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);

@@ -144,10 +144,11 @@ impl ControlLoop {
         let plugins = Plugins::new(&config.policies.plugins)?;
         record(&self.journal, &config, self.clock.read().wall).await?;
 
-        let Config { poll, policies, plan, gate, guard, execute, .. } = config.clone();
+        let Config { poll, signals, capacity, policies, plan, gate, guard, execute, .. } = config.clone();
         self.executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         self.thinking.reconfigure(&policies, plan, gate, guard);
         self.plugins = plugins;
+        self.thinking.reconfigure_signals(signals, capacity);
         self.executor.reconfigure(execute);
         // What waits was let through by other rules.
         self.executor.offer(Vec::new(), Bytes::ZERO);

@@ -65,6 +65,7 @@ fn snapshot() -> Snapshot {
         components: Vec::new(),
         doubts: Vec::new(),
         points: Default::default(),
+        signals: crate::model::Signals::default(),
     };
     let mut copies = SegmentCopies::default();
     for (segment, replica, node, rows, held) in [

@@ -14,7 +14,8 @@ use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
 use super::points::read_points;
-use super::server_figures::match_report;
+use super::server_figures::{match_report, measured_capacities};
+use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
@@ -37,6 +38,8 @@ pub struct ModelState {
     pub moving_from: MovingFrom,
     /// Memory that segments do not explain, by node.
     pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
+    /// Rates, what searches cost, and the settings of both.
+    pub signals: SignalState,
     /// The lists of segments of the last snapshot, by which it is seen that they have not changed.
     pub listings: Listings,
     /// What the rows of the last snapshot follow from, so that those stay which still do.
@@ -92,6 +95,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         mut reported_row_bytes,
         mut moving_from,
         mut unexplained,
+        signals: mut signal_state,
         mut listings,
         copies: mut copies_memory,
     } = state;
@@ -126,6 +130,22 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     find_hidden(observation, &collections, &mut doubts);
     let figures = match_report(&observation.prometheus, &nodes, &collections, &mut doubts);
     let points = read_points(&figures, &copies, &replicas);
+    let departures = &history.departures;
+    let signal_input = SignalInput {
+        observation,
+        nodes: &nodes,
+        collections: &collections,
+        replicas: &replicas,
+        copies: &copies,
+        measured: measured_capacities(&figures, &nodes),
+        departures,
+    };
+    let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);
+    for (node, signals) in nodes.iter_mut().zip(&signals.nodes) {
+        // The configuration may know that there is less than the node believes.
+        let resolved = signals.capacity.memory.as_ref().map(|memory| memory.value);
+        node.memory_capacity = node.memory_capacity.min(resolved.or(node.memory_capacity));
+    }
     doubts.sort();
     doubts.dedup();
 
@@ -139,6 +159,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         components,
         doubts,
         points,
+        signals,
     };
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(
@@ -156,6 +177,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
             reported_row_bytes,
             moving_from,
             unexplained,
+            signals: signal_state,
             listings,
             copies: copies_memory,
         },

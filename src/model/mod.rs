@@ -20,6 +20,7 @@ pub mod out_of_band;
 pub mod points;
 pub mod restart;
 pub mod server_figures;
+pub mod signals;
 pub mod snapshot;
 pub mod spread;
 mod standing;
@@ -39,6 +40,7 @@ pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
 pub use restart::Remembered;
+pub use signals::{CapacitySettings, SignalSettings, Signals};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
     Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

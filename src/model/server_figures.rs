@@ -7,8 +7,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::{Doubt, DoubtKind, Subject};
+use super::signals::{CapacityFigures, SignalSource};
 use super::snapshot::{Collection, CollectionIndex, Node, NodeIndex};
 use crate::observe::prometheus::{ServerReading, ServerReport, ServerSample, ServerSignal};
+use crate::units::{Bytes, Millicores, NodeId};
 
 /// What is wrong with how an answer fits the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,6 +90,31 @@ pub(super) fn match_report(
             (query.clone(), (reading.signal, figures))
         })
         .collect()
+}
+
+/// What the answers say that nodes have, with the queries that say it.
+pub(super) fn measured_capacities(
+    figures: &BTreeMap<String, (ServerSignal, ServerFigures)>,
+    nodes: &[Node],
+) -> BTreeMap<NodeId, (CapacityFigures, SignalSource)> {
+    let mut measured: BTreeMap<NodeId, (CapacityFigures, Vec<&str>)> = BTreeMap::new();
+    for (query, (signal, figures)) in figures {
+        for (node, value) in nodes.iter().zip(&figures.nodes) {
+            let Some(value) = *value else { continue };
+            let (capacity, queries) = measured.entry(node.id).or_default();
+            match signal {
+                ServerSignal::CpuCapacity => capacity.cpu = Some(Millicores(value)),
+                ServerSignal::MemoryCapacity => capacity.memory = Some(Bytes(value)),
+                ServerSignal::DiskCapacity => capacity.disk = Some(Bytes(value)),
+                _ => continue,
+            }
+            queries.push(query);
+        }
+    }
+    let named = measured.into_iter().map(|(node, (capacity, queries))| {
+        (node, (capacity, SignalSource::Prometheus { query: queries.join(", ") }))
+    });
+    named.collect()
 }
 
 /// By what names nodes and collections are known; `None` for a name of several.

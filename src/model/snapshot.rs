@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doubt::Doubt;
 use super::points::PointLoads;
+use super::signals::Signals;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 
@@ -80,6 +81,9 @@ pub struct Snapshot {
     /// Loads that a Prometheus server tells on scales of its own, by query.
     #[serde(default)]
     pub points: BTreeMap<String, PointLoads>,
+    /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
+    #[serde(default)]
+    pub signals: Signals,
 }
 
 /// A query node.
