@@ -5,11 +5,13 @@ mod controls;
 mod daemon;
 mod error;
 mod once;
+mod situation;
 
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;
-pub use once::{load_balance, plan};
+pub use once::load_balance;
+pub use situation::{plan, snapshot};
 
 use std::sync::Arc;
 

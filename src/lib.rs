@@ -32,6 +32,7 @@ pub mod policy;
 pub mod reason;
 pub mod report;
 pub mod sim;
+pub mod situation;
 pub mod telemetry;
 pub mod turn;
 pub mod units;

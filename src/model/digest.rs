@@ -5,10 +5,12 @@
 //! subtraction and one addition. Times are not in it: two looks at a cluster in which nothing has changed have the same
 //! digest.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::snapshot::{Collection, CopyRow, Held, Snapshot};
@@ -149,6 +151,16 @@ impl FromStr for SnapshotDigest {
         let is_plain = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = is_plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
         number.map(SnapshotDigest).ok_or_else(|| SnapshotDigestError { text: text.to_owned() })
+    }
+}
+
+impl JsonSchema for SnapshotDigest {
+    fn schema_name() -> Cow<'static, str> {
+        "SnapshotDigest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" })
     }
 }
 

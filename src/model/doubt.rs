@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Standing;
@@ -10,7 +11,7 @@ use crate::observe::observation::GapSubject;
 use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// What a doubt, a refusal or a verdict is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "id")]
 pub enum Subject {
     /// Everything.
@@ -41,7 +42,7 @@ impl fmt::Display for Subject {
 }
 
 /// One uncertainty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
     /// What it is about.
     pub subject: Subject,
@@ -50,7 +51,7 @@ pub struct Doubt {
 }
 
 /// What can be uncertain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum DoubtKind {
     /// Something could not be read.

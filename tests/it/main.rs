@@ -29,6 +29,7 @@ mod sim_golden;
 mod sim_http;
 mod sim_model;
 mod sim_server;
+mod situation;
 mod system;
 mod waves;
 mod windows;
