@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{self, GateSettings, Restrictions, Verdict};
+use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
     History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback,
@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Assessment, Policy, PolicySettings};
+use crate::policy::{self, Assessment, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -79,6 +79,8 @@ pub struct Decision {
     pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
+    /// What policies remark about their configuration.
+    pub remarks: Vec<Remark>,
     /// What must not be done.
     pub restrictions: Restrictions,
     /// What would be good to do.
@@ -113,6 +115,12 @@ impl Thinking {
     /// With another guard than the default one.
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
+        self
+    }
+
+    /// With one more policy, after those that the settings ask for.
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Thinking {
+        self.policies.push(policy);
         self
     }
 
@@ -252,7 +260,8 @@ pub fn decide(
     let placement = Placement::projected(&input.snapshot, &input.in_flight);
     let views = DimensionView::all(&input.snapshot, assessment, &placement);
     let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
-    let restrictions = gate::restrict(&input, &assessment.directives);
+    let mut restrictions = gate::restrict(&input, &assessment.directives);
+    restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
     let plan = planner(&input, &views, &placement, &findings, &restrictions);
     let now = input.now;
     plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
@@ -268,6 +277,7 @@ pub fn decide(
         snapshot: input.snapshot,
         snapshot_digest: SnapshotDigest::default(),
         findings,
+        remarks: assessment.remarks.clone(),
         restrictions,
         plan,
         verdict,
