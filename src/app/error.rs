@@ -85,6 +85,15 @@ pub enum AppError {
     /// A pause beyond the end of the calendar.
     #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
     TooFar,
+    /// The picture could not be written.
+    #[error("the picture cannot be written to {}", .path.display())]
+    Picture {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of a snapshot cannot be used.
     #[error(transparent)]
     SnapshotFile(#[from] SnapshotFileError),

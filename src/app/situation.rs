@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{AppError, connect, once};
-use crate::cli::{Exit, OutputFormat, PlanArgs, SnapshotArgs, plan_view, what_if_view};
+use crate::cli::milvus_view::{self, BesideMilvus};
+use crate::cli::{
+    Exit, Opponent, OutputFormat, PlanArgs, SnapshotArgs, curve_svg, curve_view, plan_view, what_if_view,
+};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::Located;
@@ -13,7 +16,9 @@ use crate::kill_switch::KillSwitch;
 use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
 use crate::situation::Situation;
+use crate::situation::curve::Curve;
 use crate::situation::file::{self, SnapshotFile};
+use crate::situation::milvus::MilvusOutcome;
 use crate::situation::what_if::Change;
 use crate::turn::{OwnMoves, Thinking};
 
@@ -22,12 +27,17 @@ const STREAM: &str = "-";
 
 /// Prints what would be moved and why, or what would be different if something changed.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
-    let PlanArgs { format, connection: _, snapshot, own_settings, what_if } = args;
+    let PlanArgs { format, connection: _, snapshot, own_settings, what_if, curve, svg, compare: beside } =
+        args;
     let situation = match &snapshot {
         Some(path) => from_file(&config, path, own_settings)?,
         None => look(&config).await?,
     };
-    let text = if what_if.is_empty() {
+    let text = if curve {
+        self::curve(&situation.with(&what_if)?, svg.as_deref(), format)?
+    } else if beside == Some(Opponent::Milvus) {
+        beside_milvus(&config, &situation, format)
+    } else if what_if.is_empty() {
         let report = report(&config, &situation);
         match format {
             OutputFormat::Table => plan_view::tables(&report),
@@ -63,6 +73,29 @@ pub async fn snapshot(config: Config, args: SnapshotArgs) -> Result<Exit, AppErr
         "written"
     );
     Ok(Exit::Done)
+}
+
+fn curve(situation: &Situation, svg: Option<&Path>, format: OutputFormat) -> Result<String, AppError> {
+    let curve = Curve::of(situation);
+    if let Some(path) = svg {
+        let title = format!("What evenness costs (snapshot {})", situation.input.snapshot.digest());
+        let picture = curve_svg::svg(&curve, &title);
+        std::fs::write(path, picture)
+            .map_err(|source| AppError::Picture { path: path.to_owned(), source })?;
+    }
+    Ok(match format {
+        OutputFormat::Table => curve_view::tables(&curve),
+        OutputFormat::Json => plan_view::json(&curve),
+    })
+}
+
+fn beside_milvus(config: &Config, situation: &Situation, format: OutputFormat) -> String {
+    let plan = report(config, situation);
+    let beside = BesideMilvus { plan, milvus: MilvusOutcome::of(situation) };
+    match format {
+        OutputFormat::Table => plan_view::tables(&beside.plan) + &milvus_view::tables(&beside),
+        OutputFormat::Json => plan_view::json(&beside),
+    }
 }
 
 fn report(config: &Config, situation: &Situation) -> PlanReport {

@@ -5,8 +5,11 @@ mod args;
 mod check_config;
 mod control_args;
 pub mod controls_view;
+pub mod curve_svg;
+pub mod curve_view;
 mod demo_args;
 mod exit;
+pub mod milvus_view;
 pub mod move_view;
 pub mod net_zero_view;
 pub mod plan_view;
@@ -18,7 +21,7 @@ pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, Run
 pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
-pub use situation_args::{PlanArgs, SnapshotArgs};
+pub use situation_args::{Opponent, PlanArgs, SnapshotArgs};
 
 use std::future::Future;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::args::OutputFormat;
 use crate::situation::what_if::Change;
@@ -15,6 +15,8 @@ Examples:
   milvus-rebalancer plan --format json | jq '.steps[].moves[]'
   milvus-rebalancer plan --snapshot yesterday.json.zst
   milvus-rebalancer plan --what-if add-node=64GiB,remove-node=7
+  milvus-rebalancer plan --curve --svg curve.svg
+  milvus-rebalancer plan --compare milvus
 
 One look knows no history: nodes count as overloaded at once, not only after several turns.
 
@@ -47,6 +49,28 @@ pub struct PlanArgs {
     /// Also plan with these changes and print both side by side.
     #[arg(long, value_name = "CHANGE,CHANGE", value_delimiter = ',')]
     pub what_if: Vec<Change>,
+
+    /// Print how even the cluster gets for how many bytes, from this plan and from plans for other bands.
+    ///
+    /// It marks the knee: where more bytes begin to bring much less. With --what-if, the curve of the changed
+    /// cluster.
+    #[arg(long)]
+    pub curve: bool,
+
+    /// Also draw the curve into this file: an SVG without script that needs nothing else.
+    #[arg(long, value_name = "FILE", requires = "curve")]
+    pub svg: Option<PathBuf>,
+
+    /// Print beside the plan what somebody else would do with the same cluster.
+    #[arg(long, value_name = "WHOM", conflicts_with_all = ["curve", "what_if"])]
+    pub compare: Option<Opponent>,
+}
+
+/// With whom a plan is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Opponent {
+    /// Milvus' own balancer, modelled from its version.
+    Milvus,
 }
 
 /// Arguments of `snapshot`.

@@ -4,16 +4,20 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use milvus_rebalancer::cli::milvus_view::{self, BesideMilvus};
+use milvus_rebalancer::cli::{curve_svg, curve_view};
 use milvus_rebalancer::model::{PlanningInput, SnapshotError};
-use milvus_rebalancer::observe::observation::Observation;
+use milvus_rebalancer::observe::observation::{Observation, ServerVersion};
 use milvus_rebalancer::plan::{FindingState, PlanSettings};
 use milvus_rebalancer::policy::{Directive, PolicySettings};
 use milvus_rebalancer::report::PlanReport;
 use milvus_rebalancer::situation::Situation;
+use milvus_rebalancer::situation::curve::Curve;
 use milvus_rebalancer::situation::file::{self, SnapshotFile, SnapshotFileError};
+use milvus_rebalancer::situation::milvus::MilvusOutcome;
 use milvus_rebalancer::situation::what_if::{Change, WhatIfError};
 use milvus_rebalancer::turn::{Decision, OwnMoves, Thinking};
-use milvus_rebalancer::units::{NodeId, Ratio};
+use milvus_rebalancer::units::{Bytes, NodeId, Ratio};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -387,4 +391,69 @@ fn questions_about_what_is_not_there_are_refused() {
 #[test]
 fn what_the_model_makes_is_sane() {
     assert_eq!(situation().input.snapshot.check(), Ok::<(), SnapshotError>(()));
+}
+
+#[test]
+fn the_curve_falls_and_its_knee_is_on_it() {
+    let curve = Curve::of(&situation());
+    assert_eq!(curve.steps[0].bytes, Bytes::ZERO);
+    let decision = situation().decide();
+    let last = curve.steps.last().unwrap();
+    assert_eq!((last.moves, last.bytes), (decision.plan.moves().count(), decision.plan.proof.bytes_moved));
+    let after = decision.plan.proof.dimensions.iter().map(|proof| proof.after).max().unwrap();
+    assert_eq!(last.worst, after, "the curve ends where the proof says");
+    let best = curve.best();
+    assert!(best.windows(2).all(|pair| pair[0].bytes < pair[1].bytes && pair[1].worst < pair[0].worst));
+    if let Some(knee) = curve.knee {
+        assert_eq!(best[knee.position], knee.point);
+        assert!(knee.gain_before > knee.gain_after);
+    }
+    assert!(curve.bands.windows(2).all(|pair| pair[0].band > pair[1].band));
+    assert_eq!(Curve::of(&situation()), curve, "the same situation, the same curve");
+
+    let text = curve_view::tables(&curve);
+    assert!(text.contains("RELIEVE DOWN TO"), "{text}");
+    let picture = curve_svg::svg(&curve, "<script>alert(\"&\")</script>");
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    assert!(
+        !picture.contains("<script") && !picture.contains("NaN") && !picture.contains("inf"),
+        "{picture}"
+    );
+    assert!(picture.contains("prefers-color-scheme: dark"));
+}
+
+#[test]
+fn an_even_an_empty_and_an_absurd_cluster_have_curves_too() {
+    let policies = memory_at_once();
+    let mut even = cluster(2);
+    add_collection(&mut even, 7, &[&[(1, 5), (2, 5)]]);
+    let mut absurd = uneven();
+    absurd.nodes.iter_mut().for_each(|node| node.memory_capacity = None);
+    for observation in [cluster(0), cluster(2), even, absurd] {
+        let input = begin(&observation, &policies);
+        let situation = Situation { input, policies: policies.clone(), directives: Vec::new() };
+        let curve = Curve::of(&situation);
+        assert_eq!(curve.knee, None);
+        assert!(curve_view::tables(&curve).contains("nothing is moved"));
+        let picture = curve_svg::svg(&curve, "");
+        assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+        MilvusOutcome::of(&situation).unwrap();
+    }
+}
+
+#[test]
+fn milvus_own_balancer_is_asked_until_it_is_content() {
+    let mut plain = situation();
+    let outcome = MilvusOutcome::of(&plain).unwrap();
+    assert!(outcome.moves > 0 && outcome.is_content && outcome.rounds > 0, "{outcome:?}");
+    let memory = &outcome.worst[0];
+    assert!(memory.after < memory.before, "{outcome:?}");
+    let report = PlanReport::new(&plain.decide(), None);
+    let text = milvus_view::tables(&BesideMilvus { plan: report.clone(), milvus: Some(outcome) });
+    assert!(text.contains("MILVUS' OWN BALANCER"), "{text}");
+
+    plain.input.snapshot.server = ServerVersion::parse("who knows");
+    assert_eq!(MilvusOutcome::of(&plain), None);
+    let text = milvus_view::tables(&BesideMilvus { plan: report, milvus: None });
+    assert!(text.contains("version is unknown"), "{text}");
 }
