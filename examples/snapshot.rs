@@ -10,7 +10,7 @@
 #![allow(clippy::expect_used)] // nobody is there to handle an error: the printer ends, and says why
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milvus_rebalancer::gate::GateSettings;
 use milvus_rebalancer::observe::Observer;
@@ -20,6 +20,7 @@ use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimObserver, WorldPlan,
 use milvus_rebalancer::situation::{Situation, file};
 use milvus_rebalancer::turn::{OwnMoves, Thinking};
 use milvus_rebalancer::units::Moment;
+use tokio::time::Instant;
 
 /// Nodes of each replica.
 const NODES_PER_REPLICA: usize = 10;
