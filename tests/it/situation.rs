@@ -373,6 +373,10 @@ fn a_lower_threshold_plans_more_and_a_drain_is_ordered() {
 
     let drained = plain.with(&changes("drain=1")).unwrap();
     assert_eq!(drained.directives, [Directive::Evacuate { node: NodeId(1) }]);
+    let plan = drained.decide().plan;
+    let left = plan.moves().filter(|movement| movement.from == NodeId(1)).count();
+    assert!(left > plain.decide().plan.moves().filter(|movement| movement.from == NodeId(1)).count());
+    assert!(plan.moves().all(|movement| movement.to != NodeId(1)), "nothing enters a node that is drained");
 }
 
 #[test]
@@ -456,4 +460,78 @@ fn milvus_own_balancer_is_asked_until_it_is_content() {
     assert_eq!(MilvusOutcome::of(&plain), None);
     let text = milvus_view::tables(&BesideMilvus { plan: report, milvus: None });
     assert!(text.contains("version is unknown"), "{text}");
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_milvus-rebalancer"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_binary_plans_on_a_file_and_answers_questions_about_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("given.json.zst");
+    file::save(&situation(), &path).unwrap();
+    let given = path.display().to_string();
+    let digest = situation().input.snapshot.digest().to_string();
+
+    let (code, table, _) = run(&["plan", "--snapshot", &given]);
+    assert_eq!(code, Some(0));
+    assert!(table.contains(&digest) && table.contains("Plan: "), "{table}");
+    let (_, json, _) = run(&["plan", "--snapshot", &given, "--format", "json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report, serde_json::from_str::<Value>(&report_as_advised()).unwrap());
+
+    let (code, text, _) = run(&["plan", "--snapshot", &given, "--what-if", "add-node=1MB,threshold=1.02"]);
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("What if: one more node with"), "{text}");
+    let (code, text, _) = run(&["plan", "--snapshot", &given, "--compare", "milvus"]);
+    assert!(code == Some(0) && text.contains("MILVUS' OWN BALANCER"), "{text}");
+    let picture = folder.path().join("curve.svg");
+    let svg = picture.display().to_string();
+    let (code, text, _) = run(&["plan", "--snapshot", &given, "--curve", "--svg", &svg]);
+    assert!(code == Some(0) && text.contains("RELIEVE DOWN TO"), "{text}");
+    assert!(std::fs::read_to_string(picture).unwrap().contains("<svg "));
+
+    let (code, schema, _) = run(&["snapshot", "--schema"]);
+    assert_eq!((code, schema), (Some(0), file::schema()));
+}
+
+/// The report of the plan in the mode of the default configuration.
+fn report_as_advised() -> String {
+    use milvus_rebalancer::config::Mode;
+    use milvus_rebalancer::report::limiting_reason;
+    let decision = situation().decide();
+    let limited_by = limiting_reason(Mode::Advise, &decision, None);
+    serde_json::to_string(&PlanReport::new(&decision, limited_by.as_ref())).unwrap()
+}
+
+#[test]
+fn the_binary_refuses_what_it_cannot_answer_with_1_and_nonsense_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("given.json");
+    file::save(&situation(), &path).unwrap();
+    let given = path.display().to_string();
+    let nowhere = folder.path().join("nowhere/x").display().to_string();
+    for (arguments, code, named) in [
+        (vec!["plan", "--snapshot", &nowhere], 1, "cannot read"),
+        (vec!["plan", "--snapshot", &given, "--what-if", "remove-node=99"], 1, "there is no node 99"),
+        (vec!["plan", "--snapshot", &given, "--curve", "--svg", &nowhere], 1, "picture"),
+        (vec!["plan", "--snapshot", &given, "--what-if", "grow=1"], 2, "add-node=MEMORY"),
+        (vec!["plan", "--snapshot", &given, "--connection", "x"], 2, "--connection"),
+        (vec!["plan", "--own-settings"], 2, "--snapshot"),
+        (vec!["plan", "--svg", "x.svg"], 2, "--curve"),
+        (vec!["plan", "--compare", "milvus", "--curve"], 2, "--curve"),
+        (vec!["snapshot"], 2, "--out"),
+        (vec!["snapshot", "--schema", "--out", "x"], 2, "--schema"),
+    ] {
+        let (found, _, stderr) = run(&arguments);
+        assert_eq!(found, Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(named), "{arguments:?}: {stderr}");
+    }
 }
