@@ -76,7 +76,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     if observation.server.is_too_old_to_act_on() {
         return Err(AppError::TooOld { version: observation.server.to_string() });
     }
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone());
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone())
+        .with_signals(config.signals.clone(), config.capacity.clone());
     let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
     let snapshot = decision.snapshot;
     let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();

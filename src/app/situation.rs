@@ -131,7 +131,8 @@ async fn look(config: &Config) -> Result<Situation, AppError> {
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::new(&config.policies, config.plan.clone(), config.gate.clone());
+    let mut thinking = Thinking::new(&config.policies, config.plan.clone(), config.gate.clone())
+        .with_signals(config.signals.clone(), config.capacity.clone());
     let journal = Located::beside_the_daemon(&config.journal).settings;
     thinking.obey(once::orders(&journal, &kill_switch, clock.read().wall).await);
     let begun = thinking.begin(&observation, OwnMoves::default(), clock.read());

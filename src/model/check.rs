@@ -22,6 +22,16 @@ pub enum SnapshotError {
         /// The length of the first column.
         expected: usize,
     },
+    /// The signals are not about this cluster.
+    #[error("{table} has {rows} rows, but there are {expected} of what it is about")]
+    SignalLength {
+        /// The table.
+        table: &'static str,
+        /// Its length.
+        rows: usize,
+        /// What it should be.
+        expected: usize,
+    },
     /// A row refers to one that is not there.
     #[error("{table}[{row}] refers to {refers_to}[{index}], of which there are {rows}")]
     NoSuchRow {
@@ -99,10 +109,21 @@ impl Snapshot {
             ("held", copies.held.len()),
         ];
         let expected = copies.segment.len();
-        match columns.into_iter().find(|(_, rows)| *rows != expected) {
-            Some((column, rows)) => Err(SnapshotError::ColumnLength { column, rows, expected }),
-            None => Ok(()),
+        if let Some((column, rows)) = columns.into_iter().find(|(_, rows)| *rows != expected) {
+            return Err(SnapshotError::ColumnLength { column, rows, expected });
         }
+        let signals = &self.signals;
+        for (table, rows, expected) in [
+            ("signals.nodes", signals.nodes.len(), self.nodes.len()),
+            ("signals.demand", signals.demand.len(), self.collections.len()),
+            ("signals.copy_search", signals.copy_search.len(), expected),
+        ] {
+            // Empty where nothing is counted.
+            if rows != 0 && rows != expected {
+                return Err(SnapshotError::SignalLength { table, rows, expected });
+            }
+        }
+        Ok(())
     }
 
     fn check_replicas(&self) -> Result<(), SnapshotError> {

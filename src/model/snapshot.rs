@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::doubt::Doubt;
+use super::signals::Signals;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 
@@ -76,6 +77,10 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
     pub doubts: Vec<Doubt>,
+    /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
+    #[serde(default)]
+    #[schemars(with = "super::input::Options")]
+    pub signals: Signals,
 }
 
 /// A query node.

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::Situation;
+use crate::model::signals::{Capacities, NodeSignals, Reading, SignalSource};
 use crate::model::{
     ComponentIndex, Held, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot, Standing, Subject,
     link_components,
 };
 use crate::policy::Directive;
-use crate::units::{Bytes, CollectionId, NodeId, Ratio, ReplicaId};
+use crate::units::{Bytes, CollectionId, Millicores, NodeId, Ratio, ReplicaId};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +229,17 @@ fn join(snapshot: &mut Snapshot, memory: Bytes, cpu: Option<u64>) -> Result<(), 
     let unexplained = peer.clone().filter_map(|node| node.unexplained_memory).min();
     let version = peer.clone().map(|node| node.version.clone()).next().unwrap_or_default();
     let id = snapshot.nodes.last().map_or(1, |node| node.id.0.saturating_add(1));
-    snapshot.nodes.push(new_node(NodeId(id), memory, cpu, unexplained, version));
+    if snapshot.signals.nodes.len() == snapshot.nodes.len() {
+        let cores = cpu.map(|cpu| Reading {
+            value: Millicores(cpu),
+            age: Duration::ZERO,
+            source: SignalSource::Estimated,
+            trust: Ratio::ONE,
+        });
+        let capacity = Capacities { cpu: cores, ..Capacities::default() };
+        snapshot.signals.nodes.push(NodeSignals { capacity, ..NodeSignals::default() });
+    }
+    snapshot.nodes.push(new_node(NodeId(id), memory, unexplained, version));
 
     let mut takers: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
     for (position, replica) in snapshot.replicas.iter().enumerate() {
@@ -245,13 +257,7 @@ fn join(snapshot: &mut Snapshot, memory: Bytes, cpu: Option<u64>) -> Result<(), 
     Ok(())
 }
 
-fn new_node(
-    id: NodeId,
-    memory: Bytes,
-    _cpu: Option<u64>,
-    unexplained: Option<Bytes>,
-    version: String,
-) -> Node {
+fn new_node(id: NodeId, memory: Bytes, unexplained: Option<Bytes>, version: String) -> Node {
     Node {
         id,
         address: format!("what-if-{id}:0"),
@@ -302,6 +308,9 @@ fn leave(snapshot: &mut Snapshot, gone: NodeIndex) -> Result<(), WhatIfError> {
     for replica in &mut snapshot.replicas {
         replica.members.retain(|member| member.node != gone);
         replica.members.iter_mut().for_each(|member| shift(&mut member.node));
+    }
+    if snapshot.signals.nodes.len() == snapshot.nodes.len() {
+        snapshot.signals.nodes.remove(gone.at());
     }
     let id = snapshot.nodes.remove(gone.at()).id;
     snapshot.doubts.retain(|doubt| doubt.subject != Subject::Node(id));

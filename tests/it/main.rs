@@ -16,6 +16,7 @@ mod fake_milvus;
 mod folding;
 mod gates;
 mod guard;
+mod hot_segment;
 mod incremental;
 mod journal;
 mod lease;
