@@ -48,11 +48,12 @@ pub struct Doubt {
     /// What it is about.
     pub subject: Subject,
     /// What is uncertain.
+    #[schemars(with = "super::input::Options")]
     pub kind: DoubtKind,
 }
 
 /// What can be uncertain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum DoubtKind {
     /// Something could not be read.

@@ -258,7 +258,7 @@ pub struct Gap {
 }
 
 /// What can be missing from an observation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum GapSubject {
     /// The list of databases; only the default one was read.
