@@ -1,5 +1,6 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
+mod by_hand;
 mod connect;
 mod controls;
 mod daemon;
@@ -8,6 +9,7 @@ mod health;
 mod once;
 mod situation;
 
+pub use by_hand::{ByHand, Turn};
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;

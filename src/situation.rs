@@ -28,7 +28,7 @@ impl Situation {
     pub fn decide(&self) -> Decision {
         let assessment = self.assess();
         let (decision, _) =
-            turn::decide(self.input.clone(), &assessment, &plan::plan, turn::Aftermath::default());
+            turn::decide(self.input.clone(), assessment, &plan::plan, turn::Aftermath::default());
         let snapshot_digest = decision.snapshot.digest();
         Decision { snapshot_digest, ..decision }
     }
@@ -36,7 +36,7 @@ impl Situation {
     /// What the policies make of it.
     pub fn assess(&self) -> Assessment {
         let policies = policy::registry(&self.policies.for_one_look());
-        let mut assessment = policy::assess_all(&policies, &self.input);
+        let mut assessment = turn::assess(&policies, &self.input);
         assessment.directives.extend(self.directives.iter().cloned());
         assessment
     }

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Assessment, Policy, PolicySettings, Remark};
+use crate::policy::{self, Assessment, Directive, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -74,9 +74,13 @@ pub struct GateMemory {
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The cluster.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The name of that snapshot.
     pub snapshot_digest: SnapshotDigest,
+    /// What was planned on, for whoever asks afterwards why something is, or is not, in the plan.
+    pub input: Arc<PlanningInput>,
+    /// What the policies said about it.
+    pub assessment: Arc<Assessment>,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
     /// What policies remark about their configuration.
@@ -219,8 +223,8 @@ impl Thinking {
         let aftermath = Aftermath { landed: own.landed.clone(), wave: wave.clone() };
         let Begun { input, snapshot_digest, foreign_moves } = self.begin(observation, own, now);
         let in_flight = input.in_flight.clone();
-        let assessment = policy::assess_all(&self.policies, &input);
-        let (decision, history) = decide(input, &assessment, &self.planner, aftermath);
+        let assessment = assess(&self.policies, &input);
+        let (decision, history) = decide(input, assessment, &self.planner, aftermath);
 
         let guard = self.guard.look(GuardInput {
             service: &observation.service,
@@ -247,7 +251,7 @@ impl Thinking {
         model.history.nodes_seen.note(&snapshot);
 
         let input = PlanningInput {
-            snapshot,
+            snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history.clone(),
             controls: self.controls.clone(),
@@ -280,16 +284,28 @@ pub struct Aftermath {
     pub wave: Vec<Move>,
 }
 
+/// What people ordered to be emptied, as policies would say it.
+fn ordered_drains(controls: &Controls) -> impl Iterator<Item = Directive> {
+    controls.drains.iter().map(|drain| Directive::Evacuate { node: drain.node })
+}
+
+/// What the policies and the orders of people make of it.
+pub fn assess(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
+    let mut assessment = policy::assess_all(policies, input);
+    assessment.directives.extend(ordered_drains(&input.controls));
+    assessment
+}
+
 /// From everything that a plan follows from to the plan and its verdict, and what is to be remembered. The guard has not
 /// looked, no moves are foreign, and the digest is left out: those belong to a turn, not to a plan.
 pub fn decide(
     mut input: PlanningInput,
-    assessment: &Assessment,
+    assessment: Assessment,
     planner: &PlannerFunction,
     aftermath: Aftermath,
 ) -> (Decision, History) {
     let placement = Placement::projected(&input.snapshot, &input.in_flight);
-    let views = DimensionView::all(&input.snapshot, assessment, &placement);
+    let views = DimensionView::all(&input.snapshot, &assessment, &placement);
     let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
     let mut restrictions = gate::restrict(&input, &assessment.directives);
     restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
@@ -304,11 +320,14 @@ pub fn decide(
     input.history = history;
     let verdict = gate::check(&input, &restrictions, &plan);
     let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &aftermath.wave, plan.moves()));
+    let history = input.history.clone();
     let decision = Decision {
-        snapshot: input.snapshot,
+        snapshot: Arc::clone(&input.snapshot),
+        input: Arc::new(input),
         snapshot_digest: SnapshotDigest::default(),
         findings,
         remarks: assessment.remarks.clone(),
+        assessment: Arc::new(assessment),
         restrictions,
         plan,
         verdict,
@@ -317,7 +336,7 @@ pub fn decide(
         loads,
         guard: GuardView::default(),
     };
-    (decision, input.history)
+    (decision, history)
 }
 
 /// Memory in use on the fullest node to which something moves.

@@ -1,6 +1,8 @@
 //! Everything that policies, planner and gates may look at, in one struct: what is not in here cannot change a
 //! plan.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +17,8 @@ use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, Segment
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanningInput {
-    /// The cluster.
-    pub snapshot: Snapshot,
+    /// The cluster; shared, because readers of the decision keep it after the turn.
+    pub snapshot: Arc<Snapshot>,
     /// Moves that were sent and are not settled: their memory counts on both nodes, their pressure on the
     /// destination.
     #[serde(default)]

@@ -27,7 +27,7 @@ mod visibility;
 
 pub use check::SnapshotError;
 pub use components::link_components;
-pub use controls::{Approval, Controls, Pause, Thrown};
+pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use copies::CopiesMemory;
 pub use digest::{SnapshotDigest, SnapshotDigestError};
 pub use doubt::{Doubt, DoubtKind, Subject};

@@ -183,10 +183,12 @@ impl Situation {
         let mut changed = self.clone();
         for change in changes {
             match change {
-                Change::AddNode { memory, cpu } => join(&mut changed.input.snapshot, *memory, *cpu)?,
+                Change::AddNode { memory, cpu } => {
+                    join(Arc::make_mut(&mut changed.input.snapshot), *memory, *cpu)?;
+                }
                 Change::RemoveNode(id) => {
                     let node = find(&changed.input.snapshot, *id)?;
-                    leave(&mut changed.input.snapshot, node)?;
+                    leave(Arc::make_mut(&mut changed.input.snapshot), node)?;
                     let touches = |from: NodeId, to: NodeId| from == *id || to == *id;
                     changed.input.in_flight.retain(|flight| !touches(flight.from, flight.to));
                 }

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
 use milvus_rebalancer::cli::milvus_view::{self, BesideMilvus};
 use milvus_rebalancer::cli::{curve_svg, curve_view};
@@ -456,7 +457,7 @@ fn milvus_own_balancer_is_asked_until_it_is_content() {
     let text = milvus_view::tables(&BesideMilvus { plan: report.clone(), milvus: Some(outcome) });
     assert!(text.contains("MILVUS' OWN BALANCER"), "{text}");
 
-    plain.input.snapshot.server = ServerVersion::parse("who knows");
+    Arc::make_mut(&mut plain.input.snapshot).server = ServerVersion::parse("who knows");
     assert_eq!(MilvusOutcome::of(&plain), None);
     let text = milvus_view::tables(&BesideMilvus { plan: report, milvus: None });
     assert!(text.contains("version is unknown"), "{text}");
