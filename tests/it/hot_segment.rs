@@ -134,6 +134,7 @@ impl Daemon {
             health: Arc::new(Health::new()),
             state,
             stop: CancellationToken::new(),
+            wake: Arc::default(),
         };
         Daemon { state: seen, task: tokio::spawn(control_loop.run()) }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::rates::{CounterRate, Recorded};
+use super::rates::{CounterRate, LONGEST_STRETCH, Recorded};
 use crate::model::doubt::{Doubt, DoubtKind, Subject};
 use crate::model::snapshot::Collection;
 use crate::observe::signals::{CollectionDemand, DemandCounters};
@@ -23,6 +23,8 @@ type Name = (Option<String>, String);
 struct ProxyRates {
     process: Option<Timestamp>,
     read_at: Option<Moment>,
+    /// Whether the last page was whole: one that was cut off hides collections that have long been searched.
+    was_whole: bool,
     searches: BTreeMap<Name, CounterRate>,
 }
 
@@ -119,16 +121,19 @@ impl ProxyRates {
         if went_back || is_other {
             *self = ProxyRates::default();
         }
-        let is_first = self.read_at.is_none();
+        let (is_first, was_whole) = (self.read_at.is_none(), self.was_whole);
+        self.was_whole = page.oddities.is_empty();
         self.process = page.started_at.or(self.process);
         let since = self.read_at.replace(page.read_at);
         let mut fell = false;
         let names: BTreeMap<Name, u64> = page.collections.iter().map(name_and_count).collect();
-        self.searches.retain(|name, _| names.contains_key(name));
+        // One that a page leaves out may be on the next one again.
+        let is_recent = |rate: &CounterRate| rate.is_within(LONGEST_STRETCH, page.read_at);
+        self.searches.retain(|name, rate| names.contains_key(name) || is_recent(rate));
         for (name, count) in names {
             let rate = self.searches.entry(name).or_insert_with(|| {
                 let mut rate = CounterRate::default();
-                if let Some(since) = since.filter(|_| !is_first) {
+                if let Some(since) = since.filter(|_| !is_first && was_whole) {
                     // It was not listed a moment ago: nobody had searched it.
                     rate.begin(0, since);
                 }

@@ -192,6 +192,18 @@ pub enum Absence {
     Doubted,
 }
 
+impl Absence {
+    /// The stable name: metric label.
+    pub fn code(self) -> &'static str {
+        match self {
+            Absence::NotRead => "not_read",
+            Absence::NotThere => "not_there",
+            Absence::NotYet => "not_yet",
+            Absence::Doubted => "doubted",
+        }
+    }
+}
+
 impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -64,6 +64,11 @@ impl CounterRate {
         *self = CounterRate { last: Some((value, at)), smooth: None };
     }
 
+    /// Whether it was read within this time.
+    pub(super) fn is_within(&self, stretch: Duration, now: Moment) -> bool {
+        self.last.is_some_and(|(_, at)| now.monotonic.saturating_sub(at.monotonic) <= stretch)
+    }
+
     /// How fast it rises, in thousandths of its unit a second; `None` before there are two readings.
     pub(super) fn rate(&self) -> Option<Rate> {
         self.smooth.map(Rate)

@@ -50,17 +50,21 @@ mod tests {
 
     #[test]
     fn searches_that_come_more_often_do_not_hide_the_relief() {
-        let before = elastic(picture(&[(1, 20, Some(300)), (2, 0, Some(0))], &[(7, 1)]));
-        // Each node is busy with what it has, and twice as much is done.
-        let after =
-            |load: [u64; 2]| elastic(picture(&[(1, 10, Some(load[0])), (2, 10, Some(load[1]))], &[(7, 2)]));
-        let mut scaled = before.clone();
-        for node in scaled.dimensions[0].nodes.values_mut() {
+        let mut before = elastic(picture(&[(1, 20, Some(20)), (2, 0, Some(0))], &[(7, 1)]));
+        for node in before.dimensions[0].nodes.values_mut() {
             node.fair = Load(10);
         }
-        let realised = |load| relief(&scaled, &after(load), &[movement(7, 1, 2)]).realised;
-        assert!(realised([300, 300]) > relief(&scaled, &after([300, 0]), &[movement(7, 1, 2)]).realised);
-        assert_eq!(realised([300, 300]), realised([150, 150]), "it is the shares that count");
+        let percent = |load: [u64; 2]| {
+            let after = picture(&[(1, 10, Some(load[0])), (2, 10, Some(load[1]))], &[(7, 2)]);
+            relief(&before, &elastic(after), &[movement(7, 1, 2)]).percent()
+        };
+        assert_eq!(
+            percent([20, 20]),
+            Some(100),
+            "each node is busy with what it has, and twice as much is done"
+        );
+        assert_eq!(percent([5, 5]), Some(100), "it is the shares that count");
+        assert_eq!(percent([20, 0]), Some(0), "nothing followed the segment");
     }
 
     #[test]
