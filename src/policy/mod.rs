@@ -313,6 +313,15 @@ impl PolicySettings {
         change(&mut spread.dimension);
         change(&mut points.0);
     }
+
+    /// The same for a look at a single moment: every node counts as overloaded from the first turn on, because there
+    /// will be no second one.
+    pub fn for_one_look(&self) -> PolicySettings {
+        let mut hurried = self.clone();
+        hurried.for_each_dimension(|settings| settings.turns = 1);
+        hurried.plugins.values_mut().for_each(|plugin| plugin.turns = Some(1));
+        hurried
+    }
 }
 
 /// Options of the `rows` policy: those of any dimension, but off unless asked for, because Milvus does it itself.
