@@ -29,6 +29,8 @@ pub struct PlanningInput {
     #[schemars(with = "Options")]
     pub history: History,
     /// What policy plug-ins said in this turn, judged and translated.
+    #[serde(default)]
+    #[schemars(with = "Options")]
     pub opinions: Assessment,
     /// What people have ordered.
     #[serde(default)]

@@ -81,6 +81,7 @@ pub struct Snapshot {
     pub doubts: Vec<Doubt>,
     /// Loads that a Prometheus server tells on scales of its own, by query.
     #[serde(default)]
+    #[schemars(with = "super::input::Options")]
     pub points: BTreeMap<String, PointLoads>,
     /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
     #[serde(default)]
