@@ -20,6 +20,11 @@ const SMALL_CORES: f64 = 0.3;
 /// Searches that wait for their answers at any time.
 const THREADS: usize = 8;
 
+/// So large that a search costs a few milliseconds of CPU: a small node is to be the bottleneck, and not whoever
+/// searches. Without an index, which 2.3.5 would search much faster.
+const ROWS: usize = 10_000;
+const DIMENSIONS: usize = 128;
+
 /// Seconds between polls, and what follows from it.
 const POLL_SECONDS: usize = 5;
 const TURNS_IN_A_MINUTE: usize = 60 / POLL_SECONDS;
@@ -57,8 +62,8 @@ impl Scene {
             ..LabOptions::default()
         });
         let names: Vec<String> = (0..10).map(|number| format!("books_{number}")).collect();
-        let specs: Vec<CollectionSpec> =
-            names.iter().map(|name| CollectionSpec::new(name, 1, 2000)).collect();
+        let spec = |name: &String| CollectionSpec { dim: DIMENSIONS, ..CollectionSpec::new(name, 1, ROWS) };
+        let specs: Vec<CollectionSpec> = names.iter().map(spec).collect();
         lab.create_collections(&specs);
         let homes = [1, 2, 3, 4, 0];
         for (number, name) in names.iter().enumerate() {
