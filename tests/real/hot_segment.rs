@@ -32,7 +32,8 @@ const TURNS_IN_A_MINUTE: usize = 60 / POLL_SECONDS;
 /// Throughput must rise by at least so much.
 const LEAST_GAIN: f64 = 1.4;
 
-/// Polls every 5 s, two turns, capacities by configuration. Bytes are not bounded: two of these segments are a fifth of
+/// Polls every 5 s, two turns, capacities by configuration. The guard takes three looks to learn what is usual, which is
+/// a quarter of the minute that two moves have. Bytes are not bounded: two of these segments are a fifth of
 /// all that there is.
 const OPTIONS: &str = r#"
 [poll]
@@ -41,6 +42,8 @@ duty = 1.0
 [policies.search]
 enabled = true
 turns = 2
+[guard]
+enabled = false
 [execute]
 bytes_per_hour = 0.0
 bytes_per_day = 0.0
