@@ -1,6 +1,8 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
+mod ask;
 mod by_hand;
+mod client;
 mod connect;
 mod controls;
 mod daemon;
@@ -8,8 +10,9 @@ mod error;
 mod health;
 mod once;
 
+pub use ask::{events, history, live_plan, nodes, status, why, why_not};
 pub use by_hand::{ByHand, Turn};
-pub use controls::{approve, controls, pause, resume};
+pub use controls::{approve, controls, drain, pause, resume, undrain};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use health::health;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::ask::live_plan;
+use super::client::beside_journal;
 use super::{AppError, ByHand, connect};
+use crate::admin::orders::{LoadBalanceAnswer, LoadBalanceOrder};
 use crate::cli::move_view::{self, MovedSegment};
-use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
+use crate::cli::{AskArgs, Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control_loop;
@@ -22,6 +25,9 @@ use crate::turn::{OwnMoves, Thinking};
 
 /// Looks at the cluster once and prints what would be moved and why.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
+    if args.live {
+        return live_plan(config, AskArgs { format: args.format, daemon: args.daemon }).await;
+    }
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
@@ -87,6 +93,18 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let connected =
         connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
     let settings = tell_journal(&config);
+    if let Some(daemon) = beside_journal(&config, &settings).await? {
+        let order = LoadBalanceOrder {
+            collection,
+            database: db,
+            src_node: src_node.to_string(),
+            dst_nodes: dst_nodes.iter().map(ToString::to_string).collect(),
+            segments: segments.iter().map(ToString::to_string).collect(),
+            timeout: timeout.map(crate::config::duration::display),
+        };
+        let moved: LoadBalanceAnswer = daemon.order("/v1/load-balance", &order).await?;
+        return show_moved(&moved.segments, format);
+    }
     if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(
             process,

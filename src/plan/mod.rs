@@ -3,6 +3,7 @@
 
 mod destinations;
 mod digest;
+pub mod explain;
 pub mod fair_share;
 pub mod finding;
 pub mod floor;

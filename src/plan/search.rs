@@ -198,7 +198,12 @@ impl<'a> Search<'a> {
     }
 
     /// The source's potential with the copy and without it.
-    fn relief(&self, copy: CopyIndex, from: NodeIndex, before: Potential) -> (Potential, Potential) {
+    pub(super) fn relief(
+        &self,
+        copy: CopyIndex,
+        from: NodeIndex,
+        before: Potential,
+    ) -> (Potential, Potential) {
         let mut after: Potential = 0;
         for at in 0..self.views.len() {
             let load = self.loads[at][from.at()].saturating_sub(self.load_of(at, copy));
@@ -208,7 +213,11 @@ impl<'a> Search<'a> {
     }
 
     /// By how much the move lowers the potential, of which the source's is known; negative when it raises it.
-    fn gain(&self, candidate: &Candidate, (mut before, mut after): (Potential, Potential)) -> i128 {
+    pub(super) fn gain(
+        &self,
+        candidate: &Candidate,
+        (mut before, mut after): (Potential, Potential),
+    ) -> i128 {
         let to = candidate.to;
         for at in 0..self.views.len() {
             let load = self.loads[at][to.at()];
@@ -221,13 +230,13 @@ impl<'a> Search<'a> {
     }
 
     /// What moving a copy costs, in potential (10⁻¹²): by its share of a node's bytes, and something for any move.
-    fn price(&self, copy: CopyIndex) -> i128 {
+    pub(super) fn price(&self, copy: CopyIndex) -> i128 {
         let share = Ratio::of(self.input.snapshot.copies.bytes[copy.at()].0, self.fair_bytes);
         let by_bytes = i128::from(self.input.plan.price_per_fair_share.0) * i128::from(share.0);
         by_bytes + i128::from(self.input.plan.price_per_move.0) * i128::from(Ratio::ONE.0)
     }
 
-    fn blocked_source(&self, from: NodeIndex) -> Option<Reason> {
+    pub(super) fn blocked_source(&self, from: NodeIndex) -> Option<Reason> {
         let node = self.input.snapshot.node(from);
         if let Some(reason) = self.restrictions.leaving(node.id) {
             return Some(reason.clone());
@@ -242,7 +251,7 @@ impl<'a> Search<'a> {
         self.restrictions.sources.get(&node.id).cloned()
     }
 
-    fn blocked_copy(&self, copy: CopyIndex) -> Option<Reason> {
+    pub(super) fn blocked_copy(&self, copy: CopyIndex) -> Option<Reason> {
         let copies = &self.input.snapshot.copies;
         if self.in_flight[copy.at()] {
             return Some(Reason::InFlight);
@@ -272,6 +281,11 @@ impl<'a> Search<'a> {
             snapshot.copy_index(*other, replica).is_some_and(|other| self.node_of[other.at()] == to)
         };
         others.any(is_there).then(|| Reason::KeptApart { node: self.node_id(to) })
+    }
+
+    /// Where a copy is after the moves chosen so far.
+    pub(super) fn place_of(&self, copy: CopyIndex) -> NodeIndex {
+        self.node_of[copy.at()]
     }
 
     /// Whether a copy shares its node with one that it must be kept apart from.
@@ -319,7 +333,7 @@ impl<'a> Search<'a> {
         &self.copies_on[node.at()]
     }
 
-    fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
+    pub(super) fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
         let node = self.node_id(candidate.to);
         if let Some(reason) = self.restrictions.destinations.get(&node) {
             return Some(reason.clone());
