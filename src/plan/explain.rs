@@ -3,7 +3,8 @@
 
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
-use super::search::{Candidate, Search};
+use super::rules::Candidate;
+use super::search::Search;
 use super::{LeftAlone, Plan};
 use crate::gate::Restrictions;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput, ReplicaIndex};
@@ -295,31 +296,29 @@ impl Explainer<'_> {
 }
 
 fn blocked_source(search: &Search<'_>, from: NodeIndex) -> Option<Reason> {
-    search.blocked_source(from)
+    search.rules.blocked_source(from)
 }
 
 fn blocked_copy(search: &Search<'_>, copy: CopyIndex) -> Option<Reason> {
-    search.blocked_copy(copy)
+    search.rules.blocked_copy(copy)
 }
 
 fn blocked_destination(search: &Search<'_>, candidate: &Candidate) -> Option<Reason> {
-    search.blocked_destination(candidate)
+    search.rules.blocked_destination(candidate)
 }
 
 /// Where a copy counts before the plan.
 fn origin(search: &Search<'_>, copy: CopyIndex) -> NodeIndex {
-    search.place_of(copy)
+    search.origin[copy.at()]
 }
 
-#[allow(clippy::cast_precision_loss)] // for people to read
 fn price(search: &Search<'_>, copy: CopyIndex) -> f64 {
-    search.price(copy) as f64 / 1e12
+    search.price(copy)
 }
 
 /// By how much the potential falls when a copy goes to a node; negative when it rises.
-#[allow(clippy::cast_precision_loss)] // for people to read
 fn gain(search: &Search<'_>, copy: CopyIndex, to: NodeIndex) -> f64 {
-    let from = origin(search, copy);
-    let relief = search.relief(copy, from, search.potential_of(from));
-    search.gain(&Candidate { copy, from, to }, relief) as f64 / 1e12
+    let mut loads = Vec::new();
+    search.field.loads_of(copy, &mut loads);
+    search.field.relief(copy, &loads, origin(search, copy)) - search.field.burden(copy, &loads, to)
 }
