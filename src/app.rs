@@ -9,6 +9,7 @@ mod daemon;
 mod error;
 mod health;
 mod once;
+mod situation;
 
 pub use ask::{events, history, live_plan, nodes, status, why, why_not};
 pub use by_hand::{ByHand, Turn};
@@ -16,7 +17,8 @@ pub use controls::{approve, controls, drain, pause, resume, undrain};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use health::health;
-pub use once::{load_balance, plan};
+pub use once::load_balance;
+pub use situation::{plan, snapshot};
 
 use std::sync::Arc;
 

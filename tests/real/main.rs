@@ -7,6 +7,7 @@ mod admin;
 mod by_hand;
 mod contract;
 mod daemon;
+mod hot_segment;
 mod killing;
 mod lab;
 mod levelling;
