@@ -25,6 +25,7 @@ mod orders;
 mod planning;
 mod scale;
 mod service;
+mod shipping;
 mod sim_golden;
 mod sim_http;
 mod sim_model;
