@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
-use crate::model::{BytesSource, Doubt, NetZero, Standing};
+use crate::model::{BytesSource, Doubt, NetZero, SnapshotDigest, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
 use crate::reason::Reason;
@@ -25,6 +25,8 @@ pub struct PlanReport {
     pub version: u32,
     /// When the cluster was looked at.
     pub taken_at: jiff::Timestamp,
+    /// The name of what was seen: of two looks between which nothing changed it is the same.
+    pub snapshot_digest: SnapshotDigest,
     /// Which Milvus it is.
     pub server: ServerVersion,
     /// Its query nodes.
@@ -127,6 +129,7 @@ impl PlanReport {
         PlanReport {
             version: PLAN_REPORT_VERSION,
             taken_at: snapshot.taken_at,
+            snapshot_digest: decision.snapshot_digest,
             server: snapshot.server.clone(),
             nodes: snapshot.nodes.iter().map(node).collect(),
             collections: snapshot.collections.iter().map(collection).collect(),

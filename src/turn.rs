@@ -7,15 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{self, GateSettings, Restrictions, Verdict};
+use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot,
+    SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Policy, PolicySettings};
+use crate::policy::{self, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -72,8 +73,12 @@ pub struct GateMemory {
 pub struct Decision {
     /// The cluster.
     pub snapshot: Snapshot,
+    /// The name of that snapshot.
+    pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
+    /// What policies remark about their configuration.
+    pub remarks: Vec<Remark>,
     /// What must not be done.
     pub restrictions: Restrictions,
     /// What would be good to do.
@@ -123,6 +128,12 @@ impl Thinking {
         self.plan = plan;
         self.gate = gate;
         self.guard.reconfigure(guard);
+    }
+
+    /// With one more policy, after those that the settings ask for.
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Thinking {
+        self.policies.push(policy);
+        self
     }
 
     /// The same with another planner.
@@ -191,6 +202,7 @@ impl Thinking {
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
+        let snapshot_digest = model.digest().unwrap_or_default();
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
@@ -211,7 +223,8 @@ impl Thinking {
         let placement = Placement::projected(&input.snapshot, &input.in_flight);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
-        let restrictions = gate::restrict(&input, &assessment.directives);
+        let mut restrictions = gate::restrict(&input, &assessment.directives);
+        restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
         let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
@@ -234,7 +247,9 @@ impl Thinking {
         self.model = model;
         Decision {
             snapshot: input.snapshot,
+            snapshot_digest,
             findings,
+            remarks: assessment.remarks.clone(),
             restrictions,
             plan,
             verdict,

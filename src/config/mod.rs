@@ -11,6 +11,7 @@ mod difference;
 pub mod duration;
 mod files;
 mod layer;
+pub mod list;
 mod origins;
 mod problem;
 mod raw;

@@ -4,6 +4,7 @@
 mod components;
 pub mod controls;
 mod copies;
+mod digest;
 pub mod doubt;
 pub mod fold;
 mod foreign;
@@ -11,6 +12,7 @@ pub mod guard;
 pub mod held_plan;
 pub mod history;
 pub mod input;
+mod listing;
 pub mod milvus_score;
 pub mod net_zero;
 pub mod nodes_seen;
@@ -22,6 +24,8 @@ mod unexplained;
 mod visibility;
 
 pub use controls::{Approval, Controls, Pause, Thrown};
+pub use copies::CopiesMemory;
+pub use digest::{SnapshotDigest, SnapshotDigestError};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
@@ -33,6 +37,6 @@ pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
 pub use restart::Remembered;
 pub use snapshot::{
-    BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
-    NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
+    BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
+    Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
 };
