@@ -139,6 +139,7 @@ pub struct Metrics {
     observation_seconds: Histogram,
     last_success: Gauge,
     mode: IntGaugeVec,
+    leader: IntGauge,
     nodes: IntGauge,
     collections: IntGauge,
     segments: IntGauge,
@@ -225,6 +226,7 @@ impl Metrics {
                 )),
             )?,
             mode: gauges("mode", "1 for the mode that is in force, 0 for the others.", &["mode"])?,
+            leader: gauge("leader", "1 while this instance may act as far as the election goes, 0 else.")?,
             nodes: gauge("nodes", "Query nodes that were seen.")?,
             collections: gauge("collections", "Loaded collections that were seen.")?,
             segments: gauge("segments", "Copies of sealed segments that were seen.")?,
@@ -312,6 +314,11 @@ impl Metrics {
                 self.moves.with_label_values(&[result, origin.code()]);
             }
         }
+    }
+
+    /// Whether this instance leads, or is the only one.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// The mode in force.

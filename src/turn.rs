@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput, Remembered, Setback, Snapshot,
     SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
@@ -187,6 +187,11 @@ impl Thinking {
     /// What people have ordered; it holds for all turns from now on.
     pub fn obey(&mut self, controls: Controls) {
         self.controls = controls;
+    }
+
+    /// The pause among those orders.
+    pub fn pause(&self) -> Option<&Pause> {
+        self.controls.pause.as_ref()
     }
 
     /// How long the figures of nodes lag behind a move.
