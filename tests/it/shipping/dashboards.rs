@@ -42,11 +42,17 @@ fn every_panel_has_a_chosen_source_a_unit_and_an_explanation() {
         let mut titles = BTreeSet::new();
         for panel in panels(&board) {
             let title = panel["title"].as_str().unwrap();
-            assert!(titles.insert(title) && ids.insert(panel["id"].as_u64()), "{file}: {title} is there twice");
+            assert!(
+                titles.insert(title) && ids.insert(panel["id"].as_u64()),
+                "{file}: {title} is there twice"
+            );
             let explanation = panel["description"].as_str().unwrap_or_default();
             assert!(explanation.len() > 10, "{file}: {title} explains nothing");
             let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap_or_default();
-            assert!(["none", "short", "s", "bytes", "Bps", "percentunit"].contains(&unit), "{file}: {title}: {unit:?}");
+            assert!(
+                ["none", "short", "s", "bytes", "Bps", "percentunit"].contains(&unit),
+                "{file}: {title}: {unit:?}"
+            );
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{file}: {title}");
             for target in panel["targets"].as_array().unwrap() {
                 assert_eq!(target["datasource"]["uid"], "${datasource}", "{file}: {title}");
@@ -54,7 +60,10 @@ fn every_panel_has_a_chosen_source_a_unit_and_an_explanation() {
                 unit_fits(file, title, unit, expression);
                 let selectors = expression.matches("{job=~\"$job\", instance=~\"$instance\"").count();
                 let metrics = names_in(expression).len() + expression.matches("process_").count();
-                assert_eq!(selectors, metrics, "{file}: {title}: the chosen job and instance are not asked: {expression}");
+                assert_eq!(
+                    selectors, metrics,
+                    "{file}: {title}: the chosen job and instance are not asked: {expression}"
+                );
             }
         }
     }
@@ -64,7 +73,9 @@ fn every_panel_has_a_chosen_source_a_unit_and_an_explanation() {
 fn unit_fits(file: &str, title: &str, unit: &str, expression: &str) {
     let is_ratio_of_two = expression.contains(") / ") || expression.contains("} / ");
     let expected: &[&str] = match expression {
-        _ if is_ratio_of_two || expression.contains("net_zero_") && expression.contains("_ratio") => &["percentunit"],
+        _ if is_ratio_of_two || expression.contains("net_zero_") && expression.contains("_ratio") => {
+            &["percentunit"]
+        }
         _ if expression.starts_with("rate(") && expression.contains("_bytes_total") => &["Bps"],
         _ if expression.contains("_bytes") => &["bytes"],
         _ if expression.contains("_seconds") && !expression.contains("cpu_seconds") => &["s"],

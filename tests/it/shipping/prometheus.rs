@@ -147,7 +147,8 @@ fn dashboard_queries() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for file in FILES {
         for (title, query) in queries(file) {
-            let query = query.replace("$job", ".*").replace("$instance", ".*").replace("$__rate_interval", "15s");
+            let query =
+                query.replace("$job", ".*").replace("$instance", ".*").replace("$__rate_interval", "15s");
             all.push((format!("{file}: {title}"), query));
         }
     }
@@ -197,7 +198,8 @@ async fn every_query_has_data_on_a_running_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
     // Prometheus has the time of this machine, so the daemon has it, too.
-    let daemon = Daemon::assemble(configuration(&server, folder.path()), Arc::new(Clock::system()), stop.clone());
+    let daemon =
+        Daemon::assemble(configuration(&server, folder.path()), Arc::new(Clock::system()), stop.clone());
     let daemon = daemon.await.unwrap();
     let target = daemon.metrics_address().to_string();
     let running = tokio::spawn(daemon.run());

@@ -29,7 +29,10 @@ fn prometheus_understands_configuration_and_rules() {
     for file in FILES {
         let file = file.rsplit('/').next().unwrap();
         // Rules that say the same twice are a mistake.
-        assert!(promtool(&["check", "rules", "--lint=all", "--lint-fatal", file]).contains("SUCCESS"), "{file}");
+        assert!(
+            promtool(&["check", "rules", "--lint=all", "--lint-fatal", file]).contains("SUCCESS"),
+            "{file}"
+        );
     }
 }
 
@@ -81,7 +84,10 @@ fn every_alert_has_a_test_and_a_runbook_and_nothing_else_has() {
     for alert in &alerts_there {
         let (_, entry) = rules.split_once(&format!("- alert: {alert}\n")).unwrap();
         let entry = entry.split("- alert:").next().unwrap();
-        let link = format!("runbook_url: file:///usr/share/doc/milvus-rebalancer/runbook.md#{}\n", alert.to_lowercase());
+        let link = format!(
+            "runbook_url: file:///usr/share/doc/milvus-rebalancer/runbook.md#{}\n",
+            alert.to_lowercase()
+        );
         for part in ["severity: ", "summary: ", "description: ", link.as_str()] {
             assert!(entry.contains(part), "{alert} has no {part:?}");
         }
@@ -104,7 +110,10 @@ fn rules_name_metrics_and_codes_that_there_are() {
                         if code == COMING {
                             continue;
                         }
-                        assert!(reasons.contains(&format!("\"{code}\"")), "{file}: there is no {label} {code}");
+                        assert!(
+                            reasons.contains(&format!("\"{code}\"")),
+                            "{file}: there is no {label} {code}"
+                        );
                     }
                 }
             }
