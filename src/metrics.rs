@@ -6,6 +6,7 @@ mod guard;
 mod limits;
 mod net_zero;
 mod reloads;
+mod signals;
 mod waves;
 
 pub use catalogue::MetricDescription;
@@ -27,8 +28,8 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
-use crate::model::GuardView;
 use crate::model::NetZero;
+use crate::model::{GuardView, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use crate::version;
@@ -166,6 +167,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    signals: signals::SignalMetrics,
     reloads: reloads::ReloadMetrics,
 }
 
@@ -290,6 +292,7 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            signals: signals::SignalMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
         };
         metrics.begin_at_zero();
@@ -430,6 +433,11 @@ impl Metrics {
     /// The journal could not be written or read.
     pub fn journal_failed(&self) {
         self.journal_failures.inc();
+    }
+
+    /// A snapshot with these signals was made.
+    pub fn signals_seen(&self, snapshot: &Snapshot) {
+        self.signals.seen(snapshot);
     }
 
     /// The guard took a look.

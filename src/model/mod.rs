@@ -18,6 +18,7 @@ pub mod net_zero;
 pub mod nodes_seen;
 pub mod out_of_band;
 pub mod restart;
+pub mod signals;
 pub mod snapshot;
 mod standing;
 mod unexplained;
@@ -36,6 +37,7 @@ pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
 pub use restart::Remembered;
+pub use signals::{CapacitySettings, SignalSettings, Signals};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
     Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
