@@ -9,6 +9,8 @@ use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError};
 use crate::reason::Reason;
 use crate::sim::server::ServeError;
+use crate::situation::file::SnapshotFileError;
+use crate::situation::what_if::WhatIfError;
 
 /// Why a subcommand ended without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,32 @@ pub enum AppError {
     /// Nobody could use the admin API.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// There is no admin API to be asked.
+    #[error("there is no admin API to ask: admin.enabled is false, and --admin names none")]
+    NoAdmin,
+    /// The token cannot be read.
+    #[error("the token for the admin API cannot be used: {why}")]
+    Token {
+        /// Why.
+        why: String,
+    },
+    /// The daemon does not answer.
+    #[error("no daemon answers at {place}: is it running, and is admin.listen the same for both?")]
+    NoDaemon {
+        /// Where it was asked.
+        place: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The daemon refused.
+    #[error("the daemon refused: {detail}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        detail: String,
+    },
     /// The metrics cannot be registered.
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -90,6 +118,21 @@ pub enum AppError {
     /// A pause beyond the end of the calendar.
     #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
     TooFar,
+    /// The picture could not be written.
+    #[error("the picture cannot be written to {}", .path.display())]
+    Picture {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of a snapshot cannot be used.
+    #[error(transparent)]
+    SnapshotFile(#[from] SnapshotFileError),
+    /// What was asked about cannot be.
+    #[error(transparent)]
+    WhatIf(#[from] WhatIfError),
     /// What was asked for cannot be done.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -128,6 +171,8 @@ impl AppError {
             AppError::Observe(_) => Exit::Unreachable,
             AppError::Task { .. } | AppError::EndedByItself => Exit::BrokeOff,
             AppError::NoAnswer { .. } => Exit::Unwell,
+            AppError::NoDaemon { .. } => Exit::Unwell,
+            AppError::Refused { status: 500.., .. } => Exit::Unwell,
             _ => Exit::WrongInput,
         }
     }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::client_args::{
+    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhyArgs, WhyNotArgs,
+};
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
 use super::health_args::HealthArgs;
+use super::situation_args::{PlanArgs, SnapshotArgs};
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
 use crate::version;
@@ -45,7 +49,17 @@ impl Cli {
         let (mode, connection) = match &self.command {
             Command::Run(args) => (args.mode, args.connection.clone()),
             Command::Plan(args) => (None, args.connection.clone()),
+            Command::Snapshot(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
+            Command::Status(_)
+            | Command::Nodes(_)
+            | Command::History(_)
+            | Command::Why(_)
+            | Command::WhyNot(_)
+            | Command::Drain(_)
+            | Command::Undrain(_)
+            | Command::Events(_)
+            | Command::Completions(_) => (None, None),
             Command::CheckConfig(_)
             | Command::Demo(_)
             | Command::Pause(_)
@@ -99,10 +113,30 @@ pub enum Command {
     Run(RunArgs),
     /// Look at the cluster once and print what would be moved and why. Moves nothing.
     Plan(PlanArgs),
+    /// Write everything that a plan follows from to a file, which `plan --snapshot` plans on, anywhere and any time.
+    Snapshot(SnapshotArgs),
     /// Check the configuration: names all problems at once. Asks Milvus nothing.
     CheckConfig(CheckConfigArgs),
     /// Watch the daemon even out a simulated cluster. Needs no Milvus and no configuration.
     Demo(DemoArgs),
+    /// Ask the daemon whether the cluster is balanced, and what it does about it.
+    Status(AskArgs),
+    /// Ask the daemon for all nodes and how loaded they are.
+    Nodes(AskArgs),
+    /// Ask the daemon what was done: turns, moves, waves, requests.
+    History(HistoryArgs),
+    /// Ask the daemon why a segment or a node is as it is.
+    Why(WhyArgs),
+    /// Ask the daemon why a segment does not go to a node.
+    WhyNot(WhyNotArgs),
+    /// Follow what the daemon does, as it happens.
+    Events(EventsArgs),
+    /// Have a node emptied of everything that can move, until undrain.
+    Drain(DrainArgs),
+    /// Take the order to empty a node back.
+    Undrain(UndrainArgs),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
     /// Move segments of one collection by hand, and wait until they are seen to have moved.
     LoadBalance(LoadBalanceArgs),
     /// Stop the daemon from moving anything, for a while or until resume. It goes on watching and planning.
@@ -130,24 +164,6 @@ pub struct RunArgs {
     /// advise: plan and explain, never move. act: move, within the limits.
     #[arg(long)]
     pub mode: Option<Mode>,
-
-    /// Which of the configured connections to use ([connections.ALIAS]).
-    #[arg(long, value_name = "ALIAS")]
-    pub connection: Option<String>,
-}
-
-/// Arguments of `plan`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  milvus-rebalancer plan
-  milvus-rebalancer plan --format json | jq '.steps[].moves[]'
-
-One look knows no history: nodes count as overloaded at once, not only after several turns.")]
-pub struct PlanArgs {
-    /// A table for people or JSON for programs.
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: OutputFormat,
 
     /// Which of the configured connections to use ([connections.ALIAS]).
     #[arg(long, value_name = "ALIAS")]

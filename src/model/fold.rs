@@ -76,7 +76,7 @@ const GUESSED_ROW_BYTES: u64 = 1024;
 pub(super) const LARGEST_NODE: Bytes = Bytes(1 << 50);
 
 /// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
-const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
+pub(super) const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 
 /// One step of the model: the state after this observation, and the cluster as it shows it.
 ///
