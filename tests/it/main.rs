@@ -33,6 +33,7 @@ mod plugins;
 mod prometheus;
 mod scale;
 mod service;
+mod shipping;
 mod signals;
 mod sim_golden;
 mod sim_http;
