@@ -116,7 +116,10 @@ fn the_steps_of_the_page_fit_the_sources() {
         let text = texts.remove(&step.file).or_else(|| fs::read_to_string(root.join(&step.file)).ok());
         texts.insert(step.file.clone(), take(step, text));
     }
-    assert_eq!(texts.keys().collect::<Vec<_>>(), ["config/default.toml", "src/policy/mod.rs", "src/policy/small.rs"]);
+    assert_eq!(
+        texts.keys().collect::<Vec<_>>(),
+        ["config/default.toml", "src/policy/mod.rs", "src/policy/small.rs"]
+    );
 }
 
 #[test]
