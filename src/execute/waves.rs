@@ -2,7 +2,7 @@
 //! stop all moving. A full wave must end and be judged before the next one begins; one that does not fill up is
 //! judged when all that was sent in it has ended. Pure: the time is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::steady::Steady;
 use crate::plan::Move;
 use crate::plan::relief::{self, LoadPicture, WaveRelief};
 use crate::reason::Reason;
-use crate::units::{Bytes, Moment};
+use crate::units::{Bytes, Moment, NodeId};
 
 /// How a wave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -279,14 +279,14 @@ pub struct PolicySettings {
 impl PolicySettings {
     /// The settings of every policy that has a dimension, by the policy's name.
     pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
+        let PolicySettings { memory, rows, segments, spread, .. } =
             self;
         vec![("memory", memory), ("rows", &rows.0), ("segments", &segments.0), ("spread", &spread.dimension)]
     }
 
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
+        let PolicySettings { memory, rows, segments, spread, .. } =
             self;
         change(memory);
         change(&mut rows.0);
