@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
-use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
+use crate::plan::{self, DimensionView, Drain, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::{self, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
@@ -77,6 +77,8 @@ pub struct Decision {
     pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
+    /// How far the emptying of nodes has come.
+    pub drains: Vec<Drain>,
     /// What policies remark about their configuration.
     pub remarks: Vec<Remark>,
     /// What must not be done.
@@ -208,10 +210,13 @@ impl Thinking {
         let assessment = policy::assess_all(&self.policies, &input);
         let placement = Placement::projected(&input.snapshot, &input.in_flight);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
-        let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
+        let (mut findings, mut history) = plan::find_overloads(&input, &views, &placement);
         let mut restrictions = gate::restrict(&input, &assessment.directives);
         restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
-        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
+        plan::immovable::explain(&input.snapshot, &views, &placement, &restrictions, &mut findings);
+        let mut plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
+        plan::immovable::blame(&findings, &views, &mut plan.proof.left_alone);
+        let drains = Drain::all(&input.snapshot, &placement, &restrictions, &plan);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
         history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
@@ -235,6 +240,7 @@ impl Thinking {
             snapshot: input.snapshot,
             snapshot_digest,
             findings,
+            drains,
             remarks: assessment.remarks.clone(),
             restrictions,
             plan,

@@ -3,17 +3,21 @@
 
 mod destinations;
 mod digest;
+pub mod drain;
 pub mod fair_share;
 pub mod finding;
 pub mod floor;
+pub mod immovable;
 mod orders;
 pub mod planner;
 pub mod relief;
 mod search;
 
 pub use digest::{DigestError, PlanDigest};
+pub use drain::Drain;
 pub use fair_share::Placement;
 pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
+pub use immovable::{ImmovableCause, ImmovablePart};
 pub use orders::UnmetOrder;
 pub use planner::plan;
 

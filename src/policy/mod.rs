@@ -6,6 +6,7 @@ pub mod memory;
 pub mod nominate;
 pub mod pattern;
 pub mod pin;
+pub mod preset;
 mod remark;
 pub mod rows;
 pub mod segments;
@@ -20,6 +21,7 @@ use crate::units::{CollectionId, Load, NodeId, Ratio, ReplicaId, SegmentId};
 use drain::DrainSettings;
 use nominate::NominateSettings;
 use pin::PinSettings;
+use preset::Preset;
 use spread::SpreadSettings;
 
 /// One opinion on load. Pure: the same input gives the same assessment.
@@ -254,6 +256,8 @@ impl Default for DimensionSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicySettings {
+    /// Which preset the options were taken from that nobody set; the configuration has done so by now.
+    pub preset: Preset,
     /// Bytes in memory.
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
@@ -275,15 +279,13 @@ pub struct PolicySettings {
 impl PolicySettings {
     /// The settings of every policy that has a dimension, by the policy's name.
     pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
-            self;
+        let PolicySettings { memory, rows, segments, spread, .. } = self;
         vec![("memory", memory), ("rows", &rows.0), ("segments", &segments.0), ("spread", &spread.dimension)]
     }
 
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
-            self;
+        let PolicySettings { memory, rows, segments, spread, .. } = self;
         change(memory);
         change(&mut rows.0);
         change(&mut segments.0);
@@ -317,7 +319,8 @@ impl Default for SegmentsSettings {
 /// The registry: builds every policy that is switched on or has something to say. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows, segments, spread, drain, pin, exclude, nominate } = settings;
+    let PolicySettings { preset: _, memory, rows, segments, spread, drain, pin, exclude, nominate } =
+        settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));

@@ -9,5 +9,6 @@ mod daemon;
 mod killing;
 mod lab;
 mod levelling;
+mod policies;
 mod stopping;
 mod trouble;
