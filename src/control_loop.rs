@@ -4,6 +4,8 @@
 mod memory;
 mod orders;
 mod policies;
+mod records;
+pub mod reload;
 mod state;
 mod written;
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -23,12 +25,13 @@ use crate::execute::executor::{AdmittedMove, Executor};
 use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
+use crate::lease::{Election, LeaderNews};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
-use crate::plan::{FindingState, Plan};
+use crate::plan::Plan;
 use crate::reason::Reason;
 use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
@@ -36,13 +39,15 @@ use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
 use memory::Unwritten;
 use policies::ToldOfPolicies;
+use records::{failed_turn, plan_record, standing, turn_record};
+use reload::Reloader;
 use written::Written;
-
-/// How often the loop shows that it is alive while it waits for something long.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// A follower looks so many times more seldom than a leader: it needs to know what is going on, and Milvus answers both.
+const FOLLOWER_PACE: u32 = 4;
 
 /// Everything the loop works with; put together in [`crate::app`].
 pub struct ControlLoop {
@@ -52,6 +57,8 @@ pub struct ControlLoop {
     pub thinking: Thinking,
     /// Moves segments, or has no way to, in `advise`.
     pub executor: Executor,
+    /// The election that the executor must win to act; `None` where there is one instance only.
+    pub election: Option<Arc<dyn Election>>,
     /// Whether it may.
     pub mode: Mode,
     /// When to look.
@@ -95,19 +102,32 @@ struct Told {
 impl ControlLoop {
     /// Turns until it is stopped, then lets running calls finish. Fails only when the journal cannot be read at
     /// the start: acting without memory is worse than not running.
-    pub async fn run(mut self) -> Result<(), JournalError> {
+    pub async fn run(self) -> Result<(), JournalError> {
+        self.run_reloading(Reloader::never()).await
+    }
+
+    /// The same, with new configurations between turns.
+    pub async fn run_reloading(mut self, mut reloader: Reloader) -> Result<(), JournalError> {
         self.executor.recover().await?;
         self.recall().await?;
         self.recall_gates().await?;
         let stop = self.stop.clone();
+        let mut leader_news = LeaderNews::of(self.election.as_deref());
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut heartbeat = tokio::time::interval(self.health.heartbeat());
         loop {
             self.health.beat(rhythm.pause);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = reloader.asked() => {
+                    if self.reload(&mut reloader, rhythm.pause).await {
+                        // What is new shows in the next turn, not only after a pause that was the old one's.
+                        rhythm.pause = self.poll.interval;
+                        next_turn = next_turn.min(Instant::now() + self.poll.interval);
+                    }
+                }
                 // Before the turn, so that answers and limits are attended to even when turns follow each other closely.
                 () = self.executor.next_event() => self.publish_happenings(),
                 () = sleep_until(next_turn) => {
@@ -117,13 +137,20 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
+                // A successor must not wait for its next turn, which a follower takes at a slower pace.
+                () = leader_news.changed() => next_turn = Instant::now(),
                 _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
             }
         }
         tracing::info!(open = self.executor.open_operations().count(), "stopping: running calls may finish");
         self.health.stopping();
-        self.executor.stop().await;
+        let health = Arc::clone(&self.health);
+        health.alive_while(rhythm.pause, self.executor.stop()).await;
         self.publish_happenings();
+        if let Some(election) = &self.election {
+            self.executor.share(self.thinking.pause()).await;
+            election.resign().await;
+        }
         self.journal.finish_recording().await;
         Ok(())
     }
@@ -156,10 +183,13 @@ impl ControlLoop {
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
-                rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
+                let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
+                let interval = self.poll.interval.saturating_mul(pace);
+                rhythm.pause = interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
+                self.health.tell(&standing(&record));
                 self.write_down(TurnRecord { took: began.elapsed(), ..record }, plan, verdicts).await;
             }
             Err(error) => {
@@ -189,19 +219,15 @@ impl ControlLoop {
 
     /// Looks at the cluster, showing that the loop is alive while the answer takes its time.
     async fn observe(&self, pause: Duration) -> Option<Result<Observation, ObserveError>> {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        let mut observing = self.observer.observe();
-        let late = tokio::time::sleep(self.poll.timeout);
-        tokio::pin!(late);
-        loop {
+        let observing = async {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
-                observed = &mut observing => return Some(observed),
-                () = &mut late => return Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
-                _ = heartbeat.tick() => self.health.beat(pause),
+                () = self.stop.cancelled() => None,
+                observed = self.observer.observe() => Some(observed),
+                () = sleep(self.poll.timeout) => Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
             }
-        }
+        };
+        self.health.alive_while(pause, observing).await
     }
 
     /// From the observation to the offer that the executor gets.
@@ -210,6 +236,7 @@ impl ControlLoop {
         observation: &Observation,
         told: &mut Told,
     ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
+        self.executor.keep_up(self.thinking.settle_time()).await;
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
@@ -252,6 +279,8 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
+        self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
+        self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
@@ -403,58 +432,6 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         }
         told.limited_by = essence;
     }
-}
-
-fn turn_record(decision: &Decision, limited_by: Option<&Reason>, now: Moment) -> TurnRecord {
-    let overloaded =
-        decision.findings.iter().filter(|finding| finding.state == FindingState::Overloaded).count();
-    TurnRecord {
-        started_at: decision.snapshot.taken_at.min(now.wall),
-        took: Duration::ZERO,
-        result: if decision.plan.steps.is_empty() { "quiet" } else { "planned" }.to_owned(),
-        detail: limited_by.map(ToString::to_string).unwrap_or_default(),
-        limited_by: limited_by.map(|reason| reason.code().to_owned()),
-        nodes: decision.snapshot.nodes.len(),
-        collections: decision.snapshot.collections.len(),
-        copies: decision.snapshot.copies.len(),
-        overloaded,
-        moves_planned: decision.plan.moves().count(),
-        moves_admitted: decision.verdict.admitted.len(),
-    }
-}
-
-fn failed_turn(started: Moment, took: Duration, sentence: String) -> TurnRecord {
-    TurnRecord {
-        started_at: started.wall,
-        took,
-        result: "failed".to_owned(),
-        detail: sentence,
-        limited_by: None,
-        nodes: 0,
-        collections: 0,
-        copies: 0,
-        overloaded: 0,
-        moves_planned: 0,
-        moves_admitted: 0,
-    }
-}
-
-/// A plan is kept when there is one, or when somebody overloaded is left alone, and once as long as it stays the same.
-fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
-    let proof = &decision.plan.proof;
-    let says_something = !decision.plan.steps.is_empty() || !proof.left_alone.is_empty();
-    if !says_something || told.recorded.as_ref() == Some(&decision.plan) {
-        return None;
-    }
-    told.recorded = Some(decision.plan.clone());
-    Some(PlanRecord {
-        digest: Some(decision.plan.digest().to_string()),
-        snapshot_digest: Some(decision.snapshot_digest.to_string()),
-        moves: decision.plan.moves().count(),
-        bytes: proof.bytes_moved,
-        steps: serde_json::to_string(&decision.plan.steps).unwrap_or_default(),
-        proof: serde_json::to_string(proof).unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 
 mod guard;
 mod net_zero;
+mod reloads;
 mod waves;
+
+pub use reloads::ReloadResult;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -154,6 +157,7 @@ pub struct Metrics {
     observation_seconds: Histogram,
     last_success: Gauge,
     mode: IntGaugeVec,
+    leader: IntGauge,
     nodes: IntGauge,
     collections: IntGauge,
     segments: IntGauge,
@@ -181,6 +185,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    reloads: reloads::ReloadMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -237,6 +242,7 @@ impl Metrics {
                 )),
             )?,
             mode: gauges("mode", "1 for the mode that is in force, 0 for the others.", &["mode"])?,
+            leader: gauge("leader", "1 while this instance may act as far as the election goes, 0 else.")?,
             nodes: gauge("nodes", "Query nodes that were seen.")?,
             collections: gauge("collections", "Loaded collections that were seen.")?,
             segments: gauge("segments", "Copies of sealed segments that were seen.")?,
@@ -307,7 +313,13 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            reloads: reloads::ReloadMetrics::register(registry)?,
         })
+    }
+
+    /// Whether this instance leads, or is the only one.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// The mode in force.
@@ -435,6 +447,11 @@ impl Metrics {
     /// The guard took a look.
     pub fn guard_looked(&self, view: &GuardView) {
         self.guard.looked(view);
+    }
+
+    /// A new configuration was asked for.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.reloaded(result);
     }
 
     /// A wave was judged.

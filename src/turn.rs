@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot,
+    InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput, Remembered, Setback, Snapshot,
     SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
@@ -118,6 +118,20 @@ impl Thinking {
         self
     }
 
+    /// Goes on with other settings and with everything that it remembers.
+    pub fn reconfigure(
+        &mut self,
+        policies: &PolicySettings,
+        plan: PlanSettings,
+        gate: GateSettings,
+        guard: GuardSettings,
+    ) {
+        self.policies = policy::registry(policies);
+        self.plan = plan;
+        self.gate = gate;
+        self.guard.reconfigure(guard);
+    }
+
     /// With one more policy, after those that the settings ask for.
     pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Thinking {
         self.policies.push(policy);
@@ -175,6 +189,11 @@ impl Thinking {
     /// What people have ordered; it holds for all turns from now on.
     pub fn obey(&mut self, controls: Controls) {
         self.controls = controls;
+    }
+
+    /// The pause among those orders.
+    pub fn pause(&self) -> Option<&Pause> {
+        self.controls.pause.as_ref()
     }
 
     /// How long the figures of nodes lag behind a move.

@@ -4,29 +4,36 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, connect};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
+use crate::control_loop::reload::{self, Load, Reloader};
 use crate::control_loop::{ControlLoop, LoopState};
 use crate::execute::Mover;
 use crate::execute::executor::Executor;
 use crate::http::{Health, Listener};
 use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
+use crate::lease::etcd::EtcdElection;
+use crate::lease::{Election, LeaseEngine, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
+use crate::service_manager::ServiceManager;
 use crate::turn::Thinking;
 
 /// A daemon that has its journal and its port, and waits to be run.
 pub struct Daemon {
     control_loop: ControlLoop,
+    election: Option<Arc<dyn Election>>,
     listener: Listener,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: CancellationToken,
+    in_force: Config,
+    reloader: Reloader,
     _lock: DaemonLock,
 }
 
@@ -37,7 +44,7 @@ impl Daemon {
         clock: Arc<Clock>,
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
-        let options = config.in_force();
+        let in_force = config.clone();
         let Config {
             mode,
             connection,
@@ -51,6 +58,7 @@ impl Daemon {
             guard,
             execute,
             journal,
+            lease,
             http,
             log: _,
         } = config;
@@ -68,8 +76,7 @@ impl Daemon {
         journal.belongs_to(&connected.client.target().endpoint).await?;
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let digest = digest_of(&options);
-        let start = journal.record_configuration(options, digest, version.clone(), started_at).await?;
+        let start = reload::record(&journal, &in_force, started_at).await?;
         if let Some(change) = start.change {
             tracing::info!(?change, "the first wave of moves will be a small one");
         }
@@ -80,7 +87,7 @@ impl Daemon {
         if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
             tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
         }
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::watched_by(ServiceManager::of_process()));
         let listener = Listener::bind(&http.listen).await?;
         tracing::info!(
             mode = mode.code(),
@@ -91,15 +98,24 @@ impl Daemon {
 
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
-            Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
+            Mode::Act => {
+                let client = connected.client.named(&lease.instance_name());
+                Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
+            }
         };
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
+        // Who only advises stands in nobody's way.
+        let election = if mode == Mode::Advise { None } else { election(&lease)? };
+        if let Some(election) = &election {
+            executor.lead_by(election.clone());
+        }
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
             thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
             executor,
+            election: election.clone(),
             mode,
             poll,
             clock,
@@ -109,7 +125,24 @@ impl Daemon {
             state: watch::Sender::default(),
             stop: stop.clone(),
         };
-        Ok(Daemon { control_loop, listener, metrics, health, stop, _lock: lock })
+        let reloader = Reloader::never();
+        Ok(Daemon {
+            control_loop,
+            election,
+            listener,
+            metrics,
+            health,
+            stop,
+            in_force,
+            reloader,
+            _lock: lock,
+        })
+    }
+
+    /// Reads its configuration again with `load` each time that it is `asked`.
+    pub fn reloading(mut self, asked: Arc<Notify>, load: Arc<Load>) -> Daemon {
+        self.reloader = Reloader::new(self.in_force.clone(), asked, load);
+        self
     }
 
     /// Where `/metrics` is.
@@ -124,12 +157,22 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, listener, metrics, health, stop, _lock } = self;
+        let Daemon { control_loop, election, listener, metrics, health, stop, in_force: _, reloader, _lock } =
+            self;
+        let standing = tokio::spawn(async move {
+            match election {
+                Some(election) => election.run().await,
+                None => std::future::pending().await,
+            }
+        });
+        health.started("started; Milvus has not been seen yet");
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
-        let mut turning = tokio::spawn(control_loop.run());
+        let mut turning = tokio::spawn(control_loop.run_reloading(reloader));
         let first = tokio::select! {
             served = &mut serving => Ended::Listener(served),
             turned = &mut turning => Ended::Loop(turned),
+            // It never ends by itself, so this is a panic; without it nobody would lead here again.
+            ended = standing => return ended.map_err(AppError::task("the election")).and(Err(AppError::EndedByItself)),
         };
         let asked_to_stop = stop.is_cancelled();
         stop.cancel();
@@ -148,12 +191,15 @@ impl Daemon {
     }
 }
 
-/// A name for a text (FNV-1a, 64 bits): it tells one configuration from the one before, on every machine alike.
-fn digest_of(text: &str) -> String {
-    let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
-        (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{digest:016x}")
+/// The election that decides between several instances, if the configuration names one.
+fn election(settings: &LeaseSettings) -> Result<Option<Arc<dyn Election>>, AppError> {
+    match settings.engine {
+        LeaseEngine::None => Ok(None),
+        LeaseEngine::Etcd => {
+            let election = EtcdElection::new(settings.instance_name(), &settings.etcd)?;
+            Ok(Some(Arc::new(election)))
+        }
+    }
 }
 
 /// Which task ended first, and how.

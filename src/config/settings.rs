@@ -1,6 +1,7 @@
 //! The typed configuration. Options of a stage are defined by the stage; this is where they come together.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
+use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
 use crate::model::GuardSettings;
 use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
@@ -42,6 +44,8 @@ pub struct Config {
     pub execute: ExecuteSettings,
     /// What is remembered over a restart.
     pub journal: JournalSettings,
+    /// Whether there are several instances, and what decides between them.
+    pub lease: LeaseSettings,
     /// The listener for metrics and health.
     pub http: HttpSettings,
     /// Logs.
@@ -66,6 +70,7 @@ impl Default for Config {
             guard: GuardSettings::default(),
             execute: ExecuteSettings::default(),
             journal: JournalSettings::default(),
+            lease: LeaseSettings::default(),
             http: HttpSettings::default(),
             log: LogSettings::default(),
         }
@@ -139,6 +144,13 @@ impl Default for PollSettings {
 pub struct HttpSettings {
     /// Address and port.
     pub listen: String,
+}
+
+impl HttpSettings {
+    /// Where the listener is; `None` only of settings that nobody has checked.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 impl Default for HttpSettings {

@@ -17,6 +17,7 @@ use super::settings::Config;
 mod connection;
 mod gate;
 mod guard;
+mod lease;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -41,6 +42,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
+    lease::check(config, &mut findings);
     check_shell(config, &mut findings);
     findings
 }
