@@ -82,8 +82,12 @@ impl Layer {
     /// The preset that this source asks for; `None` when it asks for none, or for one that there is not, which is told
     /// when types are looked at.
     pub(super) fn preset(&self) -> Option<Preset> {
-        let ValueKind::Table(policies) = &self.0.get("policies")?.kind else { return None };
-        match &policies.get("preset")?.kind {
+        // The layer of the environment has whole paths for keys.
+        let nested = || match &self.0.get("policies")?.kind {
+            ValueKind::Table(policies) => policies.get("preset"),
+            _ => None,
+        };
+        match &self.0.get("policies.preset").or_else(nested)?.kind {
             ValueKind::String(name) => Preset::named(name),
             _ => None,
         }

@@ -233,29 +233,26 @@ impl Executor {
         let under_way = UnderWay::of(self.ledger.open());
         let order = self.queue.order();
         let mut first_refusal = None;
-        let mut day_is_spent = false;
+        let mut day_is_spent = None;
         for group in self.queue.groups() {
-            if day_is_spent && !self.is_drained(group) {
+            // What is ordered need not wait for tomorrow behind what is not.
+            if day_is_spent.is_some() && !self.is_drained(group) {
                 continue;
             }
-            let refusal = match self.way_is_free(group, &under_way, &order) {
+            match self.way_is_free(group, &under_way, &order) {
                 Ok(count) => match self.within_budgets(group, count) {
                     Ok(count) => return Ok((group, count)),
-                    Err(refusal) => {
-                        // What is ordered need not wait for tomorrow behind what is not.
-                        day_is_spent =
-                            matches!(refusal, Reason::DailyMoves { .. } | Reason::DailyBytes { .. });
-                        if !day_is_spent {
-                            return Err(Some(first_refusal.unwrap_or(refusal)));
-                        }
-                        refusal
+                    Err(spent @ (Reason::DailyMoves { .. } | Reason::DailyBytes { .. })) => {
+                        day_is_spent.get_or_insert(spent);
                     }
+                    Err(refusal) => return Err(Some(refusal)),
                 },
-                Err(refusal) => refusal,
-            };
-            first_refusal.get_or_insert(refusal);
+                Err(refusal) => {
+                    first_refusal.get_or_insert(refusal);
+                }
+            }
         }
-        Err(first_refusal)
+        Err(day_is_spent.or(first_refusal))
     }
 
     /// Why no call at all may go out now.

@@ -13,7 +13,7 @@ use milvus_rebalancer::policy::{DimensionSettings, PolicySettings};
 use milvus_rebalancer::turn::Decision;
 use milvus_rebalancer::units::{Bytes, NodeId, Ratio, Rows, SegmentId};
 
-use crate::cluster::{add_collection, apply, cluster, decide, segment};
+use crate::cluster::{add_collection, cluster, decide, segment};
 
 /// How a scenario switches a policy on.
 type Switch = fn(&mut PolicySettings);
@@ -75,8 +75,9 @@ fn site() -> Observation {
     observation
 }
 
-/// What is compared: first what any good planner must come to, then how this one does it.
-fn report(decision: &Decision, again: &Decision) -> String {
+/// What is compared: what the policies find and order, which is the same for every planner. How good the moves are is
+/// asserted, not written down.
+fn report(decision: &Decision) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").unwrap();
     for finding in &decision.findings {
@@ -95,33 +96,42 @@ fn report(decision: &Decision, again: &Decision) -> String {
             unit.display(finding.immovable),
         ));
     }
-    for proof in &decision.plan.proof.dimensions {
-        line(format!(
-            "{}: worst {}, at best {} ({}); after the plan {}",
-            proof.dimension, proof.before, proof.floor, proof.floor_cause, proof.after
-        ));
-    }
     for (node, reason) in &decision.restrictions.destinations {
         line(format!("nothing to node {node}: {reason}"));
     }
     for (collection, reason) in &decision.restrictions.collections {
         line(format!("nothing of collection {collection}: {reason}"));
     }
-    for left in &decision.plan.proof.left_alone {
-        line(format!(
-            "left alone: node {} at {} {}: {}",
-            left.node, left.dimension, left.pressure, left.reason
-        ));
-    }
     for of_drain in decision.drains.iter().flat_map(Drain::lines) {
         line(of_drain);
     }
-    line(format!("{} moves, {}", decision.plan.moves().count(), decision.plan.proof.bytes_moved));
-    for movement in decision.plan.moves() {
-        line(format!("  {} {} -> {}", movement.segment, movement.from, movement.to));
-    }
-    line(format!("planning again: {} moves", again.plan.moves().count()));
     text
+}
+
+/// What any planner must make of it: nothing leaves or enters what must be left alone, orders are carried out, and the worst
+/// node of a levelling policy is better off, unless an order brought it more.
+fn check_moves(scenario: &str, decision: &Decision) {
+    let has = |policy: &str| scenario.split('+').any(|name| name == policy);
+    let moves: Vec<(i64, i64, i64)> =
+        decision.plan.moves().map(|one| (one.segment.0, one.from.0, one.to.0)).collect();
+    let excluded = |(_, from, to): &&(i64, i64, i64)| has("exclude") && (*from == 5 || *to == 5);
+    assert_eq!(moves.iter().find(excluded), None, "{scenario}");
+    let pinned = |(segment, ..): &&(i64, i64, i64)| has("pin") && (7_000..8_000).contains(segment);
+    assert_eq!(moves.iter().find(pinned), None, "{scenario}");
+    if has("drain") {
+        assert!(moves.iter().all(|(_, _, to)| *to != 4), "{scenario}: {moves:?}");
+        let left = moves.iter().filter(|(_, from, _)| *from == 4).count();
+        assert_eq!(left, decision.drains[0].to_go, "{scenario}");
+    }
+    if has("nominate") && !has("pin") {
+        assert_eq!((moves[0].0, moves[0].1), (7_003, 1), "{scenario}: nominated segments go first");
+    }
+    let is_levelling_alone = !has("drain") && !has("nominate");
+    for proof in decision.plan.proof.dimensions.iter().filter(|_| is_levelling_alone) {
+        let is_better = proof.after < proof.before || proof.before <= Ratio(1_200_000) || has("pin");
+        let is_only_one = !scenario.contains('+');
+        assert!(is_better || !is_only_one, "{scenario}: {proof:?}");
+    }
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -150,11 +160,10 @@ fn every_policy_and_every_pair_plans_what_its_golden_report_says() {
                 switch(&mut policies);
                 scenario = format!("{scenario}+{name}");
             }
-            let mut observation = site();
-            let decision = decide(&observation, &policies);
+            let decision = decide(&site(), &policies);
             assert_eq!(decision.verdict.admitted.len(), decision.plan.steps.len(), "{scenario}");
-            apply(&mut observation, &decision);
-            let found = report(&decision, &decide(&observation, &policies));
+            check_moves(&scenario, &decision);
+            let found = report(&decision);
             if is_update {
                 std::fs::write(golden(&scenario), &found).unwrap();
                 continue;
