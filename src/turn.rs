@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Drain, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Policy, PolicySettings, Remark};
+use crate::policy::{self, Assessment, Directive, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -72,9 +72,13 @@ pub struct GateMemory {
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The cluster.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The name of that snapshot.
     pub snapshot_digest: SnapshotDigest,
+    /// What was planned on, for whoever asks afterwards why something is, or is not, in the plan.
+    pub input: Arc<PlanningInput>,
+    /// What the policies said about it.
+    pub assessment: Arc<Assessment>,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
     /// How far the emptying of nodes has come.
@@ -218,7 +222,7 @@ impl Thinking {
         model.history.nodes_seen.note(&snapshot);
 
         let mut input = PlanningInput {
-            snapshot,
+            snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history,
             controls: self.controls.clone(),
@@ -226,7 +230,8 @@ impl Thinking {
             gate: self.gate.clone(),
             now,
         };
-        let assessment = policy::assess_all(&self.policies, &input);
+        let mut assessment = policy::assess_all(&self.policies, &input);
+        assessment.directives.extend(ordered_drains(&input.controls));
         let placement = Placement::projected(&input.snapshot, &input.in_flight);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (mut findings, mut history) = plan::find_overloads(&input, &views, &placement);
@@ -253,14 +258,16 @@ impl Thinking {
             now,
         });
 
-        model.history = input.history;
+        model.history = input.history.clone();
         self.model = model;
         Decision {
-            snapshot: input.snapshot,
+            snapshot: Arc::clone(&input.snapshot),
+            input: Arc::new(input),
             snapshot_digest,
             findings,
             drains,
             remarks: assessment.remarks.clone(),
+            assessment: Arc::new(assessment),
             restrictions,
             plan,
             verdict,
@@ -270,6 +277,11 @@ impl Thinking {
             guard,
         }
     }
+}
+
+/// What people ordered to be emptied, as policies would say it.
+fn ordered_drains(controls: &Controls) -> impl Iterator<Item = Directive> {
+    controls.drains.iter().map(|drain| Directive::Evacuate { node: drain.node })
 }
 
 /// Memory in use on the fullest node to which something moves.
