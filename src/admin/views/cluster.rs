@@ -68,6 +68,7 @@ impl PressureView {
             FindingState::Even => ("even", None),
             FindingState::Tolerated(reason) => ("tolerated", Some(ReasonView::from(reason))),
             FindingState::Overloaded => ("overloaded", None),
+            FindingState::Saturated(reason) => ("saturated", Some(ReasonView::from(reason))),
         };
         PressureView {
             dimension: finding.dimension.clone(),
