@@ -8,12 +8,13 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, DrainSegments, ImmovableShare, NodePressure, TurnMetrics};
-use crate::model::{BytesSource, Doubt, NetZero, SnapshotDigest, Standing};
+use crate::model::signals::{AbsentSignal, NodeSignals, Reading as SignalReading};
+use crate::model::{BytesSource, Doubt, NetZero, Snapshot, SnapshotDigest, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Drain, Finding, FindingState, ImmovablePart, PlanDigest, Proof, Step};
 use crate::reason::Reason;
 use crate::turn::Decision;
-use crate::units::{Bytes, CollectionId, NodeId, Ratio};
+use crate::units::{Bytes, CollectionId, NodeId, Rate, Ratio};
 
 /// The version of [`PlanReport`] as JSON; it changes when a reader of the old form would misread the new one.
 pub const PLAN_REPORT_VERSION: u32 = 1;
@@ -53,10 +54,40 @@ pub struct PlanReport {
     pub remarks: Vec<String>,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
+    /// What nodes and proxies count, and what of it is missing.
+    pub signals: SignalSummary,
     /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
     pub net_zero: Option<NetZero>,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
+}
+
+/// The signals of a turn, but for the loads of single segments.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalSummary {
+    /// By node.
+    pub nodes: BTreeMap<NodeId, NodeSignals>,
+    /// Searches of collections, where they are known.
+    pub demand: BTreeMap<CollectionId, SignalReading<Rate>>,
+    /// How far the loads of the `search` policy can be trusted.
+    pub search_confidence: Ratio,
+    /// What is missing, and why.
+    pub absent: Vec<AbsentSignal>,
+}
+
+impl SignalSummary {
+    fn of(snapshot: &Snapshot) -> SignalSummary {
+        let signals = &snapshot.signals;
+        let nodes = snapshot.nodes.iter().map(|node| node.id).zip(signals.nodes.iter().cloned());
+        let collections = snapshot.collections.iter().map(|collection| collection.id);
+        let demand = collections.zip(&signals.demand).filter_map(|(id, rate)| Some((id, rate.clone()?)));
+        SignalSummary {
+            nodes: nodes.collect(),
+            demand: demand.collect(),
+            search_confidence: signals.search_confidence,
+            absent: signals.absent.clone(),
+        }
+    }
 }
 
 /// A query node.
@@ -147,6 +178,7 @@ impl PlanReport {
             drains: decision.drains.clone(),
             remarks: decision.remarks.iter().map(ToString::to_string).collect(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
+            signals: SignalSummary::of(snapshot),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
             limited_by: limited_by.map(ReasonSummary::from),
         }

@@ -3,8 +3,10 @@
 //! Everything here is an integer: sums are the same in every order and on every machine, which is what lets
 //! two runs over the same input agree to the last bit.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Declares an id: a 64-bit number of Milvus' that orders, prints and travels through JSON as a string
@@ -37,11 +39,35 @@ macro_rules! milvus_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map($name).map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(IdVisitor).map($name)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": "^-?[0-9]{1,19}$" })
             }
         }
     };
+}
+
+/// Reads an id without an allocation: there are millions of them in a snapshot.
+struct IdVisitor;
+
+impl serde::de::Visitor<'_> for IdVisitor {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id: a string of digits, such as \"449023041245184001\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<i64, E> {
+        text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
 }
 
 milvus_id! {
@@ -125,6 +151,20 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl JsonSchema for Bytes {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of bytes; a text with a unit, such as \"4 GiB\", is read, too.",
+            "type": ["integer", "string"],
+            "minimum": 0
+        })
+    }
+}
+
 impl std::iter::Sum for Bytes {
     fn sum<I: Iterator<Item = Bytes>>(amounts: I) -> Bytes {
         amounts.fold(Bytes::ZERO, Bytes::saturating_add)
@@ -132,7 +172,9 @@ impl std::iter::Sum for Bytes {
 }
 
 /// A number of entities (Milvus calls them rows or entities).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Rows(pub u64);
 
@@ -165,6 +207,96 @@ impl Load {
 impl std::iter::Sum for Load {
     fn sum<I: Iterator<Item = Load>>(loads: I) -> Load {
         loads.fold(Load::ZERO, Load::saturating_add)
+    }
+}
+
+/// CPU in thousandths of a core: used, needed, or there to be used. In files and in JSON it is the number of cores (`0.3`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millicores(pub u64);
+
+impl Millicores {
+    /// No CPU.
+    pub const ZERO: Millicores = Millicores(0);
+
+    /// The nearest amount to a number of cores, or nothing when it is negative, infinite or not a number.
+    pub fn from_cores(cores: f64) -> Option<Millicores> {
+        // A ratio has the same bounds, and is a thousand times finer.
+        Ratio::from_decimal(cores).map(|ratio| Millicores((ratio.0 + 500) / 1_000))
+    }
+
+    /// The number of cores.
+    #[allow(clippy::cast_precision_loss)] // shown, never calculated with
+    pub fn cores(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+
+    /// The sum, or the largest amount there is.
+    pub fn saturating_add(self, other: Millicores) -> Millicores {
+        Millicores(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or nothing.
+    pub fn saturating_sub(self, other: Millicores) -> Millicores {
+        Millicores(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Millicores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.2} cores", self.cores()))
+    }
+}
+
+impl Serialize for Millicores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.cores())
+    }
+}
+
+impl<'de> Deserialize<'de> for Millicores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let cores = f64::deserialize(deserializer)?;
+        Millicores::from_cores(cores).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{cores} is no number of cores: write one of at least 0, such as 0.3"
+            ))
+        })
+    }
+}
+
+/// So many a second, in thousandths. In JSON it is the decimal number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Rate(pub u64);
+
+impl Rate {
+    /// Never.
+    pub const ZERO: Rate = Rate(0);
+
+    /// The number a second.
+    #[allow(clippy::cast_precision_loss)] // shown, never calculated with
+    pub fn per_second(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.1}/s", self.per_second()))
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.per_second())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rate = f64::deserialize(deserializer)?;
+        // The bounds are those of a ratio.
+        let rate = Ratio::from_decimal(rate).map(|ratio| Rate((ratio.0 + 500) / 1_000));
+        rate.ok_or_else(|| serde::de::Error::custom("a rate is a number of at least 0"))
     }
 }
 
@@ -254,7 +386,7 @@ impl<'de> Deserialize<'de> for Ratio {
 
 /// Both readings of the clock, taken once a turn: wall time for people and files, monotonic time (since the
 /// process started) for every duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Moment {
     /// What the calendar says.
     pub wall: jiff::Timestamp,

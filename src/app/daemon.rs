@@ -55,6 +55,8 @@ impl Daemon {
             poll,
             node_metrics,
             proxy_metrics,
+            signals,
+            capacity,
             policies,
             plan,
             gate,
@@ -122,7 +124,7 @@ impl Daemon {
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
-            thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
+            thinking: Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity),
             executor,
             election: election.clone(),
             mode,

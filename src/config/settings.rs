@@ -12,7 +12,7 @@ use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
-use crate::model::GuardSettings;
+use crate::model::{CapacitySettings, GuardSettings, SignalSettings};
 use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
@@ -33,6 +33,10 @@ pub struct Config {
     pub node_metrics: NodeMetricsSettings,
     /// Where the proxies' own metrics are.
     pub proxy_metrics: ProxyMetricsSettings,
+    /// How counters become rates.
+    pub signals: SignalSettings,
+    /// What nodes really have, where they do not know it themselves; by any name.
+    pub capacity: CapacitySettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
@@ -67,6 +71,8 @@ impl Default for Config {
             poll: PollSettings::default(),
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
+            signals: SignalSettings::default(),
+            capacity: CapacitySettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),

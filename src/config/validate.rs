@@ -19,6 +19,7 @@ mod connection;
 mod gate;
 mod guard;
 mod lease;
+mod signals;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -40,6 +41,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
     guard::check(config, &mut findings);
+    signals::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);

@@ -13,6 +13,7 @@ use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
+use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
@@ -35,6 +36,8 @@ pub struct ModelState {
     pub moving_from: MovingFrom,
     /// Memory that segments do not explain, by node.
     pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
+    /// Rates, what searches cost, and the settings of both.
+    pub signals: SignalState,
     /// The lists of segments of the last snapshot, by which it is seen that they have not changed.
     pub listings: Listings,
     /// What the rows of the last snapshot follow from, so that those stay which still do.
@@ -73,7 +76,7 @@ const GUESSED_ROW_BYTES: u64 = 1024;
 pub(super) const LARGEST_NODE: Bytes = Bytes(1 << 50);
 
 /// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
-const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
+pub(super) const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 
 /// One step of the model: the state after this observation, and the cluster as it shows it.
 ///
@@ -85,6 +88,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         mut reported_row_bytes,
         mut moving_from,
         mut unexplained,
+        signals: mut signal_state,
         mut listings,
         copies: mut copies_memory,
     } = state;
@@ -117,6 +121,21 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
+    let departures = &history.departures;
+    let signal_input = SignalInput {
+        observation,
+        nodes: &nodes,
+        collections: &collections,
+        replicas: &replicas,
+        copies: &copies,
+        departures,
+    };
+    let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);
+    for (node, signals) in nodes.iter_mut().zip(&signals.nodes) {
+        // The configuration may know that there is less than the node believes.
+        let resolved = signals.capacity.memory.as_ref().map(|memory| memory.value);
+        node.memory_capacity = node.memory_capacity.min(resolved.or(node.memory_capacity));
+    }
     doubts.sort();
     doubts.dedup();
 
@@ -129,6 +148,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         copies,
         components,
         doubts,
+        signals,
     };
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(
@@ -146,6 +166,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
             reported_row_bytes,
             moving_from,
             unexplained,
+            signals: signal_state,
             listings,
             copies: copies_memory,
         },

@@ -1,6 +1,7 @@
 //! Model: folds observations into a [`Snapshot`], pure. Rates, calibration, doubts and the memory of what moved
 //! live here; nothing here reads a clock or the network.
 
+mod check;
 mod components;
 pub mod controls;
 mod copies;
@@ -18,11 +19,14 @@ pub mod net_zero;
 pub mod nodes_seen;
 pub mod out_of_band;
 pub mod restart;
+pub mod signals;
 pub mod snapshot;
 mod standing;
 mod unexplained;
 mod visibility;
 
+pub use check::SnapshotError;
+pub use components::link_components;
 pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use copies::CopiesMemory;
 pub use digest::{SnapshotDigest, SnapshotDigestError};
@@ -36,6 +40,7 @@ pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
 pub use restart::Remembered;
+pub use signals::{CapacitySettings, SignalSettings, Signals};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
     Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

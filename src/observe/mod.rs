@@ -11,6 +11,8 @@ pub(crate) mod row_estimates;
 pub(crate) mod row_size;
 pub mod service;
 mod settings;
+pub(crate) mod signal_pages;
+pub mod signals;
 pub(crate) mod system_info;
 pub(crate) mod translate;
 

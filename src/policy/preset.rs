@@ -68,6 +68,11 @@ impl Preset {
                 ("memory", "leave", Ratio(1.2)),
                 ("memory", "matters_above", Ratio(0.6)),
                 ("memory", "weight", Ratio(0.5)),
+                // What it is about; it says nothing where the nodes' own metrics are not read.
+                ("search", "enabled", Flag(true)),
+                ("search", "enter", Ratio(1.3)),
+                ("search", "leave", Ratio(1.1)),
+                ("search", "weight", Ratio(2.0)),
                 // Every segment is visited by every search.
                 ("segments", "enabled", Flag(true)),
                 ("segments", "enter", Ratio(1.5)),

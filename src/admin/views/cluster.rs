@@ -56,9 +56,9 @@ pub struct PressureView {
     pub immovable: f64,
     /// For how many turns in a row it has been over its band.
     pub turns_over: u32,
-    /// `even`, `tolerated` or `overloaded`.
+    /// `even`, `tolerated`, `overloaded` or `saturated`.
     pub state: String,
-    /// Why it is tolerated.
+    /// Why it is tolerated or saturated.
     pub reason: Option<ReasonView>,
 }
 

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::observation::{
-    CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
-    SegmentReport, ServerVersion,
+    CollectionReport, Gap, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
+    ResourceGroupReport, SegmentReport, ServerVersion,
 };
 use crate::observe::service::ServiceReport;
+use crate::observe::signals::SignalReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
 /// The new value of something that changed. The tuple keeps "changed to nothing" apart from "did not change".
@@ -58,6 +59,7 @@ changes! {
         collections: Option<Vec<CollectionId>>,
         collection_rows: Option<BTreeMap<CollectionId, Rows>>,
         sealed_bytes: Option<BTreeMap<CollectionId, Bytes>>,
+        hardware: HardwareReport,
         version: String,
     } apart from {}
 }
@@ -83,6 +85,7 @@ changes! {
         server: ServerVersion,
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
+        signals: SignalReport,
         complaints: Vec<String>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }

@@ -181,6 +181,7 @@ impl Fake {
             resource_groups: None,
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
+            signals: milvus_rebalancer::observe::signals::SignalReport::default(),
             complaints: Vec::new(),
             gaps: Vec::new(),
         }

@@ -12,11 +12,14 @@ use milvus_rebalancer::journal::{
     recordings_folder,
 };
 use milvus_rebalancer::observe::observation::{
-    CollectionReport, Gap, GapSubject, GroupNode, NodeReport, NodeRole, Observation, ReplicaReport,
-    ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
+    CollectionReport, Gap, GapSubject, GroupNode, HardwareReport, NodeReport, NodeRole, Observation,
+    ReplicaReport, ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
 };
 use milvus_rebalancer::observe::service::{LatencyCounters, ProxyCounters, ServiceReport};
-use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::observe::signals::{NodeCounters, Oddity, SearchCounters, SignalReport};
+use milvus_rebalancer::units::{
+    Bytes, CollectionId, Moment, NodeId, PartitionId, ReplicaId, Rows, SegmentId,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -93,6 +96,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
             estimated_row_bytes: None,
         }],
         service: ServiceReport::default(),
+        signals: SignalReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }
@@ -197,6 +201,10 @@ fn node() -> impl Strategy<Value = NodeReport> {
                 collections,
                 collection_rows: rows.map(typed),
                 sealed_bytes: sealed.map(sized),
+                hardware: HardwareReport {
+                    cpu_cores: memory.0.map(|bytes| bytes.0),
+                    ..HardwareReport::default()
+                },
                 version,
             }
         },
@@ -228,7 +236,29 @@ prop_compose! {
         };
         let service = ServiceReport {
             proxies: searches.into_iter().map(proxy).collect(),
-            waiting: waiting.into_iter().map(|(node, count)| (NodeId(node), count)).collect(),
+            waiting: waiting.iter().copied().map(|(node, count)| (NodeId(node), count)).collect(),
+        };
+        let counters = |(node, count): (i64, u64)| {
+            let read_at = Moment { wall: started_at, monotonic: Duration::from_secs(count) };
+            let searches = SearchCounters { count, micros: 0, by_collection: [(CollectionId(node), count)].into() };
+            let counters = NodeCounters {
+                read_at,
+                source: version.clone(),
+                started_at: None,
+                cpu_micros: Some(count),
+                as_worker: Some(searches),
+                as_delegator: None,
+                growing: None,
+                resident_memory: None,
+                disk_used: None,
+                load_failures: None,
+                oddities: vec![Oddity::CutOff, Oddity::NoAmount(version.clone())],
+            };
+            (NodeId(node), counters)
+        };
+        let signals = SignalReport {
+            nodes: waiting.iter().copied().map(counters).collect(),
+            ..SignalReport::default()
         };
         let gap = |(cause, id)| Gap { subject: GapSubject::Segments { collection: CollectionId(id) }, cause };
         Observation {
@@ -239,6 +269,7 @@ prop_compose! {
             resource_groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             collections,
             service,
+            signals,
             complaints,
             gaps: gaps.into_iter().map(gap).collect(),
         }
