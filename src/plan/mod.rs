@@ -6,6 +6,7 @@ mod compound;
 mod descent;
 mod digest;
 pub mod drain;
+pub mod explain;
 pub mod fair_share;
 mod field;
 pub mod finding;

@@ -32,6 +32,7 @@ mod planning;
 mod scale;
 mod scenarios;
 mod service;
+mod shipping;
 mod signals;
 mod sim_golden;
 mod sim_http;
