@@ -4,6 +4,7 @@
 mod memory;
 mod opinions;
 mod orders;
+mod policies;
 mod records;
 pub mod reload;
 mod state;
@@ -39,6 +40,7 @@ use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
 use memory::Unwritten;
+use policies::ToldOfPolicies;
 use records::{failed_turn, plan_record, standing, turn_record};
 use reload::Reloader;
 use written::Written;
@@ -102,6 +104,7 @@ struct Told {
     written: Written,
     memory: Unwritten,
     gates: Option<String>,
+    policies: ToldOfPolicies,
 }
 
 impl ControlLoop {
@@ -274,6 +277,7 @@ impl ControlLoop {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
             self.executor.note_room(decision.restrictions.rooms());
+            self.executor.note_drains(decision.restrictions.evacuated.clone());
             self.executor.offer(admitted, cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }
@@ -437,6 +441,7 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         tracing::info!("nothing more to move");
     }
     told.planned = planned;
+    told.policies.tell(decision);
 
     let essence = limited_by.map(Reason::essence);
     if essence != told.limited_by {

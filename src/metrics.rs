@@ -57,6 +57,10 @@ pub struct TurnMetrics {
     pub doubts: BTreeMap<&'static str, usize>,
     /// Pressure of each node in each dimension.
     pub pressures: Vec<NodePressure>,
+    /// What of the load of nodes moves cannot change.
+    pub immovable: Vec<ImmovableShare>,
+    /// How far the emptying of nodes has come.
+    pub drains: Vec<DrainSegments>,
     /// Worst pressure and floor of each dimension.
     pub dimensions: Vec<DimensionPressure>,
     /// Overloaded nodes in each dimension, those without any included.
@@ -92,6 +96,32 @@ pub struct NodePressure {
     pub node: NodeId,
     /// Load over fair share.
     pub pressure: Ratio,
+}
+
+/// A share of a node's load that moves cannot change.
+#[derive(Clone, Debug)]
+pub struct ImmovableShare {
+    /// The dimension.
+    pub dimension: String,
+    /// The node.
+    pub node: NodeId,
+    /// Why, by its stable name.
+    pub cause: &'static str,
+    /// The share of the node's load.
+    pub share: Ratio,
+}
+
+/// Segments of a node that is being emptied.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainSegments {
+    /// The node.
+    pub node: NodeId,
+    /// Planned to leave.
+    pub to_go: usize,
+    /// On their way.
+    pub under_way: usize,
+    /// Those that stay, for now or for good.
+    pub staying: usize,
 }
 
 /// How uneven a dimension is.
@@ -146,6 +176,8 @@ pub struct Metrics {
     segments: IntGauge,
     doubts: IntGaugeVec,
     node_pressure: GaugeVec,
+    node_immovable: GaugeVec,
+    drain_segments: IntGaugeVec,
     worst_pressure: GaugeVec,
     floor_pressure: GaugeVec,
     overloaded_nodes: IntGaugeVec,
@@ -238,6 +270,16 @@ impl Metrics {
                 "node_pressure_ratio",
                 "Load of a node over its fair share.",
                 &["dimension", "node"],
+            )?,
+            node_immovable: ratios(
+                "node_immovable_ratio",
+                "Share of the load of a node that moves cannot change, by cause.",
+                &["dimension", "node", "cause"],
+            )?,
+            drain_segments: gauges(
+                "drain_segments",
+                "Sealed segments on nodes that are being emptied: to_go, under_way, staying.",
+                &["node", "state"],
             )?,
             worst_pressure: ratios("pressure_worst_ratio", "Pressure of the worst node.", &["dimension"])?,
             floor_pressure: ratios(
@@ -359,6 +401,8 @@ impl Metrics {
             segments,
             doubts,
             pressures,
+            immovable,
+            drains,
             dimensions,
             overloaded,
             plan_moves,
@@ -401,6 +445,18 @@ impl Metrics {
         self.node_pressure.reset();
         for NodePressure { dimension, node, pressure } in pressures {
             self.node_pressure.with_label_values(&[dimension, &node.to_string()]).set(decimal(*pressure));
+        }
+        self.node_immovable.reset();
+        for ImmovableShare { dimension, node, cause, share } in immovable {
+            let labels = [dimension.as_str(), &node.to_string(), cause];
+            self.node_immovable.with_label_values(&labels).set(decimal(*share));
+        }
+        self.drain_segments.reset();
+        for DrainSegments { node, to_go, under_way, staying } in drains {
+            for (state, number) in [("to_go", to_go), ("under_way", under_way), ("staying", staying)] {
+                let labels = [node.to_string().as_str(), state].map(str::to_owned);
+                self.drain_segments.with_label_values(&labels).set(count(*number));
+            }
         }
         self.worst_pressure.reset();
         self.floor_pressure.reset();

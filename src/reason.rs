@@ -275,6 +275,22 @@ pub enum Reason {
         /// From where it matters.
         matters_above: Ratio,
     },
+    /// What makes the node stand out is not the load of segments that could go.
+    OverloadImmovable {
+        /// Its load, compared with an even share.
+        pressure: Ratio,
+        /// The share of its load that moves cannot change.
+        immovable: Ratio,
+    },
+    /// All nodes that could help each other are full.
+    Saturated {
+        /// The dimension.
+        dimension: String,
+        /// How much the least used of them is used.
+        utilisation: Ratio,
+        /// From where on a node counts as full.
+        full_from: Ratio,
+    },
     /// Nothing on the node can move.
     NothingMovable,
     /// No other node of the replica can take it.
@@ -409,6 +425,8 @@ impl Reason {
             Reason::NoImprovement
                 | Reason::NotWorthItsPrice
                 | Reason::GainTooSmall { .. }
+                | Reason::OverloadImmovable { .. }
+                | Reason::Saturated { .. }
                 | Reason::NothingMovable
                 | Reason::NoDestination
                 | Reason::NoHeadroom { .. }
@@ -483,6 +501,8 @@ impl Reason {
             Reason::GainTooSmall { .. } => "gain_too_small",
             Reason::NotLongEnough { .. } => "not_long_enough",
             Reason::DoesNotMatter { .. } => "does_not_matter",
+            Reason::OverloadImmovable { .. } => "overload_immovable",
+            Reason::Saturated { .. } => "saturated",
             Reason::NothingMovable => "nothing_movable",
             Reason::NoDestination => "no_destination",
             Reason::EffortSpent => "effort_spent",
@@ -699,6 +719,18 @@ impl fmt::Display for Reason {
                 "only {} used, and unevenness matters from {} on",
                 utilisation.percent(),
                 matters_above.percent()
+            ),
+            Reason::OverloadImmovable { pressure, immovable } => write!(
+                f,
+                "its load is {pressure} times an even share, but {} of it is nothing that moves can change",
+                immovable.percent()
+            ),
+            Reason::Saturated { dimension, utilisation, full_from } => write!(
+                f,
+                "all nodes that could share with it are full ({dimension}: each used by at least {}, full is {}): add \
+                 query nodes",
+                utilisation.percent(),
+                full_from.percent()
             ),
             Reason::NothingMovable => f.write_str("nothing on the node can be moved"),
             Reason::NoDestination => f.write_str("no other node of the replica can take it"),

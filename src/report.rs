@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
-use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
+use crate::metrics::{DimensionPressure, DrainSegments, ImmovableShare, NodePressure, TurnMetrics};
 use crate::model::signals::{AbsentSignal, NodeSignals, Reading as SignalReading};
 use crate::model::{BytesSource, Doubt, NetZero, Snapshot, SnapshotDigest, Standing};
 use crate::observe::observation::ServerVersion;
-use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
+use crate::plan::{Drain, Finding, FindingState, ImmovablePart, PlanDigest, Proof, Step};
 use crate::reason::Reason;
 use crate::turn::Decision;
 use crate::units::{Bytes, CollectionId, NodeId, Rate, Ratio};
@@ -48,6 +48,10 @@ pub struct PlanReport {
     pub refusals: Vec<RefusalSummary>,
     /// How good the plan is.
     pub proof: Proof,
+    /// How far the emptying of nodes has come.
+    pub drains: Vec<Drain>,
+    /// What policies remark about their configuration, in words.
+    pub remarks: Vec<String>,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
     /// What nodes and proxies count, and what of it is missing.
@@ -171,6 +175,8 @@ impl PlanReport {
             admitted: decision.verdict.admitted.clone(),
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
+            drains: decision.drains.clone(),
+            remarks: decision.remarks.iter().map(ToString::to_string).collect(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
             signals: SignalSummary::of(snapshot),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
@@ -206,13 +212,18 @@ fn why_no_plan(decision: &Decision) -> Option<Reason> {
     if overloaded && decision.restrictions.stop().is_some() {
         return decision.restrictions.stop().cloned();
     }
+    let waiting = decision.plan.proof.unmet_orders.iter().find(|order| order.reason.passes_by_itself());
+    if let Some(order) = waiting {
+        return Some(order.reason.clone());
+    }
     if let Some(left) = decision.plan.proof.left_alone.first() {
         return Some(left.reason.clone());
     }
-    decision.findings.iter().find_map(|finding| match &finding.state {
-        FindingState::Tolerated(reason @ Reason::NotLongEnough { .. }) => Some(reason.clone()),
-        _ => None,
-    })
+    let reasons = || decision.findings.iter().filter_map(|finding| finding.state.reason());
+    let soon = reasons().find(|reason| matches!(reason, Reason::NotLongEnough { .. }));
+    let lasting =
+        |reason: &&Reason| matches!(reason, Reason::Saturated { .. } | Reason::OverloadImmovable { .. });
+    soon.or_else(|| reasons().find(lasting)).cloned()
 }
 
 /// The numbers of a turn for the metrics.
@@ -229,11 +240,9 @@ pub fn turn_metrics(
     let mut refusals: BTreeMap<&'static str, usize> = BTreeMap::new();
     let refused = decision.verdict.refusals.iter().map(|refusal| &refusal.reason);
     let left_alone = decision.plan.proof.left_alone.iter().map(|left| &left.reason);
-    let tolerated = decision.findings.iter().filter_map(|finding| match &finding.state {
-        FindingState::Tolerated(reason) => Some(reason),
-        _ => None,
-    });
-    for reason in refused.chain(left_alone).chain(tolerated) {
+    let tolerated = decision.findings.iter().filter_map(|finding| finding.state.reason());
+    let unmet = decision.plan.proof.unmet_orders.iter().map(|order| &order.reason);
+    for reason in refused.chain(left_alone).chain(unmet).chain(tolerated) {
         *refusals.entry(reason.code()).or_default() += 1;
     }
     TurnMetrics {
@@ -242,6 +251,8 @@ pub fn turn_metrics(
         segments: snapshot.copies.len(),
         doubts,
         pressures: pressures(&decision.findings),
+        immovable: immovable(&decision.findings),
+        drains: decision.drains.iter().map(drain_segments).collect(),
         dimensions: dimensions(&decision.plan.proof),
         overloaded: overloaded(&decision.findings),
         plan_moves: decision.plan.moves().count(),
@@ -255,6 +266,26 @@ pub fn turn_metrics(
         foreign_moves: decision.foreign_moves.len(),
         net_zero: decision.net_zero,
     }
+}
+
+/// Shares of the load of nodes that moves cannot change, by cause.
+fn immovable(findings: &[Finding]) -> Vec<ImmovableShare> {
+    let shares = |finding: &Finding| {
+        let (dimension, node, load) = (finding.dimension.clone(), finding.node, finding.load);
+        let share = move |part: &ImmovablePart| ImmovableShare {
+            dimension: dimension.clone(),
+            node,
+            cause: part.cause.code(),
+            share: Ratio::of(part.load.0, load.0),
+        };
+        finding.immovable_parts.iter().map(share).collect::<Vec<ImmovableShare>>()
+    };
+    findings.iter().flat_map(shares).collect()
+}
+
+fn drain_segments(drain: &Drain) -> DrainSegments {
+    let staying = drain.staying.iter().map(|staying| staying.segments.len()).sum();
+    DrainSegments { node: drain.node, to_go: drain.to_go, under_way: drain.under_way, staying }
 }
 
 fn pressures(findings: &[Finding]) -> Vec<NodePressure> {

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
-use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
+use crate::plan::{self, DimensionView, Drain, Finding, Move, Placement, Plan, PlanSettings};
 use crate::policy::plugin::{self, PluginSettings};
 use crate::policy::{self, Assessment, Directive, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
@@ -86,6 +86,8 @@ pub struct Decision {
     pub assessment: Arc<Assessment>,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
+    /// How far the emptying of nodes has come.
+    pub drains: Vec<Drain>,
     /// What policies remark about their configuration.
     pub remarks: Vec<Remark>,
     /// What must not be done.
@@ -320,10 +322,13 @@ pub fn decide(
 ) -> (Decision, History) {
     let placement = Placement::projected(&input.snapshot, &input.in_flight);
     let views = DimensionView::all(&input.snapshot, &assessment, &placement);
-    let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
+    let (mut findings, mut history) = plan::find_overloads(&input, &views, &placement);
     let mut restrictions = gate::restrict(&input, &assessment.directives);
     restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
-    let plan = planner(&input, &views, &placement, &findings, &restrictions);
+    plan::immovable::explain(&input.snapshot, &views, &placement, &restrictions, &mut findings);
+    let mut plan = planner(&input, &views, &placement, &findings, &restrictions);
+    plan::immovable::blame(&findings, &views, &mut plan.proof.left_alone);
+    let drains = Drain::all(&input.snapshot, &placement, &restrictions, &plan);
     let now = input.now;
     plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
     history.held_plan = gate::approval::advance(&input, &plan);
@@ -340,6 +345,7 @@ pub fn decide(
         input: Arc::new(input),
         snapshot_digest: SnapshotDigest::default(),
         findings,
+        drains,
         remarks: assessment.remarks.clone(),
         assessment: Arc::new(assessment),
         restrictions,

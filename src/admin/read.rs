@@ -59,7 +59,9 @@ pub(super) async fn nodes(
     let limit = paging::limit(filter.limit)?;
     let after: Option<i64> = paging::cursor(filter.after.as_deref())?;
     let state = filter.state.as_deref();
-    if let Some(unknown) = state.filter(|state| !["even", "tolerated", "overloaded"].contains(state)) {
+    if let Some(unknown) =
+        state.filter(|state| !["even", "tolerated", "overloaded", "saturated"].contains(state))
+    {
         return Err(Problem::bad_request(format!("state: {unknown:?} is not even, tolerated or overloaded")));
     }
     let views = shared.views().await?;

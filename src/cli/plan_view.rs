@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::net_zero_view;
 use super::table::{Align, Table};
-use crate::plan::{DimensionProof, Finding, FindingState, Step};
+use crate::plan::{DimensionProof, Drain, Finding, FindingState, ImmovablePart, Step};
 use crate::report::PlanReport;
-use crate::units::{Bytes, NodeId, Ratio};
+use crate::units::{NodeId, Ratio};
 
 /// Characters of a pressure bar that stand for the fair share; the bar goes on to four times that.
 const FAIR_SHARE_WIDTH: u64 = 8;
@@ -31,7 +31,9 @@ pub fn tables(report: &PlanReport) -> String {
     steps(report, &mut text);
     proof(report, &mut text);
     left_alone(report, &mut text);
+    list("Nodes that are being emptied:", report.drains.iter().flat_map(Drain::lines).collect(), &mut text);
     list("Refused by the gates:", refusals(report), &mut text);
+    list("Remarks:", report.remarks.clone(), &mut text);
     list("Doubts:", report.doubts.clone(), &mut text);
     let last_day = report.net_zero.as_ref().map(net_zero_view::lines).unwrap_or_default();
     list("In the last 24 hours:", last_day, &mut text);
@@ -86,17 +88,20 @@ fn nodes(report: &PlanReport, text: &mut String) {
         let findings: Vec<&Finding> =
             report.findings.iter().filter(|finding| finding.node == node.id).collect();
         if findings.is_empty() {
-            let state = if node.standing.is_usable() {
-                "serves nothing".to_owned()
-            } else {
+            let is_drained = report.drains.iter().any(|drain| drain.node == node.id);
+            let state = if !node.standing.is_usable() {
                 node.standing.to_string()
+            } else if is_drained {
+                "being emptied".to_owned()
+            } else {
+                "has no share".to_owned()
             };
             table.row(head("-").into_iter().chain(["-", "-", "-", ""].map(str::to_owned)).chain([state]));
         }
         for finding in findings {
             let figures = [
-                amount(&finding.dimension, finding.load.0),
-                amount(&finding.dimension, finding.fair.0),
+                finding.unit.display(finding.load),
+                finding.unit.display(finding.fair),
                 finding.pressure.to_string(),
                 bar(finding.pressure),
                 state(finding),
@@ -111,11 +116,6 @@ fn nodes(report: &PlanReport, text: &mut String) {
 fn counted(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
-}
-
-/// Bytes as bytes; anything else as the number it is.
-fn amount(dimension: &str, load: u64) -> String {
-    if dimension == "memory" { Bytes(load).to_string() } else { load.to_string() }
 }
 
 /// A bar whose `|` is the fair share.
@@ -139,17 +139,22 @@ pub fn bar(pressure: Ratio) -> String {
 fn state(finding: &Finding) -> String {
     match &finding.state {
         FindingState::Even => "even".to_owned(),
-        FindingState::Tolerated(reason) => format!("uneven, tolerated: {reason}"),
-        FindingState::Overloaded => {
-            let immovable = Ratio::of(finding.immovable.0, finding.load.0);
-            let note = if immovable == Ratio::ZERO {
-                String::new()
-            } else {
-                format!(" ({} of it cannot be moved)", immovable.percent())
-            };
-            format!("overloaded{note}")
-        }
+        FindingState::Saturated(reason) => format!("even, but full: {reason}"),
+        FindingState::Tolerated(reason) => format!("uneven, tolerated: {reason}{}", immovable(finding)),
+        FindingState::Overloaded => format!("overloaded{}", immovable(finding)),
     }
+}
+
+/// What of a node's load cannot be moved, and why.
+fn immovable(finding: &Finding) -> String {
+    if finding.immovable_parts.is_empty() {
+        return String::new();
+    }
+    let share = |part: &ImmovablePart| {
+        format!("{} is {}", Ratio::of(part.load.0, finding.load.0).percent(), part.cause)
+    };
+    let parts: Vec<String> = finding.immovable_parts.iter().map(share).collect();
+    format!(" (cannot be moved: {})", parts.join(", "))
 }
 
 fn steps(report: &PlanReport, text: &mut String) {

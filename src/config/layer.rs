@@ -8,9 +8,13 @@ use super::origins::quoted;
 use super::problem::{ConfigError, Origin, Problem};
 use super::settings::Config;
 use super::sources::{ENVIRONMENT_PREFIX, Sources};
+use crate::policy::preset::{Preset, PresetValue};
 
 /// Origin of what the built-in defaults say.
 pub(super) const DEFAULTS: &str = "default";
+
+/// What the origin of a preset's values begins with; its name follows.
+pub(super) const PRESET: &str = "preset ";
 
 /// One source's keys and values, ready to be merged.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +55,43 @@ fn from_json(json: serde_json::Value) -> Value {
         }
     };
     Value::new(Some(&DEFAULTS.to_owned()), kind)
+}
+
+/// What a preset sets, marked as such.
+pub(super) fn preset_layer(preset: Preset) -> Layer {
+    let origin = format!("{PRESET}{}", preset.name());
+    let mut policies: Map<String, Value> = Map::new();
+    for (policy, option, value) in preset.options() {
+        let kind = match value {
+            PresetValue::Flag(flag) => ValueKind::Boolean(*flag),
+            PresetValue::Whole(number) => ValueKind::I64(*number),
+            PresetValue::Ratio(ratio) => ValueKind::Float(*ratio),
+        };
+        let options = policies
+            .entry((*policy).to_owned())
+            .or_insert_with(|| Value::new(Some(&origin), ValueKind::Table(Map::new())));
+        if let ValueKind::Table(table) = &mut options.kind {
+            table.insert((*option).to_owned(), Value::new(Some(&origin), kind));
+        }
+    }
+    let policies = Value::new(Some(&origin), ValueKind::Table(policies));
+    Layer(Map::from_iter([("policies".to_owned(), policies)]))
+}
+
+impl Layer {
+    /// The preset that this source asks for; `None` when it asks for none, or for one that there is not, which is told
+    /// when types are looked at.
+    pub(super) fn preset(&self) -> Option<Preset> {
+        // The layer of the environment has whole paths for keys.
+        let nested = || match &self.0.get("policies")?.kind {
+            ValueKind::Table(policies) => policies.get("preset"),
+            _ => None,
+        };
+        match &self.0.get("policies.preset").or_else(nested)?.kind {
+            ValueKind::String(name) => Preset::named(name),
+            _ => None,
+        }
+    }
 }
 
 /// The file's keys and values.

@@ -6,7 +6,7 @@ use std::path::Path;
 use ::config::{Value, ValueKind};
 
 use super::deserializer::ENVIRONMENT;
-use super::layer::DEFAULTS;
+use super::layer::{DEFAULTS, PRESET};
 use super::problem::{Finding, Origin, Problem};
 use super::sources::{ENVIRONMENT_PREFIX, Overrides};
 
@@ -19,7 +19,9 @@ impl Origins {
     pub fn note(tree: &Value, file: Option<&Path>) -> Origins {
         let mut origins = BTreeMap::new();
         leaves(tree, "", &mut |key, value| {
+            let preset = value.origin().and_then(|origin| origin.strip_prefix(PRESET));
             let origin = match (value.origin(), file) {
+                _ if preset.is_some() => Origin::Preset(preset.unwrap_or_default().to_owned()),
                 (Some(DEFAULTS), _) | (None, None) => return,
                 (Some(ENVIRONMENT), _) => {
                     let name = key.replace('.', "__").to_ascii_uppercase();

@@ -11,6 +11,8 @@ use crate::telemetry::shown;
 pub enum Origin {
     /// Nobody set it.
     Default,
+    /// By this preset of the policies.
+    Preset(String),
     /// In this file.
     File(PathBuf),
     /// By this environment variable.
@@ -23,6 +25,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Environment(name) => f.write_str(name),
             Origin::Flag(flag) => f.write_str(flag),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_path_to_error::Segment;
 
 use super::deserializer::{Node, Wrong};
-use super::layer::{Layer, default_layer, parse_environment, parse_file};
+use super::layer::{Layer, default_layer, parse_environment, parse_file, preset_layer};
 use super::origins::{Origins, is_secret, joined, leaves};
 use super::problem::{ConfigError, Origin, Problem};
 use super::settings::Config;
@@ -35,8 +35,11 @@ pub(super) fn read(sources: &Sources) -> Result<Typed, ConfigError> {
     };
     let environment_layer = parse_environment(sources, &mut problems);
 
+    let preset = environment_layer.preset().or_else(|| file_layer.preset()).unwrap_or_default();
+
     let merged = ::config::Config::builder()
         .add_source(default_layer())
+        .add_source(preset_layer(preset))
         .add_source(file_layer)
         .add_source(environment_layer)
         .build()

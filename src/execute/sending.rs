@@ -233,17 +233,26 @@ impl Executor {
         let under_way = UnderWay::of(self.ledger.open());
         let order = self.queue.order();
         let mut first_refusal = None;
+        let mut day_is_spent = None;
         for group in self.queue.groups() {
+            // What is ordered need not wait for tomorrow behind what is not.
+            if day_is_spent.is_some() && !self.is_drained(group) {
+                continue;
+            }
             match self.way_is_free(group, &under_way, &order) {
-                Ok(count) => {
-                    return self.within_budgets(group, count).map(|count| (group, count)).map_err(Some);
-                }
+                Ok(count) => match self.within_budgets(group, count) {
+                    Ok(count) => return Ok((group, count)),
+                    Err(spent @ (Reason::DailyMoves { .. } | Reason::DailyBytes { .. })) => {
+                        day_is_spent.get_or_insert(spent);
+                    }
+                    Err(refusal) => return Err(Some(refusal)),
+                },
                 Err(refusal) => {
                     first_refusal.get_or_insert(refusal);
                 }
             }
         }
-        Err(first_refusal)
+        Err(day_is_spent.or(first_refusal))
     }
 
     /// Why no call at all may go out now.
@@ -270,6 +279,16 @@ impl Executor {
         }
     }
 
+    /// Nodes that somebody ordered to be emptied: what leaves them waits for no daily budget, though it is counted in it.
+    pub fn note_drains(&mut self, nodes: BTreeSet<NodeId>) {
+        self.waves.note_drains(nodes);
+    }
+
+    /// Whether a group leaves a node that somebody ordered to be emptied.
+    fn is_drained(&self, group: &Group) -> bool {
+        self.waves.is_drained(group.route.from)
+    }
+
     /// How many of a group's first moves the budgets let go now, or why none: what is about everybody.
     fn within_budgets(&self, group: &Group, count: usize) -> Result<usize, Reason> {
         let now = Steady::of(self.now());
@@ -278,7 +297,9 @@ impl Executor {
         if settings.segments_per_call != 0 {
             segments = segments.min(settings.segments_per_call);
         }
-        for (window, limit, reason) in self.move_budgets() {
+        // The first is that of the day.
+        let not_asked = usize::from(self.is_drained(group));
+        for (window, limit, reason) in self.move_budgets().into_iter().skip(not_asked) {
             match window.moves_left(limit, now) {
                 0 => return Err(reason),
                 left => segments = segments.min(left),
@@ -286,7 +307,7 @@ impl Executor {
         }
         let first = group.moves.first().map_or(Bytes::ZERO, |waiting| waiting.movement.bytes);
         let mut budget = Bytes(u64::MAX);
-        for (window, limit, reason) in self.byte_budgets() {
+        for (window, limit, reason) in self.byte_budgets().into_iter().skip(not_asked) {
             let left = window.bytes_left(limit, first, now);
             if left < first {
                 return Err(reason);

@@ -2,7 +2,7 @@
 //! stop all moving. A full wave must end and be judged before the next one begins; one that does not fill up is
 //! judged when all that was sent in it has ended. Pure: the time is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::steady::Steady;
 use crate::plan::Move;
 use crate::plan::relief::{self, LoadPicture, WaveRelief};
 use crate::reason::Reason;
-use crate::units::{Bytes, Moment};
+use crate::units::{Bytes, Moment, NodeId};
 
 /// How a wave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +102,8 @@ pub struct Waves {
     /// The loads that the moves on offer were planned on.
     planned_on: Option<Arc<LoadPicture>>,
     current: Option<Wave>,
+    /// Nodes that somebody ordered to be emptied.
+    drained: BTreeSet<NodeId>,
     /// Waves without relief since the last one with any.
     without_relief: u32,
     /// Stops since the last wave with any relief.
@@ -117,6 +119,8 @@ struct Wave {
     /// When the last of its ends so far was seen.
     changed_at: Steady,
     moves: BTreeMap<OperationId, (Move, End)>,
+    /// Whether all of it was ordered by somebody, and not meant to relieve anything.
+    is_ordered: bool,
 }
 
 /// What became of a move of a wave.
@@ -139,6 +143,7 @@ impl Waves {
             size,
             planned_on: None,
             current: None,
+            drained: BTreeSet::new(),
             without_relief: 0,
             stops: 0,
             stopped_at: None,
@@ -185,6 +190,16 @@ impl Waves {
         })
     }
 
+    /// Nodes that somebody ordered to be emptied.
+    pub fn note_drains(&mut self, nodes: BTreeSet<NodeId>) {
+        self.drained = nodes;
+    }
+
+    /// Whether a node is one of them.
+    pub fn is_drained(&self, node: NodeId) -> bool {
+        self.drained.contains(&node)
+    }
+
     /// The loads that the moves now on offer were planned on.
     pub fn plan_on(&mut self, picture: Arc<LoadPicture>) {
         self.planned_on = Some(picture);
@@ -201,7 +216,9 @@ impl Waves {
             began_at: now.wall,
             changed_at: Steady::of(now),
             moves: BTreeMap::new(),
+            is_ordered: true,
         });
+        wave.is_ordered &= self.drained.contains(&movement.from);
         if let (Some(begun_on), Some(planned_on)) = (&mut wave.planned_on, planned_on)
             && !Arc::ptr_eq(begun_on, planned_on)
         {
@@ -252,7 +269,7 @@ impl Waves {
         let relief = wave.relief(seen);
         // Without loads to compare with, landings say nothing.
         let proven = if wave.planned_on.is_some() { landed } else { 0 };
-        let verdict = self.verdict(&relief, proven, failed);
+        let verdict = self.verdict(&relief, wave.is_ordered, proven, failed);
         let judged = JudgedWave {
             began_at: wave.began_at,
             judged_at: now.wall,
@@ -268,9 +285,13 @@ impl Waves {
         Some(judged)
     }
 
-    fn verdict(&self, relief: &WaveRelief, landed: u32, failed: u32) -> WaveVerdict {
+    fn verdict(&self, relief: &WaveRelief, is_ordered: bool, landed: u32, failed: u32) -> WaveVerdict {
         if landed == 0 {
             return if failed > 0 { WaveVerdict::Failed } else { WaveVerdict::ProvesNothing };
+        }
+        // To land is all that such a wave was to do, and if it relieves something besides, that need not be as predicted.
+        if is_ordered {
+            return if failed > 0 { WaveVerdict::Poor } else { WaveVerdict::Good };
         }
         if relief.predicted.0 <= 0 {
             return if failed > 0 { WaveVerdict::Poor } else { WaveVerdict::ProvesNothing };

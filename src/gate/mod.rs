@@ -163,6 +163,27 @@ impl Restrictions {
         self.segments.get(&(segment, replica)).cloned()
     }
 
+    /// Whether a policy, and not only the time, keeps a copy where it is.
+    pub fn is_pinned(&self, snapshot: &Snapshot, copy: CopyIndex) -> bool {
+        let copies = &snapshot.copies;
+        let replica = copies.replica[copy.at()];
+        let is_by_policy = |reason: Option<&Reason>| {
+            matches!(
+                reason,
+                Some(
+                    Reason::CollectionPinned { .. }
+                        | Reason::ReplicaPinned { .. }
+                        | Reason::NeverSource { .. }
+                        | Reason::Excluded { .. }
+                )
+            )
+        };
+        self.pinned.contains(&copies.segment[copy.at()])
+            || is_by_policy(self.collections.get(&snapshot.collection_of(replica).id))
+            || is_by_policy(self.replicas.get(&snapshot.replica(replica).id))
+            || is_by_policy(self.sources.get(&snapshot.node(copies.node[copy.at()]).id))
+    }
+
     /// Bytes that may still arrive at a node, for whatever reason no more.
     pub fn room_of(&self, node: NodeId) -> Bytes {
         let room = self.room.get(&node).copied().unwrap_or(Bytes::ZERO);

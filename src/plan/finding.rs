@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::LeftAlone;
 use super::fair_share::{NodeLoads, Outsiders, Placement, utilisation};
+use super::immovable::{self, ImmovablePart};
 use super::member_sets::MemberSets;
 use crate::model::{CopyIndex, History, NodeIndex, PlanningInput, Snapshot};
-use crate::policy::{Assessment, Dimension, Scope};
+use crate::policy::{Assessment, Dimension, LoadUnit, Scope};
 use crate::reason::Reason;
 use crate::units::{Load, NodeId, Ratio};
 
@@ -18,6 +19,8 @@ pub struct Finding {
     pub dimension: String,
     /// The node.
     pub node: NodeId,
+    /// What its loads count.
+    pub unit: LoadUnit,
     /// Its load, moves in flight carried out.
     pub load: Load,
     /// Its fair share.
@@ -28,6 +31,8 @@ pub struct Finding {
     pub utilisation: Option<Ratio>,
     /// Load that moves cannot change: base load and segments that must stay.
     pub immovable: Load,
+    /// What that is made of, the most first.
+    pub immovable_parts: Vec<ImmovablePart>,
     /// For how many turns in a row, this one included, it has been over its band.
     pub turns_over: u32,
     /// What follows.
@@ -44,6 +49,18 @@ pub enum FindingState {
     Tolerated(Reason),
     /// To be relieved.
     Overloaded,
+    /// Inside the band, and full, like every other node that could take from it: more nodes are needed.
+    Saturated(Reason),
+}
+
+impl FindingState {
+    /// Why nothing is done about the node, where that is for a reason.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            FindingState::Tolerated(reason) | FindingState::Saturated(reason) => Some(reason),
+            FindingState::Even | FindingState::Overloaded => None,
+        }
+    }
 }
 
 /// Everything about a dimension that findings, planner and floors share.
@@ -141,15 +158,18 @@ pub fn find_overloads(
             findings.push(Finding {
                 dimension: view.dimension.name.clone(),
                 node: node.id,
+                unit: view.dimension.unit,
                 load,
                 fair,
                 pressure,
                 utilisation: utilisation(view.dimension, index, load),
                 immovable: immovable[position],
+                immovable_parts: Vec::new(),
                 turns_over,
                 state,
             });
         }
+        note_saturation(input, view, &mut findings);
     }
     (findings, history)
 }
@@ -173,12 +193,10 @@ fn judge(
     turns_before: u32,
 ) -> (u32, FindingState) {
     let settings = &view.dimension.settings;
-    if pressure <= settings.leave {
-        return (0, FindingState::Even);
-    }
     let was_overloaded = turns_before >= settings.turns.max(1);
-    if pressure <= settings.enter && !was_overloaded {
-        return (0, FindingState::Even);
+    if pressure <= settings.leave || (pressure <= settings.enter && !was_overloaded) {
+        let stands_out = immovable::stands_out(view, node);
+        return (0, stands_out.map_or(FindingState::Even, FindingState::Tolerated));
     }
     if let Some(utilisation) = view.too_little_to_matter(node, view.loads.load[node.at()]) {
         let reason = Reason::DoesNotMatter { utilisation, matters_above: settings.matters_above };
@@ -189,6 +207,30 @@ fn judge(
         return (turns, FindingState::Tolerated(Reason::NotLongEnough { turns, required: settings.turns }));
     }
     (turns, FindingState::Overloaded)
+}
+
+/// Calls the even nodes of a component saturated where all of its nodes are full: there is nothing to be moved, and
+/// nowhere to move it.
+fn note_saturation(input: &PlanningInput, view: &DimensionView<'_>, findings: &mut [Finding]) {
+    let settings = &view.dimension.settings;
+    let full_from = settings.limit.unwrap_or(input.gate.destination_memory);
+    for component in &input.snapshot.components {
+        let is_its_own = |finding: &Finding| {
+            let node = input.snapshot.node_index(finding.node);
+            finding.dimension == view.dimension.name
+                && node.is_some_and(|node| component.nodes.binary_search(&node).is_ok())
+        };
+        let own = || findings.iter().filter(|finding| is_its_own(finding));
+        let least = own().map(|finding| finding.utilisation).min().flatten();
+        let Some(utilisation) = least.filter(|least| *least >= full_from) else { continue };
+        let dimension = view.dimension.name.clone();
+        let reason = Reason::Saturated { dimension, utilisation, full_from };
+        for finding in findings.iter_mut() {
+            if finding.state == FindingState::Even && is_its_own(finding) {
+                finding.state = FindingState::Saturated(reason.clone());
+            }
+        }
+    }
 }
 
 /// Base load plus the segments that must stay, by node.

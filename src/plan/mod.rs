@@ -5,11 +5,13 @@ mod apart;
 mod compound;
 mod descent;
 mod digest;
+pub mod drain;
 pub mod explain;
 pub mod fair_share;
 mod field;
 pub mod finding;
 pub mod floor;
+pub mod immovable;
 mod left_alone;
 mod levelling;
 mod member_sets;
@@ -25,8 +27,10 @@ mod share;
 mod windows;
 
 pub use digest::{DigestError, PlanDigest};
+pub use drain::Drain;
 pub use fair_share::Placement;
 pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
+pub use immovable::{ImmovableCause, ImmovablePart};
 pub use orders::UnmetOrder;
 pub use planner::{plan, plan_next};
 

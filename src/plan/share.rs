@@ -20,7 +20,7 @@ impl Share {
     /// `to_share × weight / total`, where the product fits 128 bits and the total 88.
     pub fn part(to_share: u128, weight: u128, total: u128) -> Share {
         let product = to_share * weight;
-        let fraction = (product % total << SHARE_BITS) / total;
+        let fraction = ((product % total) << SHARE_BITS) / total;
         Share(Share::whole(product / total).0.saturating_add(fraction))
     }
 
@@ -63,7 +63,7 @@ impl Share {
         let one = u128::from(Ratio::ONE.0);
         // limit × share / (10⁶ × 2⁴⁰), rounded up, less one; the parts keep it inside 128 bits.
         let Some(whole) = high.checked_mul(limit) else { return u64::MAX };
-        let rest = (whole % one << SHARE_BITS) + low.saturating_mul(limit);
+        let rest = ((whole % one) << SHARE_BITS) + low.saturating_mul(limit);
         let up = rest.div_ceil(one << SHARE_BITS);
         u64::try_from((whole / one + up).saturating_sub(1)).unwrap_or(u64::MAX)
     }

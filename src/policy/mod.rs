@@ -9,6 +9,7 @@ pub mod pattern;
 pub mod pin;
 pub mod plugin;
 pub mod points;
+pub mod preset;
 mod remark;
 pub mod rows;
 pub mod search;
@@ -26,6 +27,7 @@ use crate::units::{CollectionId, Load, NodeId, Ratio, ReplicaId, SegmentId};
 use drain::DrainSettings;
 use nominate::NominateSettings;
 use pin::PinSettings;
+use preset::Preset;
 use spread::SpreadSettings;
 
 /// One opinion on load. Pure: the same input gives the same assessment.
@@ -260,6 +262,8 @@ impl Default for DimensionSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicySettings {
+    /// Which preset the options were taken from that nobody set; the configuration has done so by now.
+    pub preset: Preset,
     /// Bytes in memory.
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
@@ -394,6 +398,7 @@ impl Default for PointsSettings {
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
     let PolicySettings {
+        preset: _,
         memory,
         rows,
         search,

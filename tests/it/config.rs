@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod layers;
+mod policies;
 mod rules;
 mod secrets;
 mod the_file_of_all_options;

@@ -109,7 +109,7 @@ fn segments_that_must_stay_make_a_floor_that_names_their_node() {
         (proof.floor, &proof.floor_cause),
         (Ratio(1_500_000), &FloorCause::BaseLoad { node: NodeId(1) })
     );
-    assert!(matches!(decision.plan.proof.left_alone[0].reason, Reason::Held { .. }));
+    assert!(matches!(decision.plan.proof.left_alone[0].reason, Reason::OverloadImmovable { .. }));
 }
 
 #[test]

@@ -12,5 +12,6 @@ mod killing;
 mod lab;
 mod levelling;
 mod plugin_example;
+mod policies;
 mod stopping;
 mod trouble;

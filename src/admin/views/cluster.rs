@@ -56,9 +56,9 @@ pub struct PressureView {
     pub immovable: f64,
     /// For how many turns in a row it has been over its band.
     pub turns_over: u32,
-    /// `even`, `tolerated` or `overloaded`.
+    /// `even`, `tolerated`, `overloaded` or `saturated`.
     pub state: String,
-    /// Why it is tolerated.
+    /// Why it is tolerated or saturated.
     pub reason: Option<ReasonView>,
 }
 
@@ -68,6 +68,7 @@ impl PressureView {
             FindingState::Even => ("even", None),
             FindingState::Tolerated(reason) => ("tolerated", Some(ReasonView::from(reason))),
             FindingState::Overloaded => ("overloaded", None),
+            FindingState::Saturated(reason) => ("saturated", Some(ReasonView::from(reason))),
         };
         PressureView {
             dimension: finding.dimension.clone(),

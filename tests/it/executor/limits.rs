@@ -150,6 +150,33 @@ async fn the_daily_bytes_come_free_after_24_hours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_no_daily_budget_and_not_behind_those_who_do_but_for_every_other_limit() {
+    let fake = Fake::new(4, 1);
+    fake.state().segments.get_mut(&4).unwrap().insert(401, vec![3]);
+    let mut drained = admitted(401, 4);
+    drained.movement.from = milvus_rebalancer::units::NodeId(3);
+    let settings = ExecuteSettings { bytes_per_day: Ratio(100_000), moves_per_day: 1, ..unlimited() };
+    let mut executor = fake.executor(settings.clone());
+    executor.note_drains([milvus_rebalancer::units::NodeId(3)].into());
+    executor.offer([one_of_each(3), vec![drained.clone()]].concat(), Bytes(1_000));
+    drive(&mut executor, |_| fake.calls().len() == 2).await;
+    assert_eq!(fake.calls(), [(1, 2, vec![101]), (3, 4, vec![401])]);
+    assert_eq!(executor.status().bytes_spent, Bytes(200), "it is counted all the same");
+    assert!(matches!(executor.limited_by(), Some(Reason::DailyMoves { .. } | Reason::DailyBytes { .. })));
+
+    let fake = Fake::new(4, 1);
+    fake.state().segments.get_mut(&4).unwrap().insert(401, vec![3]);
+    let mut executor = fake.executor(ExecuteSettings { moves_per_hour: 1, ..settings });
+    executor.note_drains([milvus_rebalancer::units::NodeId(3)].into());
+    executor.offer(vec![admitted(101, 2), drained], Bytes(1_000));
+    drive(&mut executor, |executor| executor.status().calls_sent == 1).await;
+    let_pass(&mut executor, Duration::from_secs(3_000)).await;
+    assert_eq!(fake.calls().len(), 1, "an hour has one move");
+    let_pass(&mut executor, Duration::from_secs(1_000)).await;
+    assert_eq!(fake.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_segment_a_day_goes_however_large_it_is() {
     let fake = Fake::new(2, 1);
     let mut executor = fake.executor(ExecuteSettings { bytes_per_day: Ratio(1), ..unlimited() });
