@@ -154,6 +154,7 @@ impl ExplanationView {
             match &finding.state {
                 FindingState::Even => view.lines.push(format!("{figures}: inside its band")),
                 FindingState::Tolerated(reason) => view.because(&format!("{figures}, tolerated: "), reason),
+                FindingState::Saturated(reason) => view.because(&format!("{figures}, full: "), reason),
                 FindingState::Overloaded => view.lines.push(format!("{figures}: overloaded")),
             }
             if finding.immovable > Load::ZERO {
