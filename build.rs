@@ -1,5 +1,5 @@
-//! Compiles `proto/` into the Milvus client, for the simulated Milvus the server, and the etcd client. protox reads the
-//! files, so nobody needs an installed protoc. Also notes the commit, for `--version`.
+//! Compiles `proto/` into the clients of Milvus, policy plug-ins and etcd and, for the simulated Milvus, the server. protox
+//! reads the files, so nobody needs an installed protoc. Also notes the commit, for `--version`.
 
 use std::error::Error;
 use std::process::Command;
@@ -12,14 +12,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-env-changed={COMMIT_VARIABLE}");
     println!("cargo:rustc-env=MILVUS_REBALANCER_BUILD_COMMIT={}", commit());
-    let files = protox::compile(["milvus.proto"], ["proto"])?;
-    tonic_prost_build::configure()
-        // Maps that are read in the same order on every run.
-        .btree_map(".")
-        // A call that a server does not define answers "unimplemented", as old versions of Milvus do.
-        .generate_default_stubs(true)
-        .include_file("milvus_wire.rs")
-        .compile_fds(files)?;
+    for (proto, include) in [("milvus.proto", "milvus_wire.rs"), ("policy.proto", "policy_wire.rs")] {
+        let files = protox::compile([proto], ["proto"])?;
+        tonic_prost_build::configure()
+            // Maps that are read in the same order on every run.
+            .btree_map(".")
+            // A call that a server does not define answers "unimplemented", as old versions of Milvus do.
+            .generate_default_stubs(true)
+            .include_file(include)
+            .compile_fds(files)?;
+    }
     let files = protox::compile(["etcd.proto"], ["proto"])?;
     tonic_prost_build::configure().build_server(false).include_file("etcd_wire.rs").compile_fds(files)?;
     Ok(())

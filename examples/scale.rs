@@ -184,6 +184,7 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
         snapshot: snapshot.into(),
         in_flight: Vec::new(),
         history,
+        opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: Controls::default(),
         plan,
         gate,
@@ -265,6 +266,8 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         collections,
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
+        opinions: Vec::new(),
         gaps: Vec::new(),
     }
 }

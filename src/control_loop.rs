@@ -2,6 +2,7 @@
 //! by time and by what became of calls, and reads everything anew.
 
 mod memory;
+mod opinions;
 mod orders;
 mod policies;
 mod records;
@@ -32,6 +33,7 @@ use crate::model::Doubt;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::Plan;
+use crate::plugin::Plugins;
 use crate::reason::Reason;
 use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
@@ -53,6 +55,8 @@ const FOLLOWER_PACE: u32 = 4;
 pub struct ControlLoop {
     /// Reads the cluster.
     pub observer: Arc<dyn Observer>,
+    /// Policies that are other processes.
+    pub plugins: Plugins,
     /// The pure half.
     pub thinking: Thinking,
     /// Moves segments, or has no way to, in `advise`.
@@ -187,7 +191,8 @@ impl ControlLoop {
         let took = began.elapsed();
         self.metrics.observation_took(took);
         match observed {
-            Ok(observation) => {
+            Ok(mut observation) => {
+                self.hear_plugins(&mut observation).await;
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
@@ -195,7 +200,9 @@ impl ControlLoop {
                 let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
                 let interval = self.poll.interval.saturating_mul(pace);
                 rhythm.pause = interval.max(rhythm.least_pause);
-                let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
+                // On the heap, because a decision is large and everything that waits for a turn would carry it along.
+                let thinking = Box::pin(self.think_and_act(&observation, &mut rhythm.told));
+                let (record, plan, verdicts) = thinking.await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
                 self.health.tell(&standing(&record));
@@ -291,6 +298,7 @@ impl ControlLoop {
         self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
         self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
+        self.metrics.plugins_judged(&decision.snapshot.doubts);
         self.metrics.signals_seen(&decision.snapshot);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =

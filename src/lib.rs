@@ -30,6 +30,7 @@ pub mod milvus;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod plugin;
 pub mod policy;
 pub mod reason;
 pub mod report;

@@ -5,6 +5,7 @@ mod catalogue;
 mod guard;
 mod limits;
 mod net_zero;
+mod plugins;
 mod policies;
 mod reloads;
 mod signals;
@@ -29,8 +30,7 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
-use crate::model::NetZero;
-use crate::model::{GuardView, Snapshot};
+use crate::model::{Doubt, GuardView, NetZero, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use crate::version;
@@ -174,6 +174,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    plugins: plugins::PluginMetrics,
     signals: signals::SignalMetrics,
     reloads: reloads::ReloadMetrics,
 }
@@ -300,6 +301,7 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            plugins: plugins::PluginMetrics::register(registry)?,
             signals: signals::SignalMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
         };
@@ -454,6 +456,16 @@ impl Metrics {
     /// The guard took a look.
     pub fn guard_looked(&self, view: &GuardView) {
         self.guard.looked(view);
+    }
+
+    /// A policy plug-in was asked, with whatever result.
+    pub fn plugin_asked(&self, plugin: &str, took: Duration) {
+        self.plugins.asked(plugin, took);
+    }
+
+    /// These doubts say which plug-ins the turn is without.
+    pub fn plugins_judged(&self, doubts: &[Doubt]) {
+        self.plugins.judged(doubts);
     }
 
     /// A new configuration was asked for.

@@ -1,6 +1,7 @@
 //! One turn of the pure half, from an observation to a verdict: the middle of the flow in one function, which the
 //! daemon, a dry run, the simulator and every replay call alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Drain, Finding, Move, Placement, Plan, PlanSettings};
+use crate::policy::plugin::{self, PluginSettings};
 use crate::policy::{self, Assessment, Directive, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
@@ -32,6 +34,7 @@ pub type PlannerFunction =
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
     policies: Vec<Box<dyn Policy>>,
+    plugins: BTreeMap<String, PluginSettings>,
     planner: Planner,
     plan: PlanSettings,
     gate: GateSettings,
@@ -108,6 +111,7 @@ impl Thinking {
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
             policies: policy::registry(policies),
+            plugins: policies.plugins.clone(),
             planner: Box::new(plan::plan),
             plan,
             gate,
@@ -145,6 +149,7 @@ impl Thinking {
         guard: GuardSettings,
     ) {
         self.policies = policy::registry(policies);
+        self.plugins = policies.plugins.clone();
         self.plan = plan;
         self.gate = gate;
         self.guard.reconfigure(guard);
@@ -217,6 +222,11 @@ impl Thinking {
         self.gate.settle_time
     }
 
+    /// The cluster as the next turn will see it, for those who must be asked before; nothing is remembered of it.
+    pub fn preview(&self, observation: &Observation) -> Snapshot {
+        fold(self.model.clone(), observation, &[]).1
+    }
+
     /// Takes one turn.
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
@@ -243,19 +253,23 @@ impl Thinking {
         let known_foreign = self.model.history.foreign_moves.len();
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
-        let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
-        let snapshot_digest = model.digest().unwrap_or_default();
+        let (mut model, mut snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
             .foreign_moves
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
         model.history.nodes_seen.note(&snapshot);
+        let heard = plugin::hear(&self.plugins, &observation.opinions, &snapshot);
+        snapshot.doubts.extend(heard.doubts);
+        snapshot.doubts.sort();
+        let snapshot_digest = model.digest_of(&snapshot);
 
         let input = PlanningInput {
             snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history.clone(),
+            opinions: heard.assessment,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),

@@ -255,6 +255,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         snapshot: Arc::new(snapshot),
         in_flight: Vec::new(),
         history: History::default(),
+        opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: Controls::default(),
         plan,
         gate,

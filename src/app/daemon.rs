@@ -22,6 +22,7 @@ use crate::lease::etcd::EtcdElection;
 use crate::lease::{Election, LeaseEngine, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
+use crate::plugin::Plugins;
 use crate::service_manager::ServiceManager;
 use crate::turn::Thinking;
 
@@ -55,6 +56,7 @@ impl Daemon {
             poll,
             node_metrics,
             proxy_metrics,
+            prometheus,
             signals,
             capacity,
             policies,
@@ -69,7 +71,8 @@ impl Daemon {
             log: _,
         } = config;
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &clock)?;
+        let connected =
+            connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &prometheus, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -124,6 +127,7 @@ impl Daemon {
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
+            plugins: Plugins::new(&policies.plugins)?,
             thinking: Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity),
             executor,
             election: election.clone(),

@@ -6,7 +6,8 @@ use crate::execute::manual::RequestError;
 use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
-use crate::observe::{NodeMetricsError, ObserveError};
+use crate::observe::{NodeMetricsError, ObserveError, PrometheusError};
+use crate::plugin::EndpointError;
 use crate::reason::Reason;
 use crate::sim::server::ServeError;
 use crate::situation::file::SnapshotFileError;
@@ -36,6 +37,12 @@ pub enum AppError {
     /// The nodes' own metrics cannot be asked for.
     #[error("node_metrics cannot be used")]
     NodeMetrics(#[from] NodeMetricsError),
+    /// The Prometheus server cannot be asked.
+    #[error("prometheus cannot be used")]
+    Prometheus(#[from] PrometheusError),
+    /// A policy plug-in cannot be asked.
+    #[error(transparent)]
+    Plugin(#[from] EndpointError),
     /// The cluster could not be looked at.
     #[error(transparent)]
     Observe(#[from] ObserveError),

@@ -60,8 +60,14 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
+    let connected = connect::connect(
+        &config.connection,
+        &config.connections,
+        &config.node_metrics,
+        &no_proxies,
+        &config.prometheus,
+        &clock,
+    )?;
     let settings = tell_journal(&config);
     if let Some(daemon) = beside_journal(&config, &settings).await? {
         let order = LoadBalanceOrder {

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::journal::Located;
 use crate::kill_switch::KillSwitch;
 use crate::observe::ProxyMetricsSettings;
+use crate::plugin::Plugins;
 use crate::report::{PlanReport, limiting_reason};
 use crate::situation::Situation;
 use crate::situation::curve::Curve;
@@ -131,12 +132,23 @@ async fn look(config: &Config) -> Result<Situation, AppError> {
     let clock = Arc::new(Clock::system());
     // What users feel is of use only beside what they felt before.
     let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
-    let observation = connected.observer.observe().await?;
+    let connected = connect::connect(
+        &config.connection,
+        &config.connections,
+        &config.node_metrics,
+        &no_proxies,
+        &config.prometheus,
+        &clock,
+    )?;
+    let plugins = Plugins::new(&config.policies.plugins)?;
+    let mut observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::new(&config.policies, config.plan.clone(), config.gate.clone())
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone())
         .with_signals(config.signals.clone(), config.capacity.clone());
+    if !plugins.is_empty() {
+        let asked = plugins.ask(&thinking.preview(&observation)).await;
+        observation.opinions = asked.into_iter().map(|asked| asked.hearing).collect();
+    }
     let journal = Located::beside_the_daemon(&config.journal).settings;
     thinking.obey(once::orders(&journal, &kill_switch, clock.read().wall).await);
     let begun = thinking.begin(&observation, OwnMoves::default(), clock.read());

@@ -13,7 +13,7 @@ use crate::journal::JournalSettings;
 use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
 use crate::model::{CapacitySettings, GuardSettings, SignalSettings};
-use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
+use crate::observe::{NodeMetricsSettings, PrometheusSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub node_metrics: NodeMetricsSettings,
     /// Where the proxies' own metrics are.
     pub proxy_metrics: ProxyMetricsSettings,
+    /// Which Prometheus server is asked for what.
+    pub prometheus: PrometheusSettings,
     /// How counters become rates.
     pub signals: SignalSettings,
     /// What nodes really have, where they do not know it themselves; by any name.
@@ -71,6 +73,7 @@ impl Default for Config {
             poll: PollSettings::default(),
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
+            prometheus: PrometheusSettings::default(),
             signals: SignalSettings::default(),
             capacity: CapacitySettings::default(),
             policies: PolicySettings::default(),

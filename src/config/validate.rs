@@ -19,6 +19,8 @@ mod connection;
 mod gate;
 mod guard;
 mod lease;
+mod plugins;
+mod prometheus;
 mod signals;
 mod waves;
 
@@ -40,6 +42,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     connection::check(config, &mut findings);
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
+    prometheus::check(&config.prometheus, &mut findings);
     guard::check(config, &mut findings);
     signals::check(config, &mut findings);
     check_policies(config, &mut findings);
@@ -93,7 +96,8 @@ fn check_node_metrics(config: &Config, findings: &mut Findings) {
 
 fn check_policies(config: &Config, findings: &mut Findings) {
     let policies = config.policies.dimensions();
-    if crate::policy::registry(&config.policies).is_empty() {
+    let any_plugin = plugins::check(config, findings);
+    if crate::policy::registry(&config.policies).is_empty() && !any_plugin {
         let message = "no policy is enabled or has anything to say, so nothing would ever be uneven: enable at least one, such as \
                        policies.memory.enabled = true";
         findings.error("policies", message);

@@ -12,6 +12,7 @@ use crate::config::{Change, Config, ConfigError, Loaded, changes};
 use crate::journal::{Journal, JournalError, StartComparison};
 use crate::kill_switch::KillSwitch;
 use crate::metrics::ReloadResult;
+use crate::plugin::{EndpointError, Plugins};
 use crate::telemetry::Chain;
 use crate::units::Bytes;
 
@@ -50,6 +51,9 @@ pub enum ReloadError {
         /// What.
         changes: Vec<Change>,
     },
+    /// A policy plug-in cannot be asked.
+    #[error(transparent)]
+    Plugin(#[from] EndpointError),
     /// It cannot be written down, and the next start would not know of it.
     #[error("the new configuration could not be written to the journal, so nothing was changed")]
     Journal(#[from] JournalError),
@@ -137,11 +141,13 @@ impl ControlLoop {
         if !restarts.is_empty() {
             return Err(ReloadError::NeedsRestart { changes: restarts });
         }
+        let plugins = Plugins::new(&config.policies.plugins)?;
         record(&self.journal, &config, self.clock.read().wall).await?;
 
         let Config { poll, signals, capacity, policies, plan, gate, guard, execute, .. } = config.clone();
         self.executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         self.thinking.reconfigure(&policies, plan, gate, guard);
+        self.plugins = plugins;
         self.thinking.reconfigure_signals(signals, capacity);
         self.executor.reconfigure(execute);
         // What waits was let through by other rules.

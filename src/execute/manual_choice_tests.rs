@@ -64,6 +64,7 @@ fn snapshot() -> Snapshot {
         copies: Arc::default(),
         components: Vec::new(),
         doubts: Vec::new(),
+        points: Default::default(),
         signals: crate::model::Signals::default(),
     };
     let mut copies = SegmentCopies::default();

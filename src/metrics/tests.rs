@@ -216,6 +216,8 @@ const LABELS: &[&str] = &[
     "verdict",
     "version",
     "why",
+    "fault",
+    "plugin",
 ];
 
 #[test]

@@ -6,8 +6,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::server_figures::AnswerFlaw;
 use super::snapshot::Standing;
 use crate::observe::observation::GapSubject;
+use crate::observe::opinion::PluginFault;
 use crate::observe::signals::Oddity;
 use crate::units::{CollectionId, Millicores, NodeId, ReplicaId, SegmentId};
 
@@ -138,6 +140,20 @@ pub enum DoubtKind {
         /// In its own words.
         complaints: Vec<String>,
     },
+    /// The answer to a query of a Prometheus server does not fit the cluster in some way.
+    QueryAnswer {
+        /// The name of the query.
+        query: String,
+        /// In which.
+        flaw: AnswerFlaw,
+    },
+    /// A policy plug-in has no say in this turn. Everything else goes on.
+    PluginLeftOut {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        fault: PluginFault,
+    },
 }
 
 impl DoubtKind {
@@ -161,6 +177,8 @@ impl DoubtKind {
             DoubtKind::SharedPage { .. } => "shared_page",
             DoubtKind::AmbiguousDemand { .. } => "ambiguous_demand",
             DoubtKind::Unhealthy { .. } => "unhealthy",
+            DoubtKind::QueryAnswer { .. } => "query_answer",
+            DoubtKind::PluginLeftOut { .. } => "plugin_left_out",
         }
     }
 }
@@ -214,6 +232,10 @@ impl fmt::Display for DoubtKind {
             }
             DoubtKind::Unhealthy { complaints } => {
                 write!(f, "Milvus says that it is not well: {}", complaints.join("; "))
+            }
+            DoubtKind::QueryAnswer { query, flaw } => write!(f, "the Prometheus query {query}: {flaw}"),
+            DoubtKind::PluginLeftOut { plugin, fault } => {
+                write!(f, "policy plug-in {plugin} is left out of this turn: {fault}")
             }
         }
     }

@@ -13,6 +13,8 @@ use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
+use super::points::read_points;
+use super::server_figures::{match_report, measured_capacities};
 use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
@@ -47,7 +49,12 @@ pub struct ModelState {
 impl ModelState {
     /// The name of the last snapshot, which is that of [`Snapshot::digest`] without going through all its rows.
     pub fn digest(&self) -> Option<SnapshotDigest> {
-        self.previous.as_ref().map(|snapshot| snapshot.digest_with(self.copies.sum()))
+        self.previous.as_ref().map(|snapshot| self.digest_of(snapshot))
+    }
+
+    /// The same for the last snapshot with more doubts than the observation itself leaves.
+    pub fn digest_of(&self, snapshot: &Snapshot) -> SnapshotDigest {
+        snapshot.digest_with(self.copies.sum())
     }
 }
 
@@ -121,6 +128,8 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
+    let figures = match_report(&observation.prometheus, &nodes, &collections, &mut doubts);
+    let points = read_points(&figures, &copies, &replicas);
     let departures = &history.departures;
     let signal_input = SignalInput {
         observation,
@@ -128,6 +137,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         collections: &collections,
         replicas: &replicas,
         copies: &copies,
+        measured: measured_capacities(&figures, &nodes),
         departures,
     };
     let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);
@@ -148,6 +158,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         copies,
         components,
         doubts,
+        points,
         signals,
     };
     if let Some(previous) = &previous {

@@ -11,6 +11,7 @@ use super::history::History;
 use super::snapshot::Snapshot;
 use crate::gate::GateSettings;
 use crate::plan::PlanSettings;
+use crate::policy::Assessment;
 use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
 
 /// The input of one turn of the pure half. It is what snapshot files hold, so every field can be written and read.
@@ -27,6 +28,10 @@ pub struct PlanningInput {
     #[serde(default)]
     #[schemars(with = "Options")]
     pub history: History,
+    /// What policy plug-ins said in this turn, judged and translated.
+    #[serde(default)]
+    #[schemars(with = "Options")]
+    pub opinions: Assessment,
     /// What people have ordered.
     #[serde(default)]
     #[schemars(with = "Options")]

@@ -1,5 +1,6 @@
 //! The cluster as the pure half sees it: columns of numbers with dense indices, ids translated at the border.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::doubt::Doubt;
+use super::points::PointLoads;
 use super::signals::Signals;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
@@ -77,6 +79,10 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
     pub doubts: Vec<Doubt>,
+    /// Loads that a Prometheus server tells on scales of its own, by query.
+    #[serde(default)]
+    #[schemars(with = "super::input::Options")]
+    pub points: BTreeMap<String, PointLoads>,
     /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
     #[serde(default)]
     #[schemars(with = "super::input::Options")]

@@ -14,6 +14,7 @@ use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
+use super::prometheus::{Prometheus, ServerReport};
 use super::proxy_metrics::ProxyPage;
 use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
@@ -41,6 +42,7 @@ pub struct MilvusObserver {
     clock: Arc<Clock>,
     node_metrics: Option<NodeMetrics>,
     proxy_metrics: Option<ProxyMetrics>,
+    prometheus: Option<Prometheus>,
     row_estimates: RowEstimates,
     /// When `GetMetrics` was last asked, and its answer.
     system_info: Mutex<Option<(Instant, SystemInfo)>>,
@@ -83,6 +85,7 @@ impl MilvusObserver {
             clock,
             node_metrics: NodeMetrics::new(node_metrics)?,
             proxy_metrics: None,
+            prometheus: None,
             row_estimates: RowEstimates::default(),
             system_info: Mutex::default(),
             load_percentages: Mutex::default(),
@@ -98,6 +101,12 @@ impl MilvusObserver {
         Ok(self)
     }
 
+    /// Asks this Prometheus server, too.
+    pub fn with_prometheus(mut self, prometheus: Option<Prometheus>) -> MilvusObserver {
+        self.prometheus = prometheus;
+        self
+    }
+
     async fn poll(&self) -> Result<Observation, ObserveError> {
         let began = Instant::now();
         let started_at = self.clock.read().wall;
@@ -107,11 +116,12 @@ impl MilvusObserver {
         let listed = self.list(databases, &mut gaps).await?;
         self.remember_load(&listed);
 
-        let (collections, nodes, groups, proxies, (complaints, health_gap)) = futures::join!(
+        let (collections, nodes, groups, proxies, (prometheus, query_gaps), (complaints, health_gap)) = futures::join!(
             Box::pin(self.collections(listed, &version)),
             Box::pin(self.nodes()),
             Box::pin(self.resource_groups()),
             Box::pin(self.proxies()),
+            Box::pin(self.prometheus()),
             Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
@@ -128,7 +138,7 @@ impl MilvusObserver {
             proxies.insert(target, page.counters);
         }
         gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
-        gaps.extend(proxy_gaps.into_iter().chain(health_gap));
+        gaps.extend(proxy_gaps.into_iter().chain(query_gaps).chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
@@ -142,6 +152,8 @@ impl MilvusObserver {
             service: ServiceReport { proxies, waiting },
             signals,
             complaints,
+            prometheus,
+            opinions: Vec::new(),
             gaps,
         })
     }
@@ -157,6 +169,14 @@ impl MilvusObserver {
             }
         }
         (proxies, gaps)
+    }
+
+    /// The answers of a Prometheus server, where one is asked.
+    async fn prometheus(&self) -> (ServerReport, Vec<Gap>) {
+        match &self.prometheus {
+            Some(prometheus) => prometheus.read(self.clock.read().wall).await,
+            None => (ServerReport::default(), Vec::new()),
+        }
     }
 
     /// The databases to look into.

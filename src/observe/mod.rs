@@ -6,6 +6,8 @@ mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
 pub mod observation;
+pub mod opinion;
+pub mod prometheus;
 pub(crate) mod proxy_metrics;
 pub(crate) mod row_estimates;
 pub(crate) mod row_size;
@@ -24,6 +26,7 @@ pub use milvus_observer::MilvusObserver;
 pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;
 use observation::{CollectionReport, Observation};
+pub use prometheus::{PrometheusError, PrometheusSettings};
 pub use proxy_metrics::ProxyMetricsSettings;
 pub use settings::NodeMetricsSettings;
 

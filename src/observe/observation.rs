@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::opinion::Hearing;
+use super::prometheus::ServerReport;
 use super::service::ServiceReport;
 use super::signals::SignalReport;
 use crate::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
@@ -38,6 +40,12 @@ pub struct Observation {
     /// nothing.
     #[serde(default)]
     pub complaints: Vec<String>,
+    /// What a Prometheus server says, where one is asked.
+    #[serde(default)]
+    pub prometheus: ServerReport,
+    /// What policy plug-ins said about it, by their names; empty without any.
+    #[serde(default)]
+    pub opinions: Vec<Hearing>,
     /// What this poll could not read.
     pub gaps: Vec<Gap>,
 }
@@ -302,6 +310,11 @@ pub enum GapSubject {
         /// The address of the page.
         target: String,
     },
+    /// The answer of a Prometheus server, or a part of it.
+    PrometheusQuery {
+        /// The name of the query.
+        query: String,
+    },
     /// What Milvus says of its own health.
     Health,
 }
@@ -321,6 +334,7 @@ impl fmt::Display for GapSubject {
             GapSubject::ResourceGroup { name } => write!(f, "resource group {name:?}"),
             GapSubject::ProxyMetrics { target } => write!(f, "what users feel ({target})"),
             GapSubject::NodeMetrics { address } => write!(f, "the /metrics of node {address}"),
+            GapSubject::PrometheusQuery { query } => write!(f, "the Prometheus query {query}"),
             GapSubject::Health => f.write_str("how Milvus says it is (CheckHealth)"),
         }
     }

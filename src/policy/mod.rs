@@ -7,6 +7,8 @@ pub mod memory;
 pub mod nominate;
 pub mod pattern;
 pub mod pin;
+pub mod plugin;
+pub mod points;
 pub mod preset;
 mod remark;
 pub mod rows;
@@ -15,6 +17,8 @@ pub mod segments;
 pub mod spread;
 
 pub use remark::Remark;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -280,31 +284,38 @@ pub struct PolicySettings {
     pub exclude: PinSettings,
     /// What should leave some nodes.
     pub nominate: NominateSettings,
+    /// Loads that a Prometheus server tells.
+    pub points: PointsSettings,
+    /// Policies that are other processes, by the names under which their dimensions are shown.
+    pub plugins: BTreeMap<String, plugin::PluginSettings>,
 }
 
 impl PolicySettings {
     /// The settings of every policy that has a dimension, by the policy's name.
     pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
         let PolicySettings { memory, rows, search, disk, segments, spread, .. } = self;
-        vec![
+        let mut all = vec![
             ("memory", memory),
             ("rows", &rows.0),
             ("search", &search.0),
             ("disk", &disk.0),
             ("segments", &segments.0),
             ("spread", &spread.dimension),
-        ]
+        ];
+        all.push(("points", &self.points.0));
+        all
     }
 
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows, search, disk, segments, spread, .. } = self;
+        let PolicySettings { memory, rows, search, disk, segments, spread, points, .. } = self;
         change(memory);
         change(&mut rows.0);
         change(&mut search.0);
         change(&mut disk.0);
         change(&mut segments.0);
         change(&mut spread.dimension);
+        change(&mut points.0);
     }
 
     /// The same for a look at a single moment: every node counts as overloaded from the first turn on, because there
@@ -312,6 +323,7 @@ impl PolicySettings {
     pub fn for_one_look(&self) -> PolicySettings {
         let mut hurried = self.clone();
         hurried.for_each_dimension(|settings| settings.turns = 1);
+        hurried.plugins.values_mut().for_each(|plugin| plugin.turns = Some(1));
         hurried
     }
 }
@@ -371,11 +383,21 @@ impl Default for SegmentsSettings {
     }
 }
 
+/// Options of the `points` policy: those of any dimension, for all its queries; off, because it needs queries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PointsSettings(pub DimensionSettings);
+
+impl Default for PointsSettings {
+    fn default() -> Self {
+        PointsSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
+    }
+}
+
 /// The registry: builds every policy that is switched on or has something to say. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
     let PolicySettings {
-        preset: _,
         memory,
         rows,
         search,
@@ -386,6 +408,8 @@ pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
         pin,
         exclude,
         nominate,
+        points,
+        ..
     } = settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
@@ -406,6 +430,9 @@ pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
     if spread.dimension.enabled && !spread.collections.is_empty() {
         policies.push(Box::new(spread::SpreadPolicy::new(spread.clone())));
     }
+    if points.0.enabled {
+        policies.push(Box::new(points::PointsPolicy::new(points.0.clone())));
+    }
     if !drain.nodes.is_empty() {
         policies.push(Box::new(drain::DrainPolicy::new(drain.clone())));
     }
@@ -421,9 +448,9 @@ pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
     policies
 }
 
-/// Asks every policy and joins the answers.
+/// Asks every policy and joins the answers to those that plug-ins gave.
 pub fn assess_all(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
-    let mut all = Assessment::default();
+    let mut all = input.opinions.clone();
     for policy in policies {
         let Assessment { dimensions, directives, remarks } = policy.assess(input);
         all.dimensions.extend(dimensions);

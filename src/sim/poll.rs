@@ -69,6 +69,8 @@ impl World {
             signals,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
             complaints: Vec::new(),
+            prometheus: Default::default(),
+            opinions: Vec::new(),
             gaps,
         })
     }

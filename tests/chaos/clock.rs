@@ -241,6 +241,7 @@ impl<'a> Play<'a> {
         let stop = CancellationToken::new();
         let control_loop = ControlLoop {
             observer,
+            plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(&policies, PlanSettings::default(), scene.gate.clone()),
             executor,
             election: None,

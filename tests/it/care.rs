@@ -534,6 +534,7 @@ proptest! {
             snapshot,
             in_flight: Vec::new(),
             history: History::default(),
+            opinions: milvus_rebalancer::policy::Assessment::default(),
             controls: Controls::default(),
             plan: PlanSettings::default(),
             gate: lifted_gates(),

@@ -44,6 +44,8 @@ pub fn cluster(nodes: i64) -> Observation {
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         signals: milvus_rebalancer::observe::signals::SignalReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
+        opinions: Vec::new(),
         gaps: Vec::new(),
     }
 }

@@ -401,6 +401,7 @@ fn the_check_sees_a_bad_plan_with_its_own_eyes() {
         snapshot: decision.snapshot.clone(),
         in_flight: Vec::new(),
         history: milvus_rebalancer::model::History::default(),
+        opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: milvus_rebalancer::model::Controls::default(),
         plan: PlanSettings::default(),
         gate: lifted_gates(),

@@ -122,6 +122,7 @@ impl Daemon {
         let (state, seen) = watch::channel(LoopState::default());
         let control_loop = ControlLoop {
             observer,
+            plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(&policies(), PlanSettings::default(), GateSettings::default())
                 .with_signals(SignalSettings::default(), capacity(scene)),
             executor,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
+mod adding_a_policy;
 mod admin;
 mod architecture;
 mod care;
@@ -29,6 +30,8 @@ mod net_zero;
 mod operations_doc;
 mod orders;
 mod planning;
+mod plugins;
+mod prometheus;
 mod scale;
 mod scenarios;
 mod service;

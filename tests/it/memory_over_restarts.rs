@@ -57,6 +57,7 @@ impl Daemon {
         let (shown, state) = watch::channel(LoopState::default());
         let control_loop = ControlLoop {
             observer,
+            plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(
                 &PolicySettings::default(),
                 PlanSettings::default(),

@@ -270,6 +270,7 @@ fn slow_daemon() -> SlowDaemon {
     let stop = CancellationToken::new();
     let control_loop = ControlLoop {
         observer,
+        plugins: milvus_rebalancer::plugin::Plugins::default(),
         thinking: Thinking::new(&rows_at_once(), PlanSettings::default(), gates),
         executor,
         election: None,

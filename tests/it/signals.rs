@@ -269,6 +269,7 @@ fn a_page_that_cannot_be_read_is_stood_in_for_and_then_nothing_goes_there() {
         snapshot: gone.into(),
         in_flight: Vec::new(),
         history: History::default(),
+        opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: Controls::default(),
         plan: PlanSettings::default(),
         gate: GateSettings::default(),

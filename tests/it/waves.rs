@@ -110,6 +110,7 @@ impl Daemon {
         let gate = GateSettings { max_age: 5 * MINUTE, ..GateSettings::default() };
         let control_loop = ControlLoop {
             observer,
+            plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(&PolicySettings::default(), PlanSettings::default(), gate),
             executor,
             election: None,

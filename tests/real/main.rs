@@ -11,6 +11,7 @@ mod hot_segment;
 mod killing;
 mod lab;
 mod levelling;
+mod plugin_example;
 mod policies;
 mod stopping;
 mod trouble;

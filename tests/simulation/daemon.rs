@@ -58,6 +58,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         let control_loop = ControlLoop {
             observer,
+            plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: thinking(scenario),
             executor,
             election: None,

@@ -11,6 +11,8 @@ use crate::observe::observation::{
     CollectionReport, Gap, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
     ResourceGroupReport, SegmentReport, ServerVersion,
 };
+use crate::observe::opinion::Hearing;
+use crate::observe::prometheus::ServerReport;
 use crate::observe::service::ServiceReport;
 use crate::observe::signals::SignalReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
@@ -87,6 +89,8 @@ changes! {
         service: ServiceReport,
         signals: SignalReport,
         complaints: Vec<String>,
+        prometheus: ServerReport,
+        opinions: Vec<Hearing>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }
 }

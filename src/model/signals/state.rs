@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::attribution::{Attribution, DELEGATOR_NANOS, NodeWork, part};
-use super::capacity::{Capacities, CapacitySettings};
+use super::capacity::{Capacities, CapacityFigures, CapacitySettings};
 use super::demand::{Demand, DemandNow};
 use super::nodes::{Holdings, NodeRates};
 use super::work::search_nanos;
@@ -65,6 +65,8 @@ pub struct SignalInput<'a> {
     pub replicas: &'a [Replica],
     /// Copies.
     pub copies: &'a SegmentCopies,
+    /// What a Prometheus server says that nodes have.
+    pub measured: BTreeMap<NodeId, (CapacityFigures, SignalSource)>,
     /// What left a node by our doing.
     pub departures: &'a [Departure],
 }
@@ -168,7 +170,10 @@ impl SignalState {
             let age = rates.and_then(|rates| rates.age(now)).unwrap_or_default();
             let trust = trust(age, self.settings.keep);
             let capacity = match report {
-                Some(report) => self.capacity.resolve(node, None, report.memory_capacity, &report.hardware),
+                Some(report) => {
+                    let measured = input.measured.get(&node.id).map(|(figures, source)| (figures, source));
+                    self.capacity.resolve(node, measured, report.memory_capacity, &report.hardware)
+                }
                 None => Capacities::default(),
             };
             let from_disk = |value| Reading { value, age, source: SignalSource::NodePage, trust };

@@ -9,7 +9,7 @@ async fn a_page_of_a_large_cluster_is_a_page() {
     let plan = WorldPlan {
         nodes: 200,
         collections: 20,
-        segments: 20_000,
+        segments: 5_000,
         ..WorldPlan::new(Profile::of(Line::V2_5), 11)
     };
     let site = Site::with(plan, |config| config.poll.interval = std::time::Duration::from_secs(600)).await;

@@ -47,6 +47,40 @@ fn every_broken_rule_names_its_key() {
         ("[policies.memory]\nturns = 0", "policies.memory.turns"),
         ("[policies.memory]\nmatters_above = 30", "policies.memory.matters_above"),
         ("[policies.memory]\nweight = 0", "policies.memory.weight"),
+        ("[prometheus]\nurl = 'prometheus:9090'", "prometheus.url"),
+        ("[prometheus]\nurl = 'http://u:p@prometheus:9090'", "prometheus.url"),
+        ("[prometheus]\nurl = 'http://prometheus:9090?x=1'", "prometheus.url"),
+        ("[prometheus]\ntimeout = '0s'", "prometheus.timeout"),
+        ("[prometheus]\nmax_age = '0s'", "prometheus.max_age"),
+        ("[prometheus]\nconcurrency = 0", "prometheus.concurrency"),
+        ("[prometheus]\nmax_body = 0", "prometheus.max_body"),
+        ("[prometheus]\nmax_series = 0", "prometheus.max_series"),
+        ("[prometheus]\npassword_file = '/x'", "prometheus.user"),
+        ("[prometheus]\nuser = 'x'\ntoken_file = '/x'", "prometheus.token_file"),
+        ("[prometheus.queries.a]\nquery = 'up'", "prometheus.url"),
+        ("[prometheus.queries.a]\nsignal = 'points'", "prometheus.queries.a.query"),
+        ("[prometheus.queries.a]\nsignal = 'gpu'", "prometheus.queries.a.signal"),
+        ("[prometheus.queries.a]\nquery = 'up'\nnode_label = 'a-b'", "prometheus.queries.a.node_label"),
+        (
+            "[prometheus.queries.a]\nquery = 'up'\ncollection_label = ''",
+            "prometheus.queries.a.collection_label",
+        ),
+        ("[prometheus.queries.'a b']\nquery = 'up'", "prometheus.queries.\"a b\""),
+        ("[policies.plugins.memory]\nendpoint = 'unix:/x'", "policies.plugins.memory"),
+        ("[policies.plugins.'a b']\nendpoint = 'unix:/x'", "policies.plugins.\"a b\""),
+        ("[policies.plugins.a]", "policies.plugins.a.endpoint"),
+        ("[policies.plugins.a]\nendpoint = 'unix:x'", "policies.plugins.a.endpoint"),
+        ("[policies.plugins.a]\nendpoint = 'localhost:9200'", "policies.plugins.a.endpoint"),
+        ("[policies.plugins.a]\nendpoint = 'https://localhost:9200'", "policies.plugins.a.endpoint"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\ndeadline = '16s'", "policies.plugins.a.deadline"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\ndeadline = '0s'", "policies.plugins.a.deadline"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nmax_answer = 0", "policies.plugins.a.max_answer"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nenter = 1.0", "policies.plugins.a.enter"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nleave = 0.9", "policies.plugins.a.leave"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nturns = 0", "policies.plugins.a.turns"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nmatters_above = 3", "policies.plugins.a.matters_above"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nweight = 0", "policies.plugins.a.weight"),
+        ("[policies.plugins.a]\nendpoint = 'unix:/x'\nlimit = 1.5", "policies.plugins.a.limit"),
         ("[plan]\neffort = 0", "plan.effort"),
         ("[gate]\nmax_age = '0s'", "gate.max_age"),
         ("[gate]\ndestination_memory = 80", "gate.destination_memory"),
@@ -116,6 +150,10 @@ fn warnings_do_not_stop_anything() {
         ("[execute]\nbytes_per_hour = 2.5", "execute.bytes_per_hour"),
         ("[gate]\ndestination_memory = 0.95", "gate.destination_memory"),
         ("[gate]\nmax_age = '5s'", "gate.max_age"),
+        (
+            "[policies.plugins.a]\nendpoint = 'http://10.0.0.1:9200'\n[policies.memory]\nenabled = false",
+            "policies.plugins.a.endpoint",
+        ),
         ("[journal]\nkeep = '1h'", "journal.keep"),
         ("[connections.default]\ntoken = 'x'", "connections.default.endpoint"),
         ("[connections.default.tls]\nserver_name = 'x'", "connections.default.tls"),
@@ -136,6 +174,18 @@ fn windows_are_read_as_they_are_shown() {
     let found =
         problems("[[gate.windows]]\nkind = 'allow'\nfrom = '22:00'\nto = '23:00'\ntime_zone = 'CET?'", &[]);
     assert!(found[0].message.contains("\"CET?\" is no time zone"), "{found:?}");
+}
+
+#[test]
+fn a_plugin_is_reached_by_the_environment_too() {
+    let variables = [
+        ("MILVUS_REBALANCER__POLICIES__PLUGINS__COST__ENDPOINT", "unix:/run/cost.sock"),
+        ("MILVUS_REBALANCER__POLICIES__PLUGINS__COST__WEIGHT", "2.5"),
+    ];
+    let loaded = loaded("", &variables).unwrap();
+    let plugin = &loaded.config.policies.plugins["cost"];
+    assert_eq!(plugin.endpoint, "unix:/run/cost.sock");
+    assert_eq!(plugin.weight, Some(milvus_rebalancer::units::Ratio(2_500_000)));
 }
 
 #[test]

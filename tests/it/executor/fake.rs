@@ -183,6 +183,8 @@ impl Fake {
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
             signals: milvus_rebalancer::observe::signals::SignalReport::default(),
             complaints: Vec::new(),
+            prometheus: Default::default(),
+            opinions: Vec::new(),
             gaps: Vec::new(),
         }
     }

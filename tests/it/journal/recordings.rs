@@ -98,6 +98,8 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
         service: ServiceReport::default(),
         signals: SignalReport::default(),
         complaints: Vec::new(),
+        prometheus: Default::default(),
+        opinions: Vec::new(),
         gaps: Vec::new(),
     }
 }
@@ -271,6 +273,8 @@ prop_compose! {
             service,
             signals,
             complaints,
+            prometheus: Default::default(),
+            opinions: Vec::new(),
             gaps: gaps.into_iter().map(gap).collect(),
         }
     }
