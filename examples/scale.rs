@@ -255,6 +255,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         collections: Some(sealed.keys().copied().collect()),
         collection_rows: None,
         sealed_bytes: Some(sealed),
+        hardware: milvus_rebalancer::observe::observation::HardwareReport::default(),
         version: VERSION.to_owned(),
     };
     Observation {
@@ -265,6 +266,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         resource_groups: Some(vec![group]),
         collections,
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
+        signals: milvus_rebalancer::observe::signals::SignalReport::default(),
         complaints: Vec::new(),
         prometheus: Default::default(),
         opinions: Vec::new(),

@@ -38,7 +38,8 @@ pub async fn run(config: Config, sources: Sources, args: RunArgs) -> Result<Exit
     let reload = reload_on_signal(stop.clone())?;
     let daemon = Daemon::assemble(config, Arc::new(Clock::system()), stop).await?;
     let daemon = daemon.reloading(reload, Arc::new(move || config::load(&sources)));
-    daemon.run().await?;
+    // A turn keeps much between its steps.
+    Box::pin(daemon.run()).await?;
     Ok(Exit::Done)
 }
 

@@ -111,7 +111,7 @@ impl ControlLoop {
     /// Turns until it is stopped, then lets running calls finish. Fails only when the journal cannot be read at
     /// the start: acting without memory is worse than not running.
     pub async fn run(self) -> Result<(), JournalError> {
-        self.run_reloading(Reloader::never()).await
+        Box::pin(self.run_reloading(Reloader::never())).await
     }
 
     /// The same, with new configurations between turns.
@@ -200,7 +200,9 @@ impl ControlLoop {
                 let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
                 let interval = self.poll.interval.saturating_mul(pace);
                 rhythm.pause = interval.max(rhythm.least_pause);
-                let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
+                // On the heap, because a decision is large and everything that waits for a turn would carry it along.
+                let thinking = Box::pin(self.think_and_act(&observation, &mut rhythm.told));
+                let (record, plan, verdicts) = thinking.await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
                 self.health.tell(&standing(&record));

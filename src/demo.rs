@@ -53,8 +53,8 @@ pub async fn run(args: DemoArgs) -> Result<Exit, AppError> {
     app::stop_on_signals(stop.clone())?;
     let paint = Paint::for_stdout();
     let played = match args.format {
-        OutputFormat::Table => print(&args, paint, stop).await,
-        OutputFormat::Json => print_json(&args, stop).await,
+        OutputFormat::Table => Box::pin(print(&args, paint, stop)).await,
+        OutputFormat::Json => Box::pin(print_json(&args, stop)).await,
     };
     match played {
         Ok(report) => Ok(exit(&report)),
@@ -65,13 +65,13 @@ pub async fn run(args: DemoArgs) -> Result<Exit, AppError> {
 }
 
 async fn print(args: &DemoArgs, paint: Paint, stop: CancellationToken) -> Result<DemoReport, AppError> {
-    let report = play(args, &mut stdout(), paint, stop).await?;
+    let report = Box::pin(play(args, &mut stdout(), paint, stop)).await?;
     stdout().write_all(report.summary(paint).as_bytes())?;
     Ok(report)
 }
 
 async fn print_json(args: &DemoArgs, stop: CancellationToken) -> Result<DemoReport, AppError> {
-    let report = play(args, &mut std::io::sink(), Paint::Plain, stop).await?;
+    let report = Box::pin(play(args, &mut std::io::sink(), Paint::Plain, stop)).await?;
     stdout().write_all(plan_view::json(&report).as_bytes())?;
     Ok(report)
 }

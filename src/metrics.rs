@@ -1,15 +1,18 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod call_result;
 mod catalogue;
 mod guard;
 mod limits;
 mod net_zero;
 mod plugins;
+mod policies;
 mod reloads;
 mod signals;
 mod waves;
 
+pub use call_result::CallResult;
 pub use catalogue::MetricDescription;
 pub use reloads::ReloadResult;
 
@@ -34,6 +37,7 @@ use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use crate::version;
 use net_zero::NetZeroMetrics;
+pub use policies::{DrainSegments, ImmovableShare};
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
 const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -98,32 +102,6 @@ pub struct NodePressure {
     pub pressure: Ratio,
 }
 
-/// A share of a node's load that moves cannot change.
-#[derive(Clone, Debug)]
-pub struct ImmovableShare {
-    /// The dimension.
-    pub dimension: String,
-    /// The node.
-    pub node: NodeId,
-    /// Why, by its stable name.
-    pub cause: &'static str,
-    /// The share of the node's load.
-    pub share: Ratio,
-}
-
-/// Segments of a node that is being emptied.
-#[derive(Clone, Copy, Debug)]
-pub struct DrainSegments {
-    /// The node.
-    pub node: NodeId,
-    /// Planned to leave.
-    pub to_go: usize,
-    /// On their way.
-    pub under_way: usize,
-    /// Those that stay, for now or for good.
-    pub staying: usize,
-}
-
 /// How uneven a dimension is.
 #[derive(Clone, Debug)]
 pub struct DimensionPressure {
@@ -133,30 +111,6 @@ pub struct DimensionPressure {
     pub worst: Ratio,
     /// Below this it cannot get, whatever is moved.
     pub floor: Ratio,
-}
-
-/// How a `LoadBalance` call ended, as far as the caller can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallResult {
-    /// Milvus says success, which proves nothing about the segments.
-    Answered,
-    /// Milvus refused it.
-    Refused,
-    /// No answer came.
-    Unknown,
-}
-
-impl CallResult {
-    const ALL: [CallResult; 3] = [CallResult::Answered, CallResult::Refused, CallResult::Unknown];
-
-    /// The label.
-    fn code(self) -> &'static str {
-        match self {
-            CallResult::Answered => "answered",
-            CallResult::Refused => "refused",
-            CallResult::Unknown => "unknown",
-        }
-    }
 }
 
 /// All metrics.
@@ -176,8 +130,7 @@ pub struct Metrics {
     segments: IntGauge,
     doubts: IntGaugeVec,
     node_pressure: GaugeVec,
-    node_immovable: GaugeVec,
-    drain_segments: IntGaugeVec,
+    policies: policies::PolicyMetrics,
     worst_pressure: GaugeVec,
     floor_pressure: GaugeVec,
     overloaded_nodes: IntGaugeVec,
@@ -271,16 +224,7 @@ impl Metrics {
                 "Load of a node over its fair share.",
                 &["dimension", "node"],
             )?,
-            node_immovable: ratios(
-                "node_immovable_ratio",
-                "Share of the load of a node that moves cannot change, by cause.",
-                &["dimension", "node", "cause"],
-            )?,
-            drain_segments: gauges(
-                "drain_segments",
-                "Sealed segments on nodes that are being emptied: to_go, under_way, staying.",
-                &["node", "state"],
-            )?,
+            policies: policies::PolicyMetrics::register(registry)?,
             worst_pressure: ratios("pressure_worst_ratio", "Pressure of the worst node.", &["dimension"])?,
             floor_pressure: ratios(
                 "pressure_floor_ratio",
@@ -446,18 +390,7 @@ impl Metrics {
         for NodePressure { dimension, node, pressure } in pressures {
             self.node_pressure.with_label_values(&[dimension, &node.to_string()]).set(decimal(*pressure));
         }
-        self.node_immovable.reset();
-        for ImmovableShare { dimension, node, cause, share } in immovable {
-            let labels = [dimension.as_str(), &node.to_string(), cause];
-            self.node_immovable.with_label_values(&labels).set(decimal(*share));
-        }
-        self.drain_segments.reset();
-        for DrainSegments { node, to_go, under_way, staying } in drains {
-            for (state, number) in [("to_go", to_go), ("under_way", under_way), ("staying", staying)] {
-                let labels = [node.to_string().as_str(), state].map(str::to_owned);
-                self.drain_segments.with_label_values(&labels).set(count(*number));
-            }
-        }
+        self.policies.observe(immovable, drains);
         self.worst_pressure.reset();
         self.floor_pressure.reset();
         for DimensionPressure { dimension, worst, floor } in dimensions {

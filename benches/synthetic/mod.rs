@@ -237,6 +237,8 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         replicas,
         copies: Arc::new(copies),
         components,
+        signals: milvus_rebalancer::model::signals::Signals::default(),
+        points: Default::default(),
         doubts: Vec::new(),
     };
     let mut restrictions = Restrictions::default();

@@ -45,7 +45,7 @@ pub(super) struct NodeFilter {
     limit: Option<usize>,
     /// Go on behind this node.
     after: Option<String>,
-    /// Only those in this state in some dimension: `even`, `tolerated` or `overloaded`.
+    /// Only those in this state in some dimension: `even`, `tolerated`, `overloaded` or `saturated`.
     state: Option<String>,
 }
 
@@ -62,7 +62,9 @@ pub(super) async fn nodes(
     if let Some(unknown) =
         state.filter(|state| !["even", "tolerated", "overloaded", "saturated"].contains(state))
     {
-        return Err(Problem::bad_request(format!("state: {unknown:?} is not even, tolerated or overloaded")));
+        return Err(Problem::bad_request(format!(
+            "state: {unknown:?} is not even, tolerated, overloaded or saturated"
+        )));
     }
     let views = shared.views().await?;
     let first = views.last.decision.snapshot.nodes.partition_point(|node| Some(node.id.0) <= after);

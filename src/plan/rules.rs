@@ -179,7 +179,7 @@ impl<'a> Rules<'a> {
         let is_named = !self.named.is_empty() && self.named[copy.at()];
         let must_leave =
             !self.restrictions.evacuated.is_empty() && self.restrictions.evacuated.contains(&self.id(home));
-        !must_leave && !(is_named && self.apart.would_meet(&self.input.snapshot, copy, home))
+        !(must_leave || is_named && self.apart.would_meet(&self.input.snapshot, copy, home))
     }
 
     /// Why a copy must not go to a node.

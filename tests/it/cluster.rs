@@ -88,7 +88,9 @@ pub fn add_collection(observation: &mut Observation, id: i64, replicas: &[&[(i64
             if position == 0 {
                 segments.push(segment(id * 1000 + i64::try_from(number).unwrap(), home));
             } else {
-                segments[number].nodes.push(home);
+                // A replica that is told to hold more than there is holds what there is.
+                let Some(segment) = segments.get_mut(number) else { continue };
+                segment.nodes.push(home);
             }
         }
     }

@@ -210,5 +210,5 @@ fn clocks_disagree(before: Moment, now: Moment) -> Option<DoubtKind> {
     let monotonic = SignedDuration::try_from(now.monotonic.saturating_sub(before.monotonic)).ok()?;
     let wall = now.wall.duration_since(before.wall);
     let difference = wall.checked_sub(monotonic)?.unsigned_abs();
-    (difference > CLOCKS_AGREE).then(|| DoubtKind::ClocksDisagree { seconds: difference.as_secs() })
+    (difference > CLOCKS_AGREE).then_some(DoubtKind::ClocksDisagree { seconds: difference.as_secs() })
 }
