@@ -192,7 +192,7 @@ impl ControlLoop {
         self.metrics.observation_took(took);
         match observed {
             Ok(mut observation) => {
-                self.hear_plugins(&mut observation).await;
+                Box::pin(self.hear_plugins(&mut observation)).await;
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;

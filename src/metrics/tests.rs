@@ -199,6 +199,7 @@ fn names_and_units_are_as_prometheus_wants_them() {
 
 /// Labels whose values are few: codes of this program, options, dimensions, and the nodes of now.
 const LABELS: &[&str] = &[
+    "cause",
     "commit",
     "dimension",
     "doubt",

@@ -14,7 +14,7 @@ use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
-use super::prometheus::{Prometheus, ServerReport};
+use super::prometheus::{self, Prometheus};
 use super::proxy_metrics::ProxyPage;
 use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
@@ -121,7 +121,7 @@ impl MilvusObserver {
             Box::pin(self.nodes()),
             Box::pin(self.resource_groups()),
             Box::pin(self.proxies()),
-            Box::pin(self.prometheus()),
+            Box::pin(prometheus::read(self.prometheus.as_ref(), started_at)),
             Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
@@ -169,14 +169,6 @@ impl MilvusObserver {
             }
         }
         (proxies, gaps)
-    }
-
-    /// The answers of a Prometheus server, where one is asked.
-    async fn prometheus(&self) -> (ServerReport, Vec<Gap>) {
-        match &self.prometheus {
-            Some(prometheus) => prometheus.read(self.clock.read().wall).await,
-            None => (ServerReport::default(), Vec::new()),
-        }
     }
 
     /// The databases to look into.

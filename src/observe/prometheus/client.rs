@@ -205,6 +205,14 @@ impl Prometheus {
     }
 }
 
+/// What a server says, where one is asked.
+pub async fn read(prometheus: Option<&Prometheus>, now: Timestamp) -> (ServerReport, Vec<Gap>) {
+    match prometheus {
+        Some(prometheus) => prometheus.read(now).await,
+        None => (ServerReport::default(), Vec::new()),
+    }
+}
+
 /// A secret in a file, without the line break that editors leave.
 async fn read_credential(path: &Path) -> Result<String, PrometheusError> {
     let failed = |source| PrometheusError::Credential { path: path.to_owned(), source };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{Prometheus, PrometheusError};
+pub use client::{Prometheus, PrometheusError, read};
 pub use settings::{PrometheusSettings, QuerySettings};
 
 /// What the answers to all queries were.

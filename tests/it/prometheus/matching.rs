@@ -121,3 +121,22 @@ fn the_points_policy_levels_them_and_keeps_off_nodes_of_which_nothing_is_known()
     assert!(moves.iter().all(|(_, to)| *to != NodeId(3)), "nothing is known of node 3: {moves:?}");
     assert!(decision.findings.iter().any(|finding| finding.dimension == "points.q"));
 }
+
+#[test]
+fn a_quota_that_prometheus_knows_is_what_the_node_has() {
+    let mut observation = observed(vec![sample("1", None, 1), sample("2", None, 1), sample("3", None, 1)]);
+    let reading = ServerReading {
+        signal: ServerSignal::CpuCapacity,
+        samples: vec![sample("10.0.0.1:9100", None, 300)],
+    };
+    observation.prometheus.readings.insert("quota".to_owned(), reading);
+    let snapshot = fold(ModelState::default(), &observation, &[]).1;
+    let cpu = |node: usize| {
+        let cpu = snapshot.signals.nodes[node].capacity.cpu.as_ref();
+        cpu.map(|reading| (reading.value.0, reading.source.to_string()))
+    };
+    assert_eq!(cpu(0), Some((300, "Prometheus (quota)".to_owned())));
+    assert_ne!(cpu(1).map(|(cores, _)| cores), Some(300), "nothing is said of the others");
+    let lacking = snapshot.doubts.iter().filter(|doubt| doubt.kind.code() == "query_answer").count();
+    assert_eq!(lacking, 2, "{:?}", snapshot.doubts);
+}
