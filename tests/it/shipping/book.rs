@@ -24,6 +24,9 @@ const COMING: [&str; 10] = [
     "snapshots.md",
 ];
 
+/// Its blocks configure a policy that the reader adds; a test of its own follows it to the letter.
+const FOLLOWED_ELSEWHERE: &str = "docs/adding-a-policy.md";
+
 /// Pages outside of the book that operators and contributors read, too.
 const BESIDE: [&str; 2] = ["README.md", "CONTRIBUTING.md"];
 
@@ -142,7 +145,8 @@ fn every_configuration_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let mut blocks_seen = 0;
-    for page in pages().into_iter().chain(BESIDE.map(str::to_owned)) {
+    let read_here = |page: &String| page != FOLLOWED_ELSEWHERE;
+    for page in pages().into_iter().filter(read_here).chain(BESIDE.map(str::to_owned)) {
         for (line, block) in blocks(&read(&page), "toml") {
             blocks_seen += 1;
             std::fs::write(&file, &block).unwrap();
