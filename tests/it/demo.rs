@@ -22,7 +22,7 @@ fn arguments(more: &[&str]) -> DemoArgs {
 async fn played(more: &[&str]) -> (DemoReport, String) {
     let mut output = Vec::new();
     let args = arguments(more);
-    let report = play(&args, &mut output, Paint::Plain, CancellationToken::new()).await.unwrap();
+    let report = Box::pin(play(&args, &mut output, Paint::Plain, CancellationToken::new())).await.unwrap();
     (report, String::from_utf8(output).unwrap())
 }
 
@@ -51,7 +51,7 @@ fn stderr(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_cluster_is_balanced_and_the_story_says_how() {
-    let (report, story) = played(&[]).await;
+    let (report, story) = Box::pin(played(&[])).await;
     assert_eq!(report.outcome, Outcome::Balanced, "{story}");
     assert_eq!((report.world.nodes, report.world.collections, report.world.segments), (3, 4, 40));
     assert!(report.before.worst_pressure > report.enter, "{report:?}");
@@ -114,7 +114,9 @@ async fn the_same_seed_gives_the_same_cluster_and_time_that_is_up_is_said() {
         let args = [&SMALL[..8], &at_once, &[seed]].concat();
         let line = ["milvus-rebalancer", "demo"].into_iter().chain(args);
         let Subcommand::Demo(args) = Cli::try_parse_from(line).unwrap().command else { panic!() };
-        let report = play(&args, &mut std::io::sink(), Paint::Plain, CancellationToken::new()).await.unwrap();
+        let report = Box::pin(play(&args, &mut std::io::sink(), Paint::Plain, CancellationToken::new()))
+            .await
+            .unwrap();
         assert_eq!((report.outcome, report.balanced_seconds), (Outcome::NotBalanced, None));
         assert!(report.summary(Paint::Plain).contains("Not balanced after"));
         starts.push((
@@ -128,7 +130,7 @@ async fn the_same_seed_gives_the_same_cluster_and_time_that_is_up_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_milvus_own_balancer_it_gives_way_and_says_so() {
-    let (report, story) = played(&["--milvus-balancer", "on"]).await;
+    let (report, story) = Box::pin(played(&["--milvus-balancer", "on"])).await;
     assert_eq!(report.outcome, Outcome::SomebodyElseMoves, "{story}");
     assert_eq!(report.limited_by.as_ref().map(|reason| reason.code), Some("foreign_mover"));
     assert!(report.moves_by_milvus >= 3, "{story}");
@@ -141,14 +143,14 @@ async fn it_ends_in_good_order_when_it_is_told_to() {
     let stop = CancellationToken::new();
     stop.cancel();
     let args = arguments(&["--keep"]);
-    let report = play(&args, &mut std::io::sink(), Paint::Plain, stop).await.unwrap();
+    let report = Box::pin(play(&args, &mut std::io::sink(), Paint::Plain, stop)).await.unwrap();
     assert_eq!(report.outcome, Outcome::Stopped);
     assert!(report.summary(Paint::Plain).contains("Stopped after"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_keep_it_goes_on_after_it_was_balanced() {
-    let (report, story) = played(&["--keep", "--for", "1s"]).await;
+    let (report, story) = Box::pin(played(&["--keep", "--for", "1s"])).await;
     assert_eq!(report.outcome, Outcome::Stopped, "{story}");
     assert!(report.balanced_seconds.is_some(), "{story}");
     assert!(story.contains("balanced; now it goes on"), "{story}");

@@ -66,7 +66,10 @@ fn nothing_is_shuffled_around_growing_data_and_the_finding_says_what_it_is() {
     let line =
         "milvus_rebalancer_node_immovable_ratio{cause=\"growing_data\",dimension=\"memory\",node=\"1\"} 0.8";
     assert!(metrics.contains(line), "{metrics}");
-    assert!(metrics.contains("milvus_rebalancer_refusals{reason=\"overload_immovable\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("milvus_rebalancer_turn_refusals{reason=\"overload_immovable\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[test]

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
-use jiff::Timestamp;
 use milvus_rebalancer::model::{ModelState, fold};
 use milvus_rebalancer::observe::prometheus::{
     Prometheus, PrometheusSettings, QuerySettings, ServerReport, ServerSignal,
@@ -80,7 +79,7 @@ async fn ask_until(
 ) -> (ServerReport, Vec<String>) {
     let asking = async {
         loop {
-            let (report, gaps) = prometheus.read(Timestamp::now()).await;
+            let (report, gaps) = prometheus.read(milvus_rebalancer::clock::Clock::system().read().wall).await;
             let gaps: Vec<String> =
                 gaps.into_iter().map(|gap| format!("{}: {}", gap.subject, gap.cause)).collect();
             if wanted(&report, &gaps) {
