@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::daemon::{Daemon, LIMITS_LIFTED, Site, count, says};
+use crate::hot_segment::is_asked_for;
 use crate::lab::{CollectionSpec, Lab, LabOptions, lab_is_off};
 
 /// Sealed bytes are to be even, whatever else a node uses.
@@ -73,7 +74,7 @@ fn follow_until_quiet(daemon: &mut Daemon) {
 
 #[test]
 fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
-    if lab_is_off() {
+    if lab_is_off() || !is_asked_for() {
         return;
     }
     let mut lab = Lab::start(LabOptions::with_nodes(3));
@@ -117,7 +118,7 @@ fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
 
 #[test]
 fn unequal_nodes_are_filled_in_proportion_and_nothing_is_sent_that_the_server_would_refuse() {
-    if lab_is_off() {
+    if lab_is_off() || !is_asked_for() {
         return;
     }
     const GIB: u64 = 1 << 30;
@@ -146,7 +147,7 @@ fn unequal_nodes_are_filled_in_proportion_and_nothing_is_sent_that_the_server_wo
 
 #[test]
 fn a_node_is_emptied_while_data_comes_in_and_nothing_flows_back() {
-    if lab_is_off() {
+    if lab_is_off() || !is_asked_for() {
         return;
     }
     let mut lab = Lab::start(LabOptions::with_nodes(3));
