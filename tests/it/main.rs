@@ -28,6 +28,7 @@ mod milvus_client;
 mod milvus_observer;
 mod net_zero;
 mod operations_doc;
+mod optimum;
 mod orders;
 mod planning;
 mod plugins;
