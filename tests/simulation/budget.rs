@@ -124,6 +124,19 @@ fn moved(record: &CallRecord, asked: &BTreeMap<SegmentId, Bytes>, world: &World)
                 && (record.at..until).contains(&left.at)
         })
     };
-    let moved = asked.iter().filter(|(segment, _)| !is_refused || has_left(segment));
+    // A call that was refused because an earlier one still moves the segment has moved nothing: that one is counted.
+    let is_an_earlier_ones = |segment: &SegmentId| {
+        world.calls().iter().take_while(|other| other.at < record.at).any(|other| {
+            let was_refused = matches!(other.answered, Some((_, CallAnswer::Refused(_))));
+            let has_left_before = world
+                .left_by_calls()
+                .iter()
+                .any(|left| left.segment == *segment && (other.at..record.at).contains(&left.at));
+            !was_refused && !has_left_before && other.request.segments.contains(segment)
+        })
+    };
+    let moved = asked
+        .iter()
+        .filter(|(segment, _)| !is_refused || (has_left(segment) && !is_an_earlier_ones(segment)));
     moved.map(|(_, bytes)| *bytes).collect()
 }
