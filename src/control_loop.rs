@@ -229,7 +229,7 @@ impl ControlLoop {
             self.publish_wave(wave).await;
         }
         self.executor.hold(decision.guard.hold.clone());
-        if self.mode == Mode::Act {
+        if self.mode.moves() {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
             self.executor.note_room(decision.restrictions.rooms());

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
-    Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings, GuardView, HeldPlan,
-    InFlight, KnownMove, ModelState, NetZero, NodesSeen, PlanningInput, Remembered, Setback, Snapshot, fold,
+    BalancerSettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
+    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, PlanningInput,
+    Remembered, Setback, Snapshot, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -33,6 +34,10 @@ pub struct Thinking {
     plan: PlanSettings,
     gate: GateSettings,
     controls: Controls,
+    /// What Milvus' balancer is told, where that cannot be read.
+    balancer: BalancerSettings,
+    /// Whether what it would undo must not be done.
+    is_within: bool,
     model: ModelState,
     guard: Guard,
     /// Calls sent at the last turn.
@@ -82,6 +87,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
     pub foreign_moves: Vec<ForeignMove>,
+    /// Milvus' own balancer, as far as it is known.
+    pub own_balancer: OwnBalancer,
     /// What the moves of the last day came to, everybody's, and the time out of band.
     pub net_zero: NetZero,
     /// The loads of this turn, by which a wave is judged later.
@@ -99,6 +106,8 @@ impl Thinking {
             plan,
             gate,
             controls: Controls::default(),
+            balancer: BalancerSettings::default(),
+            is_within: false,
             model: ModelState::default(),
             guard: Guard::new(GuardSettings::default()),
             calls_sent: 0,
@@ -108,6 +117,13 @@ impl Thinking {
     /// With another guard than the default one.
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
+        self
+    }
+
+    /// With what our configuration says of Milvus' own balancer, and whether the mode is `within`.
+    pub fn beside(mut self, balancer: BalancerSettings, is_within: bool) -> Thinking {
+        self.balancer = balancer;
+        self.is_within = is_within;
         self
     }
 
@@ -184,10 +200,12 @@ impl Thinking {
             .retain(|foreign| now.wall.duration_since(foreign.at).unsigned_abs() <= FOREIGN_MEMORY);
         model.history.nodes_seen.note(&snapshot);
 
+        let own_balancer = OwnBalancer::of(observation, &snapshot, &self.balancer, self.is_within);
         let mut input = PlanningInput {
             snapshot,
             in_flight: own.in_flight,
             history: model.history,
+            own_balancer,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),
@@ -225,6 +243,7 @@ impl Thinking {
             plan,
             verdict,
             foreign_moves,
+            own_balancer: input.own_balancer,
             net_zero,
             loads,
             guard,

@@ -45,6 +45,8 @@ impl Daemon {
             poll,
             node_metrics,
             proxy_metrics,
+            management,
+            milvus,
             policies,
             plan,
             gate,
@@ -55,7 +57,9 @@ impl Daemon {
             log: _,
         } = config;
 
-        let connected = connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &clock)?;
+        let watches_proxies = !proxy_metrics.targets.is_empty();
+        let pages = connect::Pages { node_metrics, proxy_metrics, management };
+        let connected = connect::connect(&connection, &connections, &pages, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -77,7 +81,7 @@ impl Daemon {
 
         let metrics = Arc::new(Metrics::register(&Registry::new())?);
         metrics.set_mode(mode);
-        if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
+        if mode.moves() && guard.enabled && !watches_proxies {
             tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
         }
         let health = Arc::new(Health::new());
@@ -91,14 +95,18 @@ impl Daemon {
 
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
-            Mode::Act => Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout)))),
+            Mode::Within | Mode::Act => {
+                Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout))))
+            }
         };
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
-            thinking: Thinking::new(&policies, plan, gate).with_guard(guard),
+            thinking: Thinking::new(&policies, plan, gate)
+                .with_guard(guard)
+                .beside(milvus.balancer, mode == Mode::Within),
             executor,
             mode,
             poll,

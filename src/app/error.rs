@@ -5,7 +5,7 @@ use crate::execute::manual::RequestError;
 use crate::http::HttpError;
 use crate::journal::{JournalError, LockError};
 use crate::milvus::SettingsError;
-use crate::observe::{NodeMetricsError, ObserveError};
+use crate::observe::{ManagementError, NodeMetricsError, ObserveError};
 use crate::reason::Reason;
 use crate::sim::server::ServeError;
 
@@ -30,6 +30,9 @@ pub enum AppError {
     /// The nodes' own metrics cannot be asked for.
     #[error("node_metrics cannot be used")]
     NodeMetrics(#[from] NodeMetricsError),
+    /// Milvus' own HTTP pages cannot be asked for.
+    #[error("management cannot be used")]
+    Management(#[from] ManagementError),
     /// The cluster could not be looked at.
     #[error(transparent)]
     Observe(#[from] ObserveError),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{AppError, connect};
 use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::control_loop;
 use crate::execute::manual::{self, ManualEnd, ManualRequest, ManualTools};
 use crate::execute::operation::Operation;
@@ -16,7 +16,6 @@ use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
 use crate::milvus::MilvusMover;
 use crate::model::Controls;
-use crate::observe::ProxyMetricsSettings;
 use crate::report::{PlanReport, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{OwnMoves, Thinking};
@@ -24,13 +23,12 @@ use crate::turn::{OwnMoves, Thinking};
 /// Looks at the cluster once and prints what would be moved and why.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let clock = Arc::new(Clock::system());
-    // What users feel is of use only beside what they felt before.
-    let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
+    let pages = connect::Pages::for_one_look(&config);
+    let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate);
+    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate)
+        .beside(config.milvus.balancer, config.mode == Mode::Within);
     thinking.obey(
         orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
     );
@@ -83,10 +81,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         return Err(AppError::Stopped { reason });
     }
     let clock = Arc::new(Clock::system());
-    // What users feel is of use only beside what they felt before.
-    let no_proxies = ProxyMetricsSettings::default();
-    let connected =
-        connect::connect(&config.connection, &config.connections, &config.node_metrics, &no_proxies, &clock)?;
+    let pages = connect::Pages::for_one_look(&config);
+    let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
     let settings = tell_journal(&config);
     if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(

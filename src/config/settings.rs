@@ -9,8 +9,8 @@ use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::milvus::ConnectionSettings;
-use crate::model::GuardSettings;
-use crate::observe::{NodeMetricsSettings, ProxyMetricsSettings};
+use crate::model::{BalancerSettings, GuardSettings};
+use crate::observe::{ManagementSettings, NodeMetricsSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
 
@@ -30,6 +30,10 @@ pub struct Config {
     pub node_metrics: NodeMetricsSettings,
     /// Where the proxies' own metrics are.
     pub proxy_metrics: ProxyMetricsSettings,
+    /// Where Milvus' own HTTP pages are.
+    pub management: ManagementSettings,
+    /// What is known of Milvus beyond what it says.
+    pub milvus: MilvusSettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
@@ -60,6 +64,8 @@ impl Default for Config {
             poll: PollSettings::default(),
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
+            management: ManagementSettings::default(),
+            milvus: MilvusSettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),
@@ -86,18 +92,34 @@ pub enum Mode {
     /// Plan and explain, never move.
     #[default]
     Advise,
+    /// Move what Milvus' own balancer would leave where it is. For clusters whose own balancer is on.
+    Within,
     /// Move, within the limits. For clusters whose own balancer is off.
     Act,
 }
 
 impl Mode {
+    /// Whether anything is moved at all.
+    pub fn moves(self) -> bool {
+        self != Mode::Advise
+    }
+
     /// The stable name: option value, metric label.
     pub fn code(self) -> &'static str {
         match self {
             Mode::Advise => "advise",
+            Mode::Within => "within",
             Mode::Act => "act",
         }
     }
+}
+
+/// What is known of Milvus beyond what it says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MilvusSettings {
+    /// What its own balancer is told.
+    pub balancer: BalancerSettings,
 }
 
 /// When the cluster is looked at.

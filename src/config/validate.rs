@@ -16,6 +16,7 @@ use super::settings::Config;
 mod connection;
 mod gate;
 mod guard;
+mod management;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -37,6 +38,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_poll(config, &mut findings);
     check_node_metrics(config, &mut findings);
     guard::check(config, &mut findings);
+    management::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);

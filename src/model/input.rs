@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::controls::Controls;
 use super::history::History;
+use super::own_balancer::OwnBalancer;
 use super::snapshot::Snapshot;
 use crate::gate::GateSettings;
 use crate::plan::PlanSettings;
@@ -20,6 +21,8 @@ pub struct PlanningInput {
     pub in_flight: Vec<InFlight>,
     /// What happened before: departures, foreign moves, how long nodes have been over their band.
     pub history: History,
+    /// Milvus' own balancer, as far as it is known.
+    pub own_balancer: OwnBalancer,
     /// What people have ordered.
     pub controls: Controls,
     /// Settings of the planner.

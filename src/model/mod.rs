@@ -15,6 +15,7 @@ pub mod milvus_score;
 pub mod net_zero;
 pub mod nodes_seen;
 pub mod out_of_band;
+pub mod own_balancer;
 pub mod restart;
 pub mod snapshot;
 mod standing;
@@ -31,6 +32,7 @@ pub use input::{InFlight, PlanningInput};
 pub use net_zero::{Actor, EndedMove, NetZero, NetZeroShare};
 pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
+pub use own_balancer::{BalancerSettings, BalancerState, OwnBalancer};
 pub use restart::Remembered;
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,

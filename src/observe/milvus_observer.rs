@@ -10,6 +10,7 @@ use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::distribution::Distribution;
+use super::management::{Management, ManagementError, ManagementSettings};
 use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
@@ -39,6 +40,7 @@ pub struct MilvusObserver {
     clock: Arc<Clock>,
     node_metrics: Option<NodeMetrics>,
     proxy_metrics: Option<ProxyMetrics>,
+    management: Option<Management>,
     row_estimates: RowEstimates,
     /// When `GetMetrics` was last asked, and its answer.
     system_info: Mutex<Option<(Instant, SystemInfo)>>,
@@ -79,6 +81,7 @@ impl MilvusObserver {
             clock,
             node_metrics: NodeMetrics::new(node_metrics)?,
             proxy_metrics: None,
+            management: None,
             row_estimates: RowEstimates::default(),
             system_info: Mutex::default(),
             load_percentages: Mutex::default(),
@@ -91,6 +94,15 @@ impl MilvusObserver {
         settings: &ProxyMetricsSettings,
     ) -> Result<MilvusObserver, NodeMetricsError> {
         self.proxy_metrics = ProxyMetrics::new(settings)?;
+        Ok(self)
+    }
+
+    /// Reads Milvus' own HTTP pages, too, if there are any to read.
+    pub fn with_management(
+        mut self,
+        settings: &ManagementSettings,
+    ) -> Result<MilvusObserver, ManagementError> {
+        self.management = Management::new(settings)?;
         Ok(self)
     }
 
@@ -118,6 +130,15 @@ impl MilvusObserver {
         gaps.extend(proxy_gaps.into_iter().chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
+        // Last, because what it says is about the segments that were listed just now.
+        let management = match &self.management {
+            Some(management) => {
+                let (report, of_management) = management.read(&server, self.clock.read().wall).await;
+                gaps.extend(of_management);
+                report
+            }
+            None => None,
+        };
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
         Ok(Observation {
             started_at,
@@ -127,6 +148,7 @@ impl MilvusObserver {
             resource_groups,
             collections,
             service: ServiceReport { proxies, waiting },
+            management,
             complaints,
             gaps,
         })

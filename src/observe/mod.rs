@@ -2,6 +2,7 @@
 
 mod distribution;
 mod health;
+pub mod management;
 mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::units::CollectionId;
+pub use management::{ManagementError, ManagementSettings};
 pub use milvus_observer::MilvusObserver;
 pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;

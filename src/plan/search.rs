@@ -6,6 +6,7 @@ use super::destinations::Destinations;
 use super::fair_share::Placement;
 use super::finding::DimensionView;
 use crate::gate::Restrictions;
+use crate::model::milvus_score::Keeper;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, Load, NodeId, Ratio};
@@ -51,6 +52,7 @@ pub struct Search<'a> {
     room: Vec<Bytes>,
     copies_on: Vec<Vec<CopyIndex>>,
     in_flight: Vec<bool>,
+    keeper: Option<Keeper>,
     fair_bytes: u64,
     effort_left: u64,
 }
@@ -82,6 +84,7 @@ impl<'a> Search<'a> {
             room,
             copies_on: placement.copies_by_node(snapshot.nodes.len()),
             in_flight: placement.in_flight.clone(),
+            keeper: restrictions.keeper.clone(),
             fair_bytes: (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1),
             effort_left: input.plan.effort,
         }
@@ -142,7 +145,13 @@ impl<'a> Search<'a> {
                 }
                 let gain = self.gain(&candidate, relief);
                 let net = gain - price;
-                if net > 0 && best.is_none_or(|known| self.is_better(net, &candidate, known)) {
+                let would_win = net > 0 && best.is_none_or(|known| self.is_better(net, &candidate, known));
+                // The dearest question is asked last, about few.
+                if would_win && let Some(reason) = self.would_be_undone(&candidate) {
+                    refused.get_or_insert((reason, candidate));
+                    continue;
+                }
+                if would_win {
                     best = Some((net, candidate));
                 }
                 if closest.is_none_or(|known| gain > known.0) {
@@ -284,6 +293,12 @@ impl<'a> Search<'a> {
         (needed > room).then(|| self.restrictions.no_room(node, needed, room))
     }
 
+    /// Why Milvus' own balancer would undo the move, in mode `within`.
+    fn would_be_undone(&mut self, candidate: &Candidate) -> Option<Reason> {
+        let Candidate { copy, from, to } = *candidate;
+        self.keeper.as_mut()?.allows(copy, from, to).err()
+    }
+
     /// Carries a move out. The source's room does not grow: it holds the segment until the destination has it.
     pub fn apply(&mut self, candidate: &Candidate) {
         for at in 0..self.views.len() {
@@ -297,13 +312,19 @@ impl<'a> Search<'a> {
         }
         let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
         self.room[candidate.to.at()] = self.room[candidate.to.at()].saturating_sub(bytes);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.apply(candidate.copy, candidate.from, candidate.to);
+        }
         self.copies_on[candidate.from.at()].retain(|copy| *copy != candidate.copy);
         // It is not put on its destination's list: a plan moves a segment once.
     }
 
     /// Takes moves back that were carried out, all of those off and to these nodes: what is not done must not show.
     pub fn take_back(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates {
+        for candidate in candidates.iter().rev() {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.apply(candidate.copy, candidate.to, candidate.from);
+            }
             let (from, to) = (candidate.from.at(), candidate.to.at());
             for at in 0..self.views.len() {
                 let load = self.load_of(at, candidate.copy);

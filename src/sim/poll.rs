@@ -63,6 +63,7 @@ impl World {
             collections,
             service,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
+            management: None,
             complaints: Vec::new(),
             gaps,
         })

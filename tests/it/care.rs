@@ -535,6 +535,7 @@ proptest! {
             in_flight: Vec::new(),
             history: History::default(),
             controls: Controls::default(),
+            own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
             plan: PlanSettings::default(),
             gate: lifted_gates(),
             now: moment(1),

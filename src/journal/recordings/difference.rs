@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::management::ManagementReport;
 use crate::observe::observation::{
     CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
     SegmentReport, ServerVersion,
@@ -83,6 +84,7 @@ changes! {
         server: ServerVersion,
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
+        management: Option<ManagementReport>,
         complaints: Vec<String>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }

@@ -181,6 +181,7 @@ impl Fake {
             resource_groups: None,
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
+            management: None,
             complaints: Vec::new(),
             gaps: Vec::new(),
         }

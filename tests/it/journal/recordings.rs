@@ -93,6 +93,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
             estimated_row_bytes: None,
         }],
         service: ServiceReport::default(),
+        management: None,
         complaints: Vec::new(),
         gaps: Vec::new(),
     }
@@ -239,6 +240,7 @@ prop_compose! {
             resource_groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             collections,
             service,
+            management: None,
             complaints,
             gaps: gaps.into_iter().map(gap).collect(),
         }
