@@ -25,6 +25,7 @@ use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecor
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
+use crate::model::own_balancer::KnownSetting;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{FindingState, Plan};
@@ -81,6 +82,8 @@ struct Rhythm {
 #[derive(Default)]
 struct Told {
     doubts: Vec<Doubt>,
+    /// Settings of Milvus' own balancer.
+    balancer: Option<Vec<KnownSetting>>,
     limited_by: Option<String>,
     planned: usize,
     recorded: Option<Plan>,
@@ -368,6 +371,13 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         tracing::info!(doubt = gone.kind.code(), "no longer: {gone}");
     }
     told.doubts.clone_from(doubts);
+
+    if decision.own_balancer.is_binding && told.balancer.as_ref() != Some(&decision.own_balancer.known) {
+        let settings =
+            decision.own_balancer.known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(state = %decision.own_balancer.state, settings, "plans keep to what Milvus' own balancer leaves alone");
+        told.balancer = Some(decision.own_balancer.known.clone());
+    }
 
     let planned = decision.plan.moves().count();
     if planned > 0 && planned != told.planned {

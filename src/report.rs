@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
-use crate::model::{BytesSource, Doubt, NetZero, Standing};
+use crate::model::own_balancer::KnownSetting;
+use crate::model::{BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
 use crate::reason::Reason;
@@ -49,8 +50,34 @@ pub struct PlanReport {
     pub doubts: Vec<String>,
     /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
     pub net_zero: Option<NetZero>,
+    /// Milvus' own balancer, as far as it is known.
+    pub own_balancer: BalancerSummary,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
+}
+
+/// Milvus' own balancer, as far as it is known.
+#[derive(Clone, Debug, Serialize)]
+pub struct BalancerSummary {
+    /// Whether it runs, or must be taken to.
+    pub state: BalancerState,
+    /// Whether plans keep to what it would leave alone.
+    pub is_binding: bool,
+    /// What it is told, and whose word that is.
+    pub settings: Vec<KnownSetting>,
+    /// Its moves that have not ended; `None` where its tasks could not be read.
+    pub pending_moves: Option<usize>,
+}
+
+impl From<&OwnBalancer> for BalancerSummary {
+    fn from(balancer: &OwnBalancer) -> BalancerSummary {
+        BalancerSummary {
+            state: balancer.state,
+            is_binding: balancer.is_binding,
+            settings: balancer.known.clone(),
+            pending_moves: balancer.pending,
+        }
+    }
 }
 
 /// A query node.
@@ -139,6 +166,7 @@ impl PlanReport {
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
+            own_balancer: BalancerSummary::from(&decision.own_balancer),
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }

@@ -6,6 +6,7 @@ mod keys;
 pub use keys::{BalancerSettings, KnownSetting, Origin};
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,16 @@ pub enum BalancerState {
     Suspended,
     /// `queryCoord.autoBalance` is false.
     Off,
+}
+
+impl fmt::Display for BalancerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BalancerState::On => "on, as far as is known",
+            BalancerState::Suspended => "suspended, which a restart of the coordinator forgets",
+            BalancerState::Off => "off",
+        })
+    }
 }
 
 /// Milvus' own balancer.

@@ -11,3 +11,4 @@ mod lab;
 mod levelling;
 mod stopping;
 mod trouble;
+mod within;

@@ -63,6 +63,12 @@ pub struct KnownSetting {
     pub origin: Origin,
 }
 
+impl fmt::Display for KnownSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.name, self.value, self.origin)
+    }
+}
+
 /// One setting.
 struct Key {
     name: &'static str,
