@@ -454,7 +454,7 @@ fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
     told.recorded = Some(decision.plan.clone());
     Some(PlanRecord {
         digest: Some(decision.plan.digest().to_string()),
-        snapshot_digest: None,
+        snapshot_digest: Some(decision.snapshot_digest.to_string()),
         moves: decision.plan.moves().count(),
         bytes: proof.bytes_moved,
         steps: serde_json::to_string(&decision.plan.steps).unwrap_or_default(),

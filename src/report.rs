@@ -9,7 +9,7 @@ use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
 use crate::model::own_balancer::KnownSetting;
-use crate::model::{BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, Standing};
+use crate::model::{BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, SnapshotDigest, Standing};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
 use crate::reason::Reason;
@@ -26,6 +26,8 @@ pub struct PlanReport {
     pub version: u32,
     /// When the cluster was looked at.
     pub taken_at: jiff::Timestamp,
+    /// The name of what was seen: of two looks between which nothing changed it is the same.
+    pub snapshot_digest: SnapshotDigest,
     /// Which Milvus it is.
     pub server: ServerVersion,
     /// Its query nodes.
@@ -154,6 +156,7 @@ impl PlanReport {
         PlanReport {
             version: PLAN_REPORT_VERSION,
             taken_at: snapshot.taken_at,
+            snapshot_digest: decision.snapshot_digest,
             server: snapshot.server.clone(),
             nodes: snapshot.nodes.iter().map(node).collect(),
             collections: snapshot.collections.iter().map(collection).collect(),

@@ -11,7 +11,7 @@ use crate::gate::{self, GateSettings, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
     GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, PlanningInput,
-    Remembered, Setback, Snapshot, fold,
+    Remembered, Setback, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -77,6 +77,8 @@ pub struct GateMemory {
 pub struct Decision {
     /// The cluster.
     pub snapshot: Snapshot,
+    /// The name of that snapshot.
+    pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
     /// What must not be done.
@@ -193,6 +195,7 @@ impl Thinking {
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
         let (mut model, snapshot) = fold(std::mem::take(&mut self.model), observation, &own.known);
+        let snapshot_digest = model.digest().unwrap_or_default();
         let foreign_moves = model.history.foreign_moves[known_foreign..].to_vec();
         model
             .history
@@ -238,6 +241,7 @@ impl Thinking {
         self.model = model;
         Decision {
             snapshot: input.snapshot,
+            snapshot_digest,
             findings,
             restrictions,
             plan,

@@ -69,11 +69,12 @@ fn own_balancer(report: &PlanReport) -> Vec<String> {
 fn headline(report: &PlanReport, text: &mut String) {
     line!(
         text,
-        "Milvus {}: {}, {}, {}",
+        "Milvus {}: {}, {}, {} (snapshot {})",
         report.server,
         counted(report.nodes.len(), "query node"),
         counted(report.collections.len(), "loaded collection"),
-        counted(report.segments, "sealed segment")
+        counted(report.segments, "sealed segment"),
+        report.snapshot_digest
     );
 }
 

@@ -1,10 +1,11 @@
 //! The four combinations of given and omitted lists, and every way to ask for the wrong thing.
 
 use super::*;
-use crate::model::{BytesSource, Collection, Member, Node, SegmentCopies};
+use crate::model::{BytesSource, Collection, CopyRow, Member, Node, SegmentCopies};
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, ReplicaId, Rows};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// Room for everything.
 fn plenty(_: NodeId) -> Bytes {
@@ -60,10 +61,11 @@ fn snapshot() -> Snapshot {
             ),
             replica(20, vec![member(3, Standing::ReadWrite)]),
         ],
-        copies: SegmentCopies::default(),
+        copies: Arc::default(),
         components: Vec::new(),
         doubts: Vec::new(),
     };
+    let mut copies = SegmentCopies::default();
     for (segment, replica, node, rows, held) in [
         (101, 0, 0, 100, None),
         (102, 0, 0, 300, None),
@@ -74,13 +76,16 @@ fn snapshot() -> Snapshot {
         (107, 0, 1, 250, None),
         (108, 1, 3, 10, None),
     ] {
-        snapshot.copies.segment.push(SegmentId(segment));
-        snapshot.copies.replica.push(ReplicaIndex(replica));
-        snapshot.copies.node.push(NodeIndex(node));
-        snapshot.copies.rows.push(Rows(rows));
-        snapshot.copies.bytes.push(Bytes(rows * 10));
-        snapshot.copies.held.push(held);
+        copies.push(CopyRow {
+            segment: SegmentId(segment),
+            replica: ReplicaIndex(replica),
+            node: NodeIndex(node),
+            rows: Rows(rows),
+            bytes: Bytes(rows * 10),
+            held,
+        });
     }
+    snapshot.copies = Arc::new(copies);
     snapshot
 }
 

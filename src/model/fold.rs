@@ -2,12 +2,16 @@
 //! contradictions become doubts, and moves that nobody of us made are noticed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::components::link_components;
-use super::copies::collect_copies;
+use super::copies::{CopiesMemory, Tables, collect_copies};
+use super::digest::SnapshotDigest;
 use super::doubt::{Doubt, DoubtKind, Subject};
+use super::exact_bytes::ExactBytes;
 use super::foreign::{MovingFrom, find_foreign_moves};
 use super::history::{Departure, History, KnownMove};
+use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
 use super::snapshot::{
@@ -32,6 +36,17 @@ pub struct ModelState {
     pub moving_from: MovingFrom,
     /// Memory that segments do not explain, by node.
     pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
+    /// The lists of segments of the last snapshot, by which it is seen that they have not changed.
+    pub listings: Listings,
+    /// What the rows of the last snapshot follow from, so that those stay which still do.
+    pub copies: CopiesMemory,
+}
+
+impl ModelState {
+    /// The name of the last snapshot, which is that of [`Snapshot::digest`] without going through all its rows.
+    pub fn digest(&self) -> Option<SnapshotDigest> {
+        self.previous.as_ref().map(|snapshot| snapshot.digest_with(self.copies.sum()))
+    }
 }
 
 /// Bytes per row as a fraction, so that nothing is lost by rounding.
@@ -59,14 +74,21 @@ const GUESSED_ROW_BYTES: u64 = 1024;
 pub(super) const LARGEST_NODE: Bytes = Bytes(1 << 50);
 
 /// The most bytes that a segment is believed to have: 8 TiB, so that a million of them can be added up.
-const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
+pub(super) const LARGEST_SEGMENT: Bytes = Bytes(1 << 43);
 
 /// One step of the model: the state after this observation, and the cluster as it shows it.
 ///
 /// `known` are the moves that this program made, also by hand, in the last turns: they are not foreign.
 pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -> (ModelState, Snapshot) {
-    let ModelState { mut history, previous, mut reported_row_bytes, mut moving_from, mut unexplained } =
-        state;
+    let ModelState {
+        mut history,
+        previous,
+        mut reported_row_bytes,
+        mut moving_from,
+        mut unexplained,
+        mut listings,
+        copies: mut copies_memory,
+    } = state;
     let mut doubts = doubts_of_reading(observation);
 
     let mut collection_reports: Vec<&CollectionReport> = observation.collections.iter().collect();
@@ -82,9 +104,19 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let mut replicas = build_replicas(&collection_reports, &standings, node_index);
     let components = link_components(&mut nodes, &mut replicas);
 
-    let row_bytes = bytes_per_row(observation, &collection_reports, &mut reported_row_bytes);
-    let collections = build_collections(&collection_reports, &row_bytes, &mut doubts);
-    let copies = collect_copies(&collection_reports, &nodes, &replicas, &row_bytes, &mut doubts);
+    let exact = ExactBytes::of_observation(observation);
+    let listings_now = read_listings(&mut listings, &collection_reports, &exact);
+    let row_bytes = bytes_per_row(observation, &collection_reports, &listings_now, &mut reported_row_bytes);
+    let collections = build_collections(&collection_reports, &row_bytes, &exact, &mut doubts);
+    let tables = Tables {
+        collections: &collection_reports,
+        listings: &listings_now,
+        nodes: &nodes,
+        replicas: &replicas,
+        row_bytes: &row_bytes,
+        exact: &exact,
+    };
+    let (copies, made_anew) = collect_copies(&mut copies_memory, previous.as_ref(), &tables, &mut doubts);
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
@@ -102,7 +134,13 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         doubts,
     };
     if let Some(previous) = &previous {
-        history.foreign_moves.extend(find_foreign_moves(previous, &snapshot, known, &mut moving_from));
+        history.foreign_moves.extend(find_foreign_moves(
+            previous,
+            &snapshot,
+            &made_anew,
+            known,
+            &mut moving_from,
+        ));
     }
     (
         ModelState {
@@ -111,6 +149,8 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
             reported_row_bytes,
             moving_from,
             unexplained,
+            listings,
+            copies: copies_memory,
         },
         snapshot,
     )
@@ -262,6 +302,7 @@ fn build_replicas(
 fn bytes_per_row(
     observation: &Observation,
     collections: &[&CollectionReport],
+    listings: &[Arc<Listing>],
     remembered: &mut BTreeMap<CollectionId, RowBytes>,
 ) -> Vec<(RowBytes, BytesSource)> {
     let mut reported: BTreeMap<CollectionId, BTreeMap<NodeId, u64>> = BTreeMap::new();
@@ -271,10 +312,9 @@ fn bytes_per_row(
         }
     }
     let mut answer = Vec::with_capacity(collections.len());
-    for collection in collections {
-        if let Some(fresh) =
-            reported.get(&collection.id).and_then(|bytes| divide_by_listed_rows(collection, bytes))
-        {
+    for (collection, listing) in collections.iter().zip(listings) {
+        let bytes_by_node = reported.get(&collection.id);
+        if let Some(fresh) = bytes_by_node.and_then(|bytes| divide_by_listed_rows(listing, bytes)) {
             remembered.insert(collection.id, fresh);
         }
         let schema = collection.estimated_row_bytes.filter(|bytes| *bytes > 0);
@@ -290,20 +330,10 @@ fn bytes_per_row(
 
 /// Bytes that nodes report, divided by the rows listed on those same nodes. Over all nodes together and not node
 /// by node, because a move shows in the list and in the bytes at different moments.
-fn divide_by_listed_rows(
-    collection: &CollectionReport,
-    bytes_by_node: &BTreeMap<NodeId, u64>,
-) -> Option<RowBytes> {
-    let mut rows_by_node: BTreeMap<NodeId, u64> = BTreeMap::new();
-    for segment in collection.segments.as_ref()? {
-        for node in &segment.nodes {
-            let rows = rows_by_node.entry(*node).or_default();
-            *rows = rows.saturating_add(segment.rows.0);
-        }
-    }
+fn divide_by_listed_rows(listing: &Listing, bytes_by_node: &BTreeMap<NodeId, u64>) -> Option<RowBytes> {
     let mut total = RowBytes { bytes: 0, rows: 0 };
     for (node, bytes) in bytes_by_node {
-        let rows = rows_by_node.get(node).copied().unwrap_or(0);
+        let rows = listing.rows_by_node.get(node).copied().unwrap_or(0);
         if rows > 0 && *bytes > 0 {
             total.bytes = total.bytes.saturating_add(*bytes);
             total.rows = total.rows.saturating_add(rows);
@@ -315,6 +345,7 @@ fn divide_by_listed_rows(
 fn build_collections(
     reports: &[&CollectionReport],
     row_bytes: &[(RowBytes, BytesSource)],
+    exact: &ExactBytes,
     doubts: &mut Vec<Doubt>,
 ) -> Vec<Collection> {
     let mut collections = Vec::with_capacity(reports.len());
@@ -331,7 +362,7 @@ fn build_collections(
             name: report.name.clone(),
             load_percentage: report.load_percentage,
             read_at: report.read_at,
-            bytes_source: *bytes_source,
+            bytes_source: if exact.cover(report) { BytesSource::Exact } else { *bytes_source },
         });
     }
     collections

@@ -13,10 +13,11 @@ pub type MovingFrom = BTreeMap<(SegmentId, ReplicaId), NodeId>;
 /// read-write member both times, and although we did not move them.
 ///
 /// Not foreign: reloads after a crash (the old node is gone), after a release (the replica is another) and new
-/// segments (their ids are new).
+/// segments (their ids are new). `made_anew` says of which replicas of `now` rows may differ from those before.
 pub fn find_foreign_moves(
     previous: &Snapshot,
     now: &Snapshot,
+    made_anew: &[bool],
     known: &[KnownMove],
     moving_from: &mut MovingFrom,
 ) -> Vec<ForeignMove> {
@@ -26,6 +27,14 @@ pub fn find_foreign_moves(
     let mut cursor = 0;
     for at in now.copies.indices() {
         let segment = now.copies.segment[at.at()];
+        if !made_anew[now.copies.replica[at.at()].at()] {
+            if now.copies.held[at.at()] == Some(Held::OnTwoNodes) {
+                let key = (segment, now.replica(now.copies.replica[at.at()]).id);
+                let here = now.node(now.copies.node[at.at()]).id;
+                still_moving.insert(key, moving_from.get(&key).copied().unwrap_or(here));
+            }
+            continue;
+        }
         while cursor < previous.copies.len() && previous.copies.segment[cursor] < segment {
             cursor += 1;
         }

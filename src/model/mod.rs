@@ -4,13 +4,16 @@
 mod components;
 pub mod controls;
 mod copies;
+mod digest;
 pub mod doubt;
+mod exact_bytes;
 pub mod fold;
 mod foreign;
 pub mod guard;
 pub mod held_plan;
 pub mod history;
 pub mod input;
+mod listing;
 pub mod milvus_score;
 pub mod net_zero;
 pub mod nodes_seen;
@@ -23,6 +26,8 @@ mod unexplained;
 mod visibility;
 
 pub use controls::{Approval, Controls, Pause, Thrown};
+pub use copies::CopiesMemory;
+pub use digest::{SnapshotDigest, SnapshotDigestError};
 pub use doubt::{Doubt, DoubtKind, Subject};
 pub use fold::{ModelState, RowBytes, fold};
 pub use guard::{Guard, GuardInput, GuardSettings, GuardView, Signal};
@@ -35,6 +40,6 @@ pub use out_of_band::{BandTime, OutOfBand};
 pub use own_balancer::{BalancerSettings, BalancerState, OwnBalancer};
 pub use restart::Remembered;
 pub use snapshot::{
-    BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, Held, Member, Node,
-    NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
+    BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
+    Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,
 };

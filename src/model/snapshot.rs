@@ -1,6 +1,7 @@
 //! The cluster as the pure half sees it: columns of numbers with dense indices, ids translated at the border.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -67,8 +68,9 @@ pub struct Snapshot {
     pub collections: Vec<Collection>,
     /// Replicas, by id.
     pub replicas: Vec<Replica>,
-    /// Sealed segments, one row for each replica that holds them, by (segment, replica).
-    pub copies: SegmentCopies,
+    /// Sealed segments, one row for each replica that holds them, by (segment, replica). Shared with the snapshot
+    /// before for as long as none of them changes.
+    pub copies: Arc<SegmentCopies>,
     /// Sets of nodes linked by common replicas; each is planned by itself.
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
@@ -168,6 +170,8 @@ impl Collection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BytesSource {
+    /// The nodes list the bytes of each segment.
+    Exact,
     /// Bytes that nodes report per collection, divided by rows.
     Reported,
     /// Estimated from schema and indexes.
@@ -179,6 +183,7 @@ pub enum BytesSource {
 impl fmt::Display for BytesSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            BytesSource::Exact => "listed by the nodes for each segment",
             BytesSource::Reported => "reported by the nodes",
             BytesSource::Schema => "estimated from the schema",
             BytesSource::Guessed => "guessed: neither the nodes nor the schema could be read",
@@ -264,7 +269,68 @@ pub struct SegmentCopies {
     pub held: Vec<Option<Held>>,
 }
 
+/// One row of [`SegmentCopies`]. A new column is a field here and there, and a line in each of the three functions that
+/// the compiler then points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyRow {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The replica that this copy belongs to.
+    pub replica: ReplicaIndex,
+    /// The node that holds it.
+    pub node: NodeIndex,
+    /// Its rows.
+    pub rows: Rows,
+    /// Its bytes in memory.
+    pub bytes: Bytes,
+    /// Why it must stay, if it must.
+    pub held: Option<Held>,
+}
+
+impl CopyRow {
+    /// What the rows are ordered by.
+    pub fn key(&self) -> (SegmentId, ReplicaIndex) {
+        (self.segment, self.replica)
+    }
+}
+
 impl SegmentCopies {
+    /// None, with room for so many.
+    pub fn with_capacity(rows: usize) -> SegmentCopies {
+        SegmentCopies {
+            segment: Vec::with_capacity(rows),
+            replica: Vec::with_capacity(rows),
+            node: Vec::with_capacity(rows),
+            rows: Vec::with_capacity(rows),
+            bytes: Vec::with_capacity(rows),
+            held: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Appends a row; it is the caller's to keep them in order.
+    pub fn push(&mut self, row: CopyRow) {
+        let CopyRow { segment, replica, node, rows, bytes, held } = row;
+        self.segment.push(segment);
+        self.replica.push(replica);
+        self.node.push(node);
+        self.rows.push(rows);
+        self.bytes.push(bytes);
+        self.held.push(held);
+    }
+
+    /// One row.
+    pub fn row(&self, copy: CopyIndex) -> CopyRow {
+        let at = copy.at();
+        CopyRow {
+            segment: self.segment[at],
+            replica: self.replica[at],
+            node: self.node[at],
+            rows: self.rows[at],
+            bytes: self.bytes[at],
+            held: self.held[at],
+        }
+    }
+
     /// Number of copies.
     pub fn len(&self) -> usize {
         self.segment.len()
