@@ -57,8 +57,8 @@ struct Scored {
     outbound: usize,
     /// By how much the score of any node may change without the balancer planning anything; negative when it would.
     slack: f64,
-    /// Whether it planned something before any move of ours.
-    is_restless: bool,
+    /// In which of the cases of [`GROWING`] it planned something before any move of ours.
+    is_restless: [bool; GROWING.len()],
 }
 
 /// What the balancer would make of the cluster after the moves applied so far.
@@ -93,7 +93,13 @@ impl Keeper {
                 keeper.on_node[node.at()].push(ReplicaIndex::from_position(position));
             }
             let segments = vec![Vec::new(); replica.nodes.len()];
-            keeper.replicas.push(Scored { replica, segments, outbound: 0, slack: 0.0, is_restless: false });
+            keeper.replicas.push(Scored {
+                replica,
+                segments,
+                outbound: 0,
+                slack: 0.0,
+                is_restless: [false; GROWING.len()],
+            });
         }
         for copy in copies.indices() {
             let (segment, replica) = (copies.segment[copy.at()], copies.replica[copy.at()]);
@@ -110,7 +116,8 @@ impl Keeper {
         }
         for position in 0..keeper.replicas.len() {
             let replica = ReplicaIndex::from_position(position);
-            keeper.replicas[position].is_restless = keeper.would_plan(replica);
+            keeper.replicas[position].is_restless =
+                GROWING.map(|times| keeper.would_plan_with(replica, times));
             keeper.replicas[position].slack = keeper.slack_of(replica);
         }
         keeper
@@ -159,11 +166,10 @@ impl Keeper {
                 let replica = self.on_node[node.at()][position];
                 let scored = &self.replicas[replica.at()];
                 let is_moved = moves.iter().any(|(copy, ..)| self.copies[copy.at()].1 == replica);
-                if is_moved || scored.is_restless || scored.slack > change || scored.replica.unknown.is_some()
-                {
+                if is_moved || scored.slack > change || scored.replica.unknown.is_some() {
                     continue;
                 }
-                if self.would_plan(replica) {
+                if self.is_stirred(replica) {
                     return Err(Reason::WouldBeUndone { collection: self.collection(replica) });
                 }
             }
@@ -206,27 +212,36 @@ impl Keeper {
         scored.insert(to, (rows, segment, channel));
     }
 
-    /// Whether the balancer would move a segment of this replica.
+    /// Whether the balancer would move a segment of this replica, in any of the cases.
     fn would_plan(&self, replica: ReplicaIndex) -> bool {
+        GROWING.iter().any(|times| self.would_plan_with(replica, *times))
+    }
+
+    /// The same, in the cases in which it did not before any move of ours.
+    fn is_stirred(&self, replica: ReplicaIndex) -> bool {
+        let restless = self.replicas[replica.at()].is_restless;
+        GROWING.iter().zip(restless).any(|(times, was)| !was && self.would_plan_with(replica, *times))
+    }
+
+    /// Whether the balancer would move a segment of this replica, growing rows counted so many times.
+    fn would_plan_with(&self, replica: ReplicaIndex, times: u64) -> bool {
         let scored = &self.replicas[replica.at()];
         let exclusive =
             self.settings.algorithm == Algorithm::ChannelLevel && is_exclusive(&scored.replica.channels);
         if exclusive && scored.outbound > 0 {
             return true;
         }
-        GROWING.iter().any(|times| {
-            let nodes = self.nodes_of(scored, *times);
-            if !exclusive {
-                return self.would_plan_among(scored, &nodes, None);
-            }
-            scored.replica.channels.iter().zip(0_u32..).any(|(channel, position)| {
-                let own: Vec<(usize, NodeView)> = nodes
-                    .iter()
-                    .filter(|(_, node)| channel.exclusive_nodes.contains(&node.node))
-                    .cloned()
-                    .collect();
-                self.would_plan_among(scored, &own, Some(position))
-            })
+        let nodes = self.nodes_of(scored, times);
+        if !exclusive {
+            return self.would_plan_among(scored, &nodes, None);
+        }
+        scored.replica.channels.iter().zip(0_u32..).any(|(channel, position)| {
+            let own: Vec<(usize, NodeView)> = nodes
+                .iter()
+                .filter(|(_, node)| channel.exclusive_nodes.contains(&node.node))
+                .cloned()
+                .collect();
+            self.would_plan_among(scored, &own, Some(position))
         })
     }
 

@@ -110,8 +110,9 @@ impl World {
         ReplicaView { nodes: nodes.collect(), segments: segments.collect(), channels: self.channels(replica) }
     }
 
-    fn would_plan(&self, replica: usize) -> bool {
-        GROWING.iter().any(|times| !plan_segments(&self.view(replica, *times), &self.settings()).is_empty())
+    /// For each case of growing rows.
+    fn would_plan(&self, replica: usize) -> [bool; GROWING.len()] {
+        GROWING.map(|times| !plan_segments(&self.view(replica, times), &self.settings()).is_empty())
     }
 
     fn keeper(&self) -> Keeper {
@@ -182,7 +183,7 @@ proptest! {
     fn it_allows_what_the_whole_score_would_leave_alone(start in worlds()) {
         let mut world = start;
         let mut keeper = world.keeper();
-        let restless: Vec<bool> = (0..world.replicas.len()).map(|replica| world.would_plan(replica)).collect();
+        let restless: Vec<[bool; GROWING.len()]> = (0..world.replicas.len()).map(|replica| world.would_plan(replica)).collect();
         for (replica, segment, to) in world.moves.clone() {
             let replica = replica % world.replicas.len();
             let Some(from) = world.replicas[replica].get(segment).map(|(_, node)| *node) else { continue };
@@ -191,8 +192,10 @@ proptest! {
             }
             let mut after = world.clone();
             after.replicas[replica][segment].1 = to;
-            let is_left_alone = (0..world.replicas.len())
-                .all(|other| (other != replica && restless[other]) || !after.would_plan(other));
+            let is_left_alone = (0..world.replicas.len()).all(|other| {
+                let cases = after.would_plan(other).into_iter().zip(restless[other]);
+                cases.into_iter().all(|(plans, did)| !plans || (did && other != replica))
+            });
             let copy = world.copy(replica, segment);
             let (from, to) = (NodeIndex::from_position(from), NodeIndex::from_position(to));
             let before = keeper.clone();
