@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Held, Signal, Standing};
 use crate::plan::PlanDigest;
-use crate::units::{Bytes, CollectionId, NodeId, Ratio};
+use crate::units::{Bytes, CollectionId, NodeId, Ratio, ReplicaId};
 
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -160,10 +160,44 @@ pub enum Reason {
         /// What may still arrive there.
         room: Bytes,
     },
+    /// The destination would be filled above the limit of a policy.
+    AboveLimit {
+        /// The destination.
+        node: NodeId,
+        /// The dimension.
+        dimension: String,
+        /// The share of its capacity to which it may be filled.
+        limit: Ratio,
+    },
     /// A policy forbids the node as a destination.
     NeverDestination {
         /// Which.
         node: NodeId,
+    },
+    /// The node is being emptied.
+    Draining {
+        /// Which.
+        node: NodeId,
+    },
+    /// A policy forbids to take anything off the node.
+    NeverSource {
+        /// Which.
+        node: NodeId,
+    },
+    /// A policy leaves the node out of everything.
+    Excluded {
+        /// Which.
+        node: NodeId,
+    },
+    /// A policy pins the collection.
+    CollectionPinned {
+        /// Which.
+        collection: CollectionId,
+    },
+    /// A policy pins the replica.
+    ReplicaPinned {
+        /// Which.
+        replica: ReplicaId,
     },
 
     // --- a segment, a move
@@ -174,6 +208,11 @@ pub enum Reason {
     },
     /// A policy pins the segment.
     Pinned,
+    /// A policy wants the segment on another node than one that is on the destination.
+    KeptApart {
+        /// The destination.
+        node: NodeId,
+    },
     /// The segment is on its way already.
     InFlight,
     /// The segment was moved a short while ago.
@@ -382,9 +421,16 @@ impl Reason {
                 | Reason::WouldBeUndone { .. }
                 | Reason::ShardUnknown { .. }
                 | Reason::NoHeadroom { .. }
+                | Reason::AboveLimit { .. }
                 | Reason::Held { .. }
                 | Reason::Pinned
+                | Reason::CollectionPinned { .. }
+                | Reason::ReplicaPinned { .. }
+                | Reason::KeptApart { .. }
                 | Reason::NeverDestination { .. }
+                | Reason::NeverSource { .. }
+                | Reason::Draining { .. }
+                | Reason::Excluded { .. }
                 | Reason::SegmentGone
         )
     }
@@ -427,9 +473,16 @@ impl Reason {
             Reason::NodeMovedEnough { .. } => "node_moved_enough",
             Reason::CapacityUnknown { .. } => "capacity_unknown",
             Reason::NoHeadroom { .. } => "no_headroom",
+            Reason::AboveLimit { .. } => "above_limit",
             Reason::NeverDestination { .. } => "never_destination",
+            Reason::Draining { .. } => "draining",
+            Reason::NeverSource { .. } => "never_source",
+            Reason::Excluded { .. } => "excluded",
+            Reason::CollectionPinned { .. } => "collection_pinned",
+            Reason::ReplicaPinned { .. } => "replica_pinned",
             Reason::Held { .. } => "held",
             Reason::Pinned => "pinned",
+            Reason::KeptApart { .. } => "kept_apart",
             Reason::InFlight => "in_flight",
             Reason::CoolingDown { .. } => "cooling_down",
             Reason::ReturnTooSoon { .. } => "return_too_soon",
@@ -595,9 +648,24 @@ impl fmt::Display for Reason {
                     "node {node} has room for {room} more below its limit, and {needed} would have to fit"
                 )
             }
+            Reason::AboveLimit { node, dimension, limit } => write!(
+                f,
+                "node {node} would be filled above {} of its capacity, which is the limit of the policy {dimension}",
+                limit.percent()
+            ),
             Reason::NeverDestination { node } => write!(f, "a policy forbids node {node} as a destination"),
+            Reason::Draining { node } => write!(f, "node {node} is being emptied"),
+            Reason::NeverSource { node } => write!(f, "a policy forbids to take anything off node {node}"),
+            Reason::Excluded { node } => write!(f, "a policy leaves node {node} out of everything"),
+            Reason::CollectionPinned { collection } => {
+                write!(f, "a policy keeps collection {collection} where it is")
+            }
+            Reason::ReplicaPinned { replica } => write!(f, "a policy keeps replica {replica} where it is"),
             Reason::Held { held } => held.fmt(f),
             Reason::Pinned => f.write_str("a policy pins the segment"),
+            Reason::KeptApart { node } => {
+                write!(f, "a policy wants it apart from a segment that is on node {node}")
+            }
             Reason::InFlight => f.write_str("the segment is on its way already"),
             Reason::CoolingDown { remaining } => {
                 write!(

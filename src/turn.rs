@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{self, GateSettings, Restrictions, Verdict};
+use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
     GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, PlanningInput,
@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Policy, PolicySettings};
+use crate::policy::{self, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -81,6 +81,8 @@ pub struct Decision {
     pub snapshot_digest: SnapshotDigest,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
+    /// What policies remark about their configuration.
+    pub remarks: Vec<Remark>,
     /// What must not be done.
     pub restrictions: Restrictions,
     /// What would be good to do.
@@ -126,6 +128,12 @@ impl Thinking {
     pub fn beside(mut self, balancer: BalancerSettings, is_within: bool) -> Thinking {
         self.balancer = balancer;
         self.is_within = is_within;
+        self
+    }
+
+    /// With one more policy, after those that the settings ask for.
+    pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Thinking {
+        self.policies.push(policy);
         self
     }
 
@@ -218,7 +226,8 @@ impl Thinking {
         let placement = Placement::projected(&input.snapshot, &input.in_flight);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
-        let restrictions = gate::restrict(&input, &assessment.directives);
+        let mut restrictions = gate::restrict(&input, &assessment.directives);
+        restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
         let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
         plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
         history.held_plan = gate::approval::advance(&input, &plan);
@@ -243,6 +252,7 @@ impl Thinking {
             snapshot: input.snapshot,
             snapshot_digest,
             findings,
+            remarks: assessment.remarks.clone(),
             restrictions,
             plan,
             verdict,

@@ -10,6 +10,7 @@ mod deserializer;
 pub mod duration;
 mod files;
 mod layer;
+pub mod list;
 mod origins;
 mod problem;
 mod raw;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::execute::BreakerSettings;
 use crate::policy::DimensionSettings;
+use crate::policy::pattern::Patterns;
 use crate::units::{Bytes, Ratio};
 
 use super::duration::display;
@@ -87,14 +88,27 @@ fn check_node_metrics(config: &Config, findings: &mut Findings) {
 }
 
 fn check_policies(config: &Config, findings: &mut Findings) {
-    let policies = [("policies.memory", &config.policies.memory), ("policies.rows", &config.policies.rows.0)];
-    if policies.iter().all(|(_, policy)| !policy.enabled) {
-        let message = "no policy is enabled, so nothing would ever be uneven: enable at least one, such as \
+    let policies = config.policies.dimensions();
+    if crate::policy::registry(&config.policies).is_empty() {
+        let message = "no policy is enabled or has anything to say, so nothing would ever be uneven: enable at least one, such as \
                        policies.memory.enabled = true";
         findings.error("policies", message);
     }
-    for (section, policy) in policies {
-        check_dimension(section, policy, findings);
+    for (name, policy) in policies {
+        check_dimension(&format!("policies.{name}"), policy, findings);
+    }
+    for (name, nominee) in &config.policies.nominate {
+        if nominee.nodes.is_empty() {
+            let message = "it names no nodes, so nothing would be nominated: write the nodes that segments should \
+                           leave, such as [\"querynode-3\"]";
+            findings.error(format!("{}.nodes", joined("policies.nominate", name)), message);
+        }
+    }
+    let everything = |patterns: &Patterns| patterns.0.iter().any(|pattern| pattern.to_string() == "*");
+    if everything(&config.policies.drain.nodes) {
+        let message =
+            "* would have every node emptied, and nothing could go anywhere: name the nodes to be taken away";
+        findings.error("policies.drain.nodes", message);
     }
 }
 

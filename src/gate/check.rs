@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::plan::{Move, Plan};
 use crate::reason::Reason;
-use crate::units::{Bytes, NodeId, ReplicaId, SegmentId};
+use crate::units::{Bytes, Load, NodeId, ReplicaId, SegmentId};
 
 /// What of the plan may be done.
 pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) -> Verdict {
@@ -76,6 +76,8 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
 #[derive(Default)]
 struct Taken {
     room: BTreeMap<NodeId, Bytes>,
+    /// By position of the limit, and node.
+    loads: BTreeMap<(usize, NodeIndex), Load>,
     moved: BTreeSet<(SegmentId, ReplicaId)>,
 }
 
@@ -84,7 +86,19 @@ impl Taken {
         self.room.get(&node).copied().unwrap_or(Bytes::ZERO)
     }
 
+    fn load_of(&self, limit: usize, node: NodeIndex) -> Load {
+        self.loads.get(&(limit, node)).copied().unwrap_or(Load::ZERO)
+    }
+
+    fn add_load(&mut self, limit: usize, node: NodeIndex, load: Load) {
+        let known = self.loads.entry((limit, node)).or_insert(Load::ZERO);
+        *known = known.saturating_add(load);
+    }
+
     fn add(&mut self, step: Taken) {
+        for ((limit, node), load) in step.loads {
+            self.add_load(limit, node, load);
+        }
         for (node, bytes) in step.room {
             let room = self.room.entry(node).or_default();
             *room = room.saturating_add(bytes);
@@ -114,13 +128,10 @@ fn check_move(
     if let Some(reason) = name.and_then(|name| restrictions.components.get(&name)) {
         return Err(reason.clone());
     }
-    if let Some(reason) = restrictions.collections.get(&movement.collection) {
-        return Err(reason.clone());
-    }
     let absent = |node: NodeId| Reason::NodeUnfit { node, standing: Standing::Absent };
     let replica = snapshot.replica_index(movement.replica).ok_or(absent(movement.from))?;
     check_member(snapshot, replica, movement.from)?;
-    check_member(snapshot, replica, movement.to)?;
+    let to = check_member(snapshot, replica, movement.to)?;
     if movement.from == movement.to {
         return Err(Reason::NoDestination);
     }
@@ -131,7 +142,7 @@ fn check_move(
         return Err(reason.clone());
     }
     let copy = snapshot.copy_index(movement.segment, replica).ok_or(Reason::NothingMovable)?;
-    check_copy(input, restrictions, movement, copy, replica)?;
+    check_copy(input, restrictions, movement, copy)?;
     let key = (movement.segment, movement.replica);
     if taken.moved.contains(&key) || !by_step.moved.insert(key) {
         return Err(Reason::InFlight);
@@ -141,6 +152,15 @@ fn check_move(
     let left = room.saturating_sub(taken.room_of(movement.to)).saturating_sub(by_step.room_of(movement.to));
     if needed > left {
         return Err(restrictions.no_room(movement.to, needed, left));
+    }
+    for (position, limit) in restrictions.limits.iter().enumerate() {
+        let arrived = taken.load_of(position, to).saturating_add(by_step.load_of(position, to));
+        if let Some(reason) = limit.refusal(snapshot, copy, to, arrived) {
+            return Err(reason);
+        }
+    }
+    for (position, limit) in restrictions.limits.iter().enumerate() {
+        by_step.add_load(position, to, limit.load_of(copy));
     }
     let by_step = by_step.room.entry(movement.to).or_default();
     *by_step = by_step.saturating_add(needed);
@@ -163,7 +183,6 @@ fn check_copy(
     restrictions: &Restrictions,
     movement: &Move,
     copy: CopyIndex,
-    replica: ReplicaIndex,
 ) -> Result<(), Reason> {
     let copies = &input.snapshot.copies;
     if let Some(held) = copies.held[copy.at()] {
@@ -179,11 +198,8 @@ fn check_copy(
     if in_flight {
         return Err(Reason::InFlight);
     }
-    if restrictions.pinned.contains(&movement.segment) {
-        return Err(Reason::Pinned);
-    }
-    if let Some(reason) = restrictions.segments.get(&(movement.segment, replica)) {
-        return Err(reason.clone());
+    if let Some(reason) = restrictions.copy_refusal(&input.snapshot, copy) {
+        return Err(reason);
     }
     if let Some(reason) = restrictions.returns.get(&(movement.segment, movement.to)) {
         return Err(reason.clone());

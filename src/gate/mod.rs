@@ -9,6 +9,7 @@ mod cool_down;
 mod foreign;
 mod freshness;
 mod headroom;
+mod limits;
 pub mod minimum_gain;
 mod orders;
 mod returning;
@@ -22,6 +23,7 @@ pub mod windows;
 
 pub use blast_radius::BlastRadius;
 pub use check::check;
+pub use limits::LoadLimit;
 pub use returning::Returning;
 pub use settings::{ApprovalRule, BlastRadiusSettings, ForeignSettings, GateSettings, WarmUpSettings};
 pub use warm_up::WarmingUp;
@@ -33,10 +35,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::milvus_score::Keeper;
-use crate::model::{ComponentIndex, PlanningInput, ReplicaIndex, Snapshot, Subject};
+use crate::model::{ComponentIndex, CopyIndex, PlanningInput, ReplicaIndex, Snapshot, Subject};
 use crate::policy::Directive;
 use crate::reason::Reason;
-use crate::units::{Bytes, CollectionId, NodeId, SegmentId};
+use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
 
 /// What must not be proposed, with the reasons. Made by `restrict`, kept by the planner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,12 +80,27 @@ pub struct Restrictions {
     /// Segments that policies pin, in every replica.
     #[serde(skip)]
     pub pinned: BTreeSet<SegmentId>,
+    /// Replicas of which nothing moves.
+    pub replicas: BTreeMap<ReplicaId, Reason>,
+    /// Loads to which destinations may be filled, for policies that set a limit.
+    #[serde(skip)]
+    pub limits: Vec<LoadLimit>,
     /// Nodes that must be emptied of everything that can move.
+    ///
+    /// Demanded of the planner: everything on them that nothing holds is moved, whatever the pressure of the node, without
+    /// its having to pay, and before what only levels; the largest first, each to where it does least harm.
     pub evacuated: BTreeSet<NodeId>,
     /// Segments that should leave a node, by node, each with its priority; an empty list nominates the node itself.
+    ///
+    /// Demanded of the planner: segments that are named go first of all, the highest priority first, without having to
+    /// pay. A node that is nominated without segments is relieved at once as if it had been overloaded for long enough,
+    /// by moves that pay.
     #[serde(skip)]
     pub nominated: BTreeMap<NodeId, Vec<Nomination>>,
     /// Sets of segments of which no two should be on one node.
+    ///
+    /// Demanded of the planner: no move puts two of a set onto one node of a replica, and where two are on one, all but one
+    /// of them go elsewhere, after what is nominated, without having to pay.
     #[serde(skip)]
     pub apart: Vec<BTreeSet<SegmentId>>,
     /// All segments named above, for quick answers about the many that are not.
@@ -104,6 +121,7 @@ impl Restrictions {
         self.collections
             .iter()
             .for_each(|(collection, reason)| add(Subject::Collection(*collection), reason));
+        self.replicas.iter().for_each(|(replica, reason)| add(Subject::Replica(*replica), reason));
         self.sources.iter().for_each(|(node, reason)| add(Subject::Node(*node), reason));
         for (node, reason) in &self.destinations {
             if !self.sources.contains_key(node) {
@@ -128,6 +146,26 @@ impl Restrictions {
     pub fn leaving(&self, node: NodeId) -> Option<&Reason> {
         let only_emergencies = !self.emergencies.is_empty() && !self.emergencies.contains(&node);
         self.cluster.as_ref().or_else(|| self.closed.as_ref().filter(|_| only_emergencies))
+    }
+
+    /// Why a copy must stay, as far as policies and gates say so by its segment, its collection or its replica: for
+    /// everybody who proposes moves, and for whoever checks them.
+    pub fn copy_refusal(&self, snapshot: &Snapshot, copy: CopyIndex) -> Option<Reason> {
+        let copies = &snapshot.copies;
+        let (segment, replica) = (copies.segment[copy.at()], copies.replica[copy.at()]);
+        if let Some(reason) = self.collections.get(&snapshot.collection_of(replica).id) {
+            return Some(reason.clone());
+        }
+        if let Some(reason) = self.replicas.get(&snapshot.replica(replica).id) {
+            return Some(reason.clone());
+        }
+        if !self.named_segments.contains(&segment) {
+            return None;
+        }
+        if self.pinned.contains(&segment) {
+            return Some(Reason::Pinned);
+        }
+        self.segments.get(&(segment, replica)).cloned()
     }
 
     /// Bytes that may still arrive at a node, for whatever reason no more.
@@ -190,20 +228,36 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     restrictions
 }
 
-/// What policies demand.
+/// What policies demand. Where a gate has a reason of its own already, that one stays.
 fn follow(directives: &[Directive], restrictions: &mut Restrictions) {
     for directive in directives {
         match directive {
             Directive::NeverDestination { node } => {
                 restrictions.destinations.entry(*node).or_insert(Reason::NeverDestination { node: *node });
             }
+            Directive::NeverSource { node } => {
+                restrictions.sources.entry(*node).or_insert(Reason::NeverSource { node: *node });
+            }
+            Directive::Exclude { node } => {
+                let reason = Reason::Excluded { node: *node };
+                restrictions.sources.entry(*node).or_insert(reason.clone());
+                restrictions.destinations.entry(*node).or_insert(reason);
+            }
             Directive::Pin { segment } => {
                 restrictions.pinned.insert(*segment);
                 restrictions.named_segments.insert(*segment);
             }
+            Directive::PinCollection { collection } => {
+                let reason = Reason::CollectionPinned { collection: *collection };
+                restrictions.collections.entry(*collection).or_insert(reason);
+            }
+            Directive::PinReplica { replica } => {
+                let reason = Reason::ReplicaPinned { replica: *replica };
+                restrictions.replicas.entry(*replica).or_insert(reason);
+            }
             Directive::Evacuate { node } => {
                 restrictions.evacuated.insert(*node);
-                restrictions.destinations.entry(*node).or_insert(Reason::NeverDestination { node: *node });
+                restrictions.destinations.entry(*node).or_insert(Reason::Draining { node: *node });
             }
             Directive::Nominate { source, segments, priority } => {
                 let nomination = Nomination { priority: *priority, segments: segments.clone() };

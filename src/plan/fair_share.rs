@@ -2,7 +2,7 @@
 //! load that moves cannot change.
 
 use crate::model::{CopyIndex, InFlight, NodeIndex, Snapshot};
-use crate::policy::Dimension;
+use crate::policy::{Dimension, Directive, Scope};
 use crate::units::{Load, Ratio};
 
 /// Where every copy is for the purpose of pressure: one that is on its way counts on its destination.
@@ -39,27 +39,83 @@ impl Placement {
     }
 }
 
+/// Nodes that have no fair share of anything, by order of a policy.
+#[derive(Clone, Debug, Default)]
+pub struct Outsiders {
+    /// Being emptied, by node: what can leave them is shared by the others already.
+    evacuated: Vec<bool>,
+    /// Left out altogether, by node.
+    excluded: Vec<bool>,
+}
+
+impl Outsiders {
+    /// Those that the directives name.
+    pub fn of(snapshot: &Snapshot, directives: &[Directive]) -> Outsiders {
+        let nobody = vec![false; snapshot.nodes.len()];
+        let mut outsiders = Outsiders { evacuated: nobody.clone(), excluded: nobody };
+        for directive in directives {
+            let (list, node) = match directive {
+                Directive::Evacuate { node } => (&mut outsiders.evacuated, node),
+                Directive::Exclude { node } => (&mut outsiders.excluded, node),
+                _ => continue,
+            };
+            if let Some(index) = snapshot.node_index(*node) {
+                list[index.at()] = true;
+            }
+        }
+        outsiders
+    }
+
+    fn includes(&self, node: NodeIndex) -> bool {
+        self.evacuated[node.at()] || self.excluded[node.at()]
+    }
+
+    fn is_evacuated(&self, node: NodeIndex) -> bool {
+        self.evacuated[node.at()] && !self.excluded[node.at()]
+    }
+}
+
 /// Loads and fair shares of one dimension, by node.
 #[derive(Clone, Debug)]
 pub struct NodeLoads {
     /// Load now, moves in flight carried out.
     pub load: Vec<Load>,
-    /// Fair share; `None` for nodes that take no part (no component, or no capacity to speak of).
+    /// Fair share; `None` for nodes that take no part (no component, no capacity to speak of, no replica of the group,
+    /// or an outsider by order).
     pub fair: Vec<Option<Load>>,
+    /// What the share would be if all load could be moved, likewise: a node whose fair share is above it owes that to what
+    /// moves cannot change.
+    pub even: Vec<Option<Load>>,
 }
 
 impl NodeLoads {
-    /// Adds up a dimension over the nodes and shares it out in each component.
-    pub fn of(snapshot: &Snapshot, dimension: &Dimension, placement: &Placement) -> NodeLoads {
+    /// Adds up a dimension over the nodes and shares it out: over each component, or over the nodes of each replica of
+    /// the one collection that the dimension is about.
+    pub fn of(
+        snapshot: &Snapshot,
+        dimension: &Dimension,
+        placement: &Placement,
+        outsiders: &Outsiders,
+    ) -> NodeLoads {
         let mut load = dimension.base_load.clone();
+        let mut leaving = vec![0_u128; snapshot.nodes.len()];
         for (position, node) in placement.node.iter().enumerate() {
-            load[node.at()] = load[node.at()].saturating_add(dimension.copy_load[position]);
+            let of_copy = dimension.copy_load[position];
+            load[node.at()] = load[node.at()].saturating_add(of_copy);
+            let is_held = snapshot.copies.held[position].is_some() && !placement.in_flight[position];
+            if outsiders.is_evacuated(*node) && !is_held {
+                leaving[node.at()] += u128::from(of_copy.0);
+            }
         }
-        let mut fair = vec![None; snapshot.nodes.len()];
-        for component in &snapshot.components {
-            share_out(&component.nodes, dimension, &load, &mut fair);
+        let nobody = vec![None; snapshot.nodes.len()];
+        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody };
+        for group in groups(snapshot, dimension.scope) {
+            let from_leaving: u128 = group.iter().map(|node| leaving[node.at()]).sum();
+            let sharing: Vec<NodeIndex> =
+                group.into_iter().filter(|node| !outsiders.includes(*node)).collect();
+            share_out(&sharing, dimension, from_leaving, &mut loads);
         }
-        NodeLoads { load, fair }
+        loads
     }
 
     /// Load divided by fair share; `None` for nodes that take no part.
@@ -76,32 +132,57 @@ impl NodeLoads {
 /// Capacities are shared out with this many bits: products with any sum of loads then fit 128 bits.
 const CAPACITY_BITS: u32 = 48;
 
-/// Finds the level to which the component's load fills its capacities. A node whose base load alone is above the
-/// level keeps it as its share; the others divide the rest.
-fn share_out(nodes: &[NodeIndex], dimension: &Dimension, load: &[Load], fair: &mut [Option<Load>]) {
+/// The sets of nodes of which each shares out its load by itself.
+fn groups(snapshot: &Snapshot, scope: Scope) -> Vec<Vec<NodeIndex>> {
+    match scope {
+        Scope::Node => snapshot.components.iter().map(|component| component.nodes.clone()).collect(),
+        // A copy of a collection moves inside its replica only, so that each is even or uneven by itself.
+        Scope::NodeInGroup(collection) => {
+            let replicas = snapshot.replicas.iter().filter(|replica| replica.collection == collection);
+            let usable = replicas.map(|replica| {
+                let members = replica.members.iter().filter(|member| member.standing.is_usable());
+                members.map(|member| member.node).collect()
+            });
+            usable.collect()
+        }
+    }
+}
+
+/// Finds the level to which the load of these nodes, and what comes to them from others, fills their capacities. A node
+/// whose base load alone is above the level keeps it as its share; the others divide the rest.
+fn share_out(nodes: &[NodeIndex], dimension: &Dimension, from_others: u128, loads: &mut NodeLoads) {
     let capacity = dimension.capacity.amounts();
     let largest = nodes.iter().map(|node| capacity[node.at()].0).max().unwrap_or(0);
     let shift = (u64::BITS - largest.leading_zeros()).saturating_sub(CAPACITY_BITS);
     let weight = |node: &NodeIndex| u128::from(capacity[node.at()].0 >> shift);
     let mut sharing: Vec<NodeIndex> = nodes.iter().copied().filter(|node| weight(node) > 0).collect();
-    let mut to_share: u128 = sharing.iter().map(|node| u128::from(load[node.at()].0)).sum();
+    let of_all: u128 = sharing.iter().map(|node| u128::from(loads.load[node.at()].0)).sum();
+    let mut to_share = of_all.saturating_add(from_others);
+    let load_of = |amount: u128| Load(u64::try_from(amount).unwrap_or(u64::MAX));
+    let mut is_first_round = true;
     loop {
         let total_capacity: u128 = sharing.iter().map(weight).sum();
         if total_capacity == 0 {
             return;
         }
         let share = |node: &NodeIndex| to_share * weight(node) / total_capacity;
+        if is_first_round {
+            for node in &sharing {
+                loads.even[node.at()] = Some(load_of(share(node)));
+            }
+            is_first_round = false;
+        }
         let (flooded, dry): (Vec<NodeIndex>, Vec<NodeIndex>) =
             sharing.iter().partition(|node| u128::from(dimension.base_load[node.at()].0) > share(node));
         if flooded.is_empty() {
             for node in &sharing {
-                fair[node.at()] = Some(Load(u64::try_from(share(node)).unwrap_or(u64::MAX)));
+                loads.fair[node.at()] = Some(load_of(share(node)));
             }
             return;
         }
         for node in &flooded {
             let base = dimension.base_load[node.at()];
-            fair[node.at()] = Some(base);
+            loads.fair[node.at()] = Some(base);
             to_share = to_share.saturating_sub(u128::from(base.0));
         }
         sharing = dry;
@@ -128,6 +209,7 @@ mod tests {
             scope: Scope::Node,
             copy_load: Vec::new(),
             base_load: base.iter().copied().map(Load).collect(),
+            base_parts: Vec::new(),
             measured_load: Vec::new(),
             capacity: Capacity::Weights(capacity.iter().copied().map(Load).collect()),
             settings: DimensionSettings::default(),
@@ -135,12 +217,30 @@ mod tests {
         }
     }
 
-    fn shares(base: &[u64], capacity: &[u64], load: &[u64]) -> Vec<Option<u64>> {
+    fn shared_out(base: &[u64], capacity: &[u64], load: &[u64], from_others: u64) -> NodeLoads {
         let nodes: Vec<NodeIndex> = (0..load.len()).map(NodeIndex::from_position).collect();
-        let loads: Vec<Load> = load.iter().copied().map(Load).collect();
-        let mut fair = vec![None; load.len()];
-        share_out(&nodes, &dimension(base, capacity), &loads, &mut fair);
-        fair.into_iter().map(|share| share.map(|share| share.0)).collect()
+        let nobody = vec![None; load.len()];
+        let load = load.iter().copied().map(Load).collect();
+        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody };
+        share_out(&nodes, &dimension(base, capacity), u128::from(from_others), &mut loads);
+        loads
+    }
+
+    fn shares(base: &[u64], capacity: &[u64], load: &[u64]) -> Vec<Option<u64>> {
+        shared_out(base, capacity, load, 0).fair.into_iter().map(|share| share.map(|share| share.0)).collect()
+    }
+
+    #[test]
+    fn what_comes_from_others_is_shared_like_the_rest() {
+        let loads = shared_out(&[0, 0], &[1, 3], &[100, 100], 200);
+        assert_eq!(loads.fair, [Some(Load(100)), Some(Load(300))]);
+    }
+
+    #[test]
+    fn the_even_share_knows_no_base_load() {
+        let loads = shared_out(&[300, 0, 0], &[1, 1, 1], &[300, 100, 50], 0);
+        assert_eq!(loads.even, [Some(Load(150)); 3]);
+        assert_eq!(loads.fair, [Some(Load(300)), Some(Load(75)), Some(Load(75))]);
     }
 
     #[test]

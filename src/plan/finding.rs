@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::LeftAlone;
-use super::fair_share::{NodeLoads, Placement, utilisation};
+use super::fair_share::{NodeLoads, Outsiders, Placement, utilisation};
 use crate::model::{CopyIndex, History, NodeIndex, PlanningInput, Snapshot};
-use crate::policy::{Assessment, Dimension};
+use crate::policy::{Assessment, Dimension, Scope};
 use crate::reason::Reason;
 use crate::units::{Load, NodeId, Ratio};
 
@@ -55,19 +55,20 @@ pub struct DimensionView<'a> {
 
 impl<'a> DimensionView<'a> {
     /// Views of all dimensions that fit the snapshot. One whose columns have other lengths than the snapshot's
-    /// tables is left out: it cannot be about this cluster.
+    /// tables is left out: it cannot be about this cluster. So is one about a single collection that counts others.
     pub fn all(
         snapshot: &Snapshot,
         assessment: &'a Assessment,
         placement: &Placement,
     ) -> Vec<DimensionView<'a>> {
+        let outsiders = Outsiders::of(snapshot, &assessment.directives);
         assessment
             .dimensions
             .iter()
             .filter(|dimension| fits(snapshot, dimension))
             .map(|dimension| DimensionView {
                 dimension,
-                loads: NodeLoads::of(snapshot, dimension, placement),
+                loads: NodeLoads::of(snapshot, dimension, placement, &outsiders),
             })
             .collect()
     }
@@ -94,6 +95,18 @@ fn fits(snapshot: &Snapshot, dimension: &Dimension) -> bool {
     dimension.copy_load.len() == snapshot.copies.len()
         && dimension.base_load.len() == snapshot.nodes.len()
         && dimension.capacity.amounts().len() == snapshot.nodes.len()
+        && is_about_its_group(snapshot, dimension)
+}
+
+/// Whether a dimension about one collection counts nothing of the others.
+fn is_about_its_group(snapshot: &Snapshot, dimension: &Dimension) -> bool {
+    let Scope::NodeInGroup(collection) = dimension.scope else { return true };
+    let copies = snapshot.copies.indices();
+    collection.at() < snapshot.collections.len()
+        && copies.into_iter().all(|copy| {
+            dimension.copy_load[copy.at()] == Load::ZERO
+                || snapshot.replica(snapshot.copies.replica[copy.at()]).collection == collection
+        })
 }
 
 /// The findings of this turn, by dimension and node, and the counts of turns for the next one.

@@ -6,6 +6,7 @@ mod digest;
 pub mod fair_share;
 pub mod finding;
 pub mod floor;
+mod orders;
 pub mod planner;
 pub mod relief;
 mod search;
@@ -13,6 +14,7 @@ mod search;
 pub use digest::{DigestError, PlanDigest};
 pub use fair_share::Placement;
 pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
+pub use orders::UnmetOrder;
 pub use planner::plan;
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,9 @@ pub struct Proof {
     pub effort_used: u64,
     /// Overloaded nodes that stay above their leave value, with the reason.
     pub left_alone: Vec<LeftAlone>,
+    /// Segments that were ordered to leave their node and are not planned to, with the reason.
+    #[serde(default)]
+    pub unmet_orders: Vec<UnmetOrder>,
 }
 
 /// The worst pressure of a component in a dimension.

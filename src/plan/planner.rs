@@ -8,7 +8,7 @@
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
 use super::search::{Candidate, Outcome, Search};
-use super::{DimensionProof, LeftAlone, Move, Plan, Proof, Step, floor};
+use super::{DimensionProof, LeftAlone, Move, Plan, Proof, Step, floor, orders};
 use crate::gate::{Restrictions, minimum_gain};
 use crate::model::{ComponentIndex, NodeIndex, PlanningInput, Snapshot};
 use crate::reason::Reason;
@@ -25,9 +25,14 @@ pub fn plan(
     let mut search = Search::new(input, views, placement, restrictions);
     let mut steps = Vec::new();
     let mut left_alone = Vec::new();
+    let mut unmet_orders = Vec::new();
     for position in 0..input.snapshot.components.len() {
         let component = ComponentIndex::from_position(position);
-        let mut sources = overloaded_in(&input.snapshot, findings, component);
+        let ordered = |search: &mut Search<'_>, candidate: &Candidate| steps.push(take(search, candidate));
+        let unmet = orders::follow(&mut search, &input.snapshot, restrictions, component, ordered);
+        unmet_orders.extend(unmet);
+        let nominated = orders::nominated_nodes(&input.snapshot, restrictions, component);
+        let mut sources = overloaded_in(&input.snapshot, findings, nominated, component);
         let before = excess_in(&search, &input.snapshot, component);
         let (done, mut own_steps) = relieve(&mut search, &mut sources);
         let gain = before.saturating_sub(excess_in(&search, &input.snapshot, component));
@@ -45,7 +50,8 @@ pub fn plan(
     let dimensions = prove(&input.snapshot, views, &search, placement);
     let bytes_moved =
         steps.iter().flat_map(|step: &Step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
-    Plan { steps, proof: Proof { dimensions, bytes_moved, effort_used: search.effort_used(), left_alone } }
+    let effort_used = search.effort_used();
+    Plan { steps, proof: Proof { dimensions, bytes_moved, effort_used, left_alone, unmet_orders } }
 }
 
 /// A node to be relieved, and why nothing more can be done for it, once that is known.
@@ -54,12 +60,18 @@ struct Source {
     stuck: Option<Outcome>,
 }
 
-fn overloaded_in(snapshot: &Snapshot, findings: &[Finding], component: ComponentIndex) -> Vec<Source> {
+fn overloaded_in(
+    snapshot: &Snapshot,
+    findings: &[Finding],
+    nominated: Vec<NodeIndex>,
+    component: ComponentIndex,
+) -> Vec<Source> {
     let mut nodes: Vec<NodeIndex> = findings
         .iter()
         .filter(|finding| finding.state == FindingState::Overloaded)
         .filter_map(|finding| snapshot.node_index(finding.node))
         .filter(|node| snapshot.node(*node).component == Some(component))
+        .chain(nominated)
         .collect();
     nodes.sort_unstable();
     nodes.dedup();

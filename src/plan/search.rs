@@ -9,7 +9,7 @@ use crate::gate::Restrictions;
 use crate::model::milvus_score::Keeper;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput, Snapshot};
 use crate::reason::Reason;
-use crate::units::{Bytes, Load, NodeId, Ratio};
+use crate::units::{Bytes, Load, NodeId, Ratio, SegmentId};
 
 /// Potential: squared millionths of pressure, so 10⁻¹² each; weights multiply it.
 type Potential = u128;
@@ -51,6 +51,10 @@ pub struct Search<'a> {
     destinations: Destinations,
     room: Vec<Bytes>,
     copies_on: Vec<Vec<CopyIndex>>,
+    /// Where each copy is after the moves chosen so far, by copy.
+    node_of: Vec<NodeIndex>,
+    /// What has arrived at each node by these moves, by limit and node.
+    arrived: Vec<Vec<Load>>,
     in_flight: Vec<bool>,
     keeper: Option<Keeper>,
     fair_bytes: u64,
@@ -83,6 +87,8 @@ impl<'a> Search<'a> {
             destinations: Destinations::new(&snapshot.replicas, pressures),
             room,
             copies_on: placement.copies_by_node(snapshot.nodes.len()),
+            node_of: placement.node.clone(),
+            arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
             in_flight: placement.in_flight.clone(),
             keeper: restrictions.keeper.clone(),
             fair_bytes: (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1),
@@ -253,23 +259,73 @@ impl<'a> Search<'a> {
         if let Some(held) = copies.held[copy.at()] {
             return Some(Reason::Held { held });
         }
-        let (segment, replica) = (copies.segment[copy.at()], copies.replica[copy.at()]);
-        let collection = self.input.snapshot.collection_of(replica).id;
-        if let Some(reason) = self.restrictions.collections.get(&collection) {
-            return Some(reason.clone());
+        if self.pinned[copy.at()] {
+            return self.restrictions.copy_refusal(&self.input.snapshot, copy);
         }
         let radius = &self.restrictions.blast_radius;
-        if !radius.is_untouched() {
-            let (bytes, from) = (copies.bytes[copy.at()], self.node_id(copies.node[copy.at()]));
-            let refusal = radius.collection_refusal(collection, bytes);
-            if let Some(reason) = refusal.or_else(|| radius.node_refusal(from, bytes)) {
-                return Some(reason);
-            }
-        }
-        if !self.pinned[copy.at()] {
+        if radius.is_untouched() {
             return None;
         }
-        Some(self.restrictions.segments.get(&(segment, replica)).cloned().unwrap_or(Reason::Pinned))
+        let collection = self.input.snapshot.collection_of(copies.replica[copy.at()]).id;
+        let (bytes, from) = (copies.bytes[copy.at()], self.node_id(copies.node[copy.at()]));
+        radius.collection_refusal(collection, bytes).or_else(|| radius.node_refusal(from, bytes))
+    }
+
+    /// The node of this replica on which a segment is that must be kept apart from the copy, if `to` is one.
+    fn kept_apart(&self, copy: CopyIndex, to: NodeIndex) -> Option<Reason> {
+        let snapshot = &self.input.snapshot;
+        let (segment, replica) = (snapshot.copies.segment[copy.at()], snapshot.copies.replica[copy.at()]);
+        let sets = self.restrictions.apart.iter().filter(|set| set.contains(&segment));
+        let mut others = sets.flatten().filter(|other| **other != segment);
+        let is_there = |other: &SegmentId| {
+            snapshot.copy_index(*other, replica).is_some_and(|other| self.node_of[other.at()] == to)
+        };
+        others.any(is_there).then(|| Reason::KeptApart { node: self.node_id(to) })
+    }
+
+    /// Whether a copy shares its node with one that it must be kept apart from.
+    pub fn is_too_close(&self, copy: CopyIndex) -> bool {
+        self.kept_apart(copy, self.node_of[copy.at()]).is_some()
+    }
+
+    /// Where a copy that must go does least harm: the least potential, then the least pressure, then the smaller id. It
+    /// need not pay.
+    pub fn best_place(&mut self, copy: CopyIndex) -> Outcome {
+        let from = self.node_of[copy.at()];
+        if let Some(reason) = self.blocked_source(from).or_else(|| self.blocked_copy(copy)) {
+            return Outcome::Stuck { reason, best: None };
+        }
+        let mut destinations = Vec::new();
+        let replica = self.input.snapshot.copies.replica[copy.at()];
+        let after = |to| self.highest_pressure_after(&Candidate { copy, from, to });
+        self.destinations.of(replica, from, after, &mut destinations);
+        let mut best: Option<((i128, Ratio), Candidate)> = None;
+        let mut refused: Option<(Reason, Candidate)> = None;
+        for to in destinations {
+            if self.effort_left == 0 {
+                return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
+            }
+            self.effort_left -= 1;
+            let candidate = Candidate { copy, from, to };
+            if let Some(reason) = self.blocked_destination(&candidate) {
+                refused.get_or_insert((reason, candidate));
+                continue;
+            }
+            let harm = (-self.gain(&candidate, (0, 0)), self.highest_pressure_after(&candidate));
+            if best.as_ref().is_none_or(|(known, _)| harm < *known) {
+                best = Some((harm, candidate));
+            }
+        }
+        match (best, refused) {
+            (Some((_, candidate)), _) => Outcome::Found(candidate),
+            (None, Some((reason, candidate))) => Outcome::Stuck { reason, best: Some(candidate) },
+            (None, None) => Outcome::Stuck { reason: Reason::NoDestination, best: None },
+        }
+    }
+
+    /// The copies on a node after the moves chosen so far, those left out that have come to it by them.
+    pub fn copies_on(&self, node: NodeIndex) -> &[CopyIndex] {
+        &self.copies_on[node.at()]
     }
 
     fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
@@ -281,6 +337,16 @@ impl<'a> Search<'a> {
         let (segment, needed) = (copies.segment[candidate.copy.at()], copies.bytes[candidate.copy.at()]);
         if let Some(reason) = self.restrictions.returns.get(&(segment, node)) {
             return Some(reason.clone());
+        }
+        for (limit, arrived) in self.restrictions.limits.iter().zip(&self.arrived) {
+            let arrived = arrived[candidate.to.at()];
+            let refusal = limit.refusal(&self.input.snapshot, candidate.copy, candidate.to, arrived);
+            if refusal.is_some() {
+                return refusal;
+            }
+        }
+        if let Some(reason) = self.kept_apart(candidate.copy, candidate.to) {
+            return Some(reason);
         }
         if self.restrictions.ways_are_limited() {
             let way = (self.node_id(candidate.from), node);
@@ -315,6 +381,11 @@ impl<'a> Search<'a> {
         if let Some(keeper) = &mut self.keeper {
             keeper.apply(candidate.copy, candidate.from, candidate.to);
         }
+        for (limit, arrived) in self.restrictions.limits.iter().zip(&mut self.arrived) {
+            let arrived = &mut arrived[candidate.to.at()];
+            *arrived = arrived.saturating_add(limit.load_of(candidate.copy));
+        }
+        self.node_of[candidate.copy.at()] = candidate.to;
         self.copies_on[candidate.from.at()].retain(|copy| *copy != candidate.copy);
         // It is not put on its destination's list: a plan moves a segment once.
     }
@@ -326,6 +397,7 @@ impl<'a> Search<'a> {
                 keeper.apply(candidate.copy, candidate.to, candidate.from);
             }
             let (from, to) = (candidate.from.at(), candidate.to.at());
+            self.node_of[candidate.copy.at()] = candidate.from;
             for at in 0..self.views.len() {
                 let load = self.load_of(at, candidate.copy);
                 self.loads[at][to] = self.loads[at][to].saturating_sub(load);
@@ -366,12 +438,14 @@ impl<'a> Search<'a> {
 
     /// A node's pressure in a dimension after the moves chosen so far; 0 for nodes that take no part.
     pub fn pressure(&self, at: usize, node: NodeIndex) -> Ratio {
-        self.views[at].loads.pressure_with(node, self.loads[at][node.at()]).unwrap_or(Ratio::ZERO)
+        let view = self.views.get(at);
+        let pressure = view.and_then(|view| view.loads.pressure_with(node, self.loads[at][node.at()]));
+        pressure.unwrap_or(Ratio::ZERO)
     }
 
-    /// The name of a dimension.
+    /// The name of a dimension; none where nobody wants anything even and all is done by order.
     pub fn dimension_name(&self, at: usize) -> String {
-        self.views[at].dimension.name.clone()
+        self.views.get(at).map(|view| view.dimension.name.clone()).unwrap_or_default()
     }
 
     /// The dimension in which the move takes most off its source.
@@ -404,12 +478,6 @@ impl<'a> Search<'a> {
 
 /// Which copies policies or gates hold where they are, by copy.
 fn pinned_copies(snapshot: &Snapshot, restrictions: &Restrictions) -> Vec<bool> {
-    let copies = &snapshot.copies;
-    let is_named = |copy: CopyIndex| {
-        let segment = copies.segment[copy.at()];
-        restrictions.named_segments.contains(&segment)
-            && (restrictions.pinned.contains(&segment)
-                || restrictions.segments.contains_key(&(segment, copies.replica[copy.at()])))
-    };
-    copies.indices().map(is_named).collect()
+    let is_held = |copy: CopyIndex| restrictions.copy_refusal(snapshot, copy).is_some();
+    snapshot.copies.indices().map(is_held).collect()
 }

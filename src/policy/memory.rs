@@ -1,7 +1,9 @@
 //! The `memory` policy: bytes of sealed segments, weighed against the memory of each node. What a node uses
 //! beyond its sealed segments (growing data, delegator, the process itself) is base load: moves cannot change it.
 
-use super::{Assessment, Capacity, Dimension, DimensionSettings, LoadUnit, Policy, Scope};
+use super::{
+    Assessment, BaseCause, BasePart, Capacity, Dimension, DimensionSettings, LoadUnit, Policy, Scope,
+};
 use crate::model::{BytesSource, Node, PlanningInput, Snapshot};
 use crate::units::{Load, Ratio};
 
@@ -32,12 +34,13 @@ impl Policy for MemoryPolicy {
             scope: Scope::Node,
             copy_load: snapshot.copies.bytes.iter().map(|bytes| Load(bytes.0)).collect(),
             base_load: if self.settings.base_load { base_load(snapshot) } else { no_load(snapshot) },
+            base_parts: if self.settings.base_load { vec![growing(snapshot)] } else { Vec::new() },
             measured_load: measured_load(snapshot),
             capacity: Capacity::Physical(capacity),
             settings: self.settings.clone(),
             confidence: confidence(snapshot),
         };
-        Assessment { dimensions: vec![dimension], directives: Vec::new() }
+        Assessment { dimensions: vec![dimension], ..Assessment::default() }
     }
 }
 
@@ -51,6 +54,12 @@ fn base_load(snapshot: &Snapshot) -> Vec<Load> {
         Load(node.unexplained_memory.unwrap_or_default().max(node.growing.unwrap_or_default()).0)
     };
     snapshot.nodes.iter().map(base).collect()
+}
+
+/// The part of it that is known to be growing data.
+fn growing(snapshot: &Snapshot) -> BasePart {
+    let growing = snapshot.nodes.iter().map(|node| Load(node.growing.unwrap_or_default().0));
+    BasePart { cause: BaseCause::GrowingData, load: growing.collect() }
 }
 
 /// What nodes report of their sealed segments. Their memory in use is no measure of it: an allocator gives memory

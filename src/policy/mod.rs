@@ -1,13 +1,26 @@
 //! Policies: what load is, and what must be. A policy never moves anything by itself; the planner does, for all
 //! policies together, so that no goal undoes another.
 
+pub mod drain;
 pub mod memory;
+pub mod nominate;
+pub mod pattern;
+pub mod pin;
+mod remark;
 pub mod rows;
+pub mod segments;
+pub mod spread;
+
+pub use remark::Remark;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CollectionIndex, PlanningInput};
-use crate::units::{Load, NodeId, Ratio, SegmentId};
+use crate::model::{CollectionIndex, PlanningInput, Snapshot};
+use crate::units::{CollectionId, Load, NodeId, Ratio, ReplicaId, SegmentId};
+use drain::DrainSettings;
+use nominate::NominateSettings;
+use pin::PinSettings;
+use spread::SpreadSettings;
 
 /// One opinion on load. Pure: the same input gives the same assessment.
 pub trait Policy: Send + Sync {
@@ -25,6 +38,9 @@ pub struct Assessment {
     pub dimensions: Vec<Dimension>,
     /// Things that must or must not be.
     pub directives: Vec<Directive>,
+    /// What people should know about what they configured.
+    #[serde(default)]
+    pub remarks: Vec<Remark>,
 }
 
 /// One kind of load.
@@ -40,6 +56,9 @@ pub struct Dimension {
     pub copy_load: Vec<Load>,
     /// Load of each node that moves cannot change, by [`crate::model::NodeIndex`].
     pub base_load: Vec<Load>,
+    /// What the base load is made of, as far as that is known; the rest of it is unexplained.
+    #[serde(default)]
+    pub base_parts: Vec<BasePart>,
     /// Load of all copies on each node as its own figures have it, by [`crate::model::NodeIndex`]; `None` where
     /// nothing is reported. Empty when nobody reports this load. It is not planned on: it shows whether load follows
     /// the segments.
@@ -50,6 +69,27 @@ pub struct Dimension {
     pub settings: DimensionSettings,
     /// How far the loads can be trusted; lower makes moves dearer.
     pub confidence: Ratio,
+}
+
+/// A part of the base load of every node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BasePart {
+    /// What it is.
+    pub cause: BaseCause,
+    /// How much of it, by [`crate::model::NodeIndex`].
+    pub load: Vec<Load>,
+}
+
+/// What load that moves cannot change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseCause {
+    /// Growing segments, which live with the delegator of their channel.
+    GrowingData,
+    /// The work and the memory of being a channel's delegator.
+    Delegator,
+    /// Nobody knows.
+    Unexplained,
 }
 
 /// What the loads of a dimension count.
@@ -119,12 +159,33 @@ pub enum Directive {
         /// The node.
         node: NodeId,
     },
+    /// Nothing may leave the node.
+    NeverSource {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node has no part in anything: nothing leaves it, nothing enters it, and its load is nobody's share.
+    Exclude {
+        /// The node.
+        node: NodeId,
+    },
     /// The segment must stay where it is.
     Pin {
         /// The segment.
         segment: SegmentId,
     },
-    /// Everything that can move must leave the node, and nothing may enter it.
+    /// All segments of the collection must stay where they are.
+    PinCollection {
+        /// The collection.
+        collection: CollectionId,
+    },
+    /// All segments of the replica must stay where they are.
+    PinReplica {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// Everything that can move must leave the node, whatever its pressure, and nothing may enter it. The others share its
+    /// movable load, so that they are not called overloaded for having taken it.
     Evacuate {
         /// The node.
         node: NodeId,
@@ -197,14 +258,36 @@ pub struct PolicySettings {
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
     pub rows: RowsSettings,
+    /// Number of segments.
+    pub segments: SegmentsSettings,
+    /// Collections over many nodes.
+    pub spread: SpreadSettings,
+    /// Nodes to be emptied.
+    pub drain: DrainSettings,
+    /// What stays where it is.
+    pub pin: PinSettings,
+    /// What is left out of everything.
+    pub exclude: PinSettings,
+    /// What should leave some nodes.
+    pub nominate: NominateSettings,
 }
 
 impl PolicySettings {
+    /// The settings of every policy that has a dimension, by the policy's name.
+    pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
+        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
+            self;
+        vec![("memory", memory), ("rows", &rows.0), ("segments", &segments.0), ("spread", &spread.dimension)]
+    }
+
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows } = self;
+        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
+            self;
         change(memory);
         change(&mut rows.0);
+        change(&mut segments.0);
+        change(&mut spread.dimension);
     }
 }
 
@@ -219,16 +302,46 @@ impl Default for RowsSettings {
     }
 }
 
-/// The registry: builds every policy that is switched on. A new policy is a file, a field in
+/// Options of the `segments` policy: those of any dimension, but off unless asked for, because a handful of segments is
+/// never even.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SegmentsSettings(pub DimensionSettings);
+
+impl Default for SegmentsSettings {
+    fn default() -> Self {
+        SegmentsSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
+    }
+}
+
+/// The registry: builds every policy that is switched on or has something to say. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows } = settings;
+    let PolicySettings { memory, rows, segments, spread, drain, pin, exclude, nominate } = settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));
     }
     if rows.0.enabled {
         policies.push(Box::new(rows::RowsPolicy::new(rows.0.clone())));
+    }
+    if segments.0.enabled {
+        policies.push(Box::new(segments::SegmentsPolicy::new(segments.0.clone())));
+    }
+    if spread.dimension.enabled && !spread.collections.is_empty() {
+        policies.push(Box::new(spread::SpreadPolicy::new(spread.clone())));
+    }
+    if !drain.nodes.is_empty() {
+        policies.push(Box::new(drain::DrainPolicy::new(drain.clone())));
+    }
+    if !pin.is_empty() {
+        policies.push(Box::new(pin::PinPolicy::new(pin.clone())));
+    }
+    if !exclude.is_empty() {
+        policies.push(Box::new(pin::ExcludePolicy::new(exclude.clone())));
+    }
+    if !nominate.is_empty() {
+        policies.push(Box::new(nominate::NominatePolicy::new(nominate.clone())));
     }
     policies
 }
@@ -237,9 +350,20 @@ pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
 pub fn assess_all(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
     let mut all = Assessment::default();
     for policy in policies {
-        let Assessment { dimensions, directives } = policy.assess(input);
+        let Assessment { dimensions, directives, remarks } = policy.assess(input);
         all.dimensions.extend(dimensions);
         all.directives.extend(directives);
+        all.remarks.extend(remarks);
     }
     all
+}
+
+/// Weights for dimensions without a capacity of their own: memory when every usable node tells its own; otherwise all
+/// weigh the same, as Milvus does it too.
+fn memory_weights(snapshot: &Snapshot) -> Vec<Load> {
+    let usable = || snapshot.nodes.iter().filter(|node| node.standing.is_usable());
+    if usable().any(|node| node.memory_capacity.is_none()) {
+        return vec![Load(1); snapshot.nodes.len()];
+    }
+    snapshot.nodes.iter().map(|node| Load(node.memory_capacity.unwrap_or_default().0)).collect()
 }

@@ -159,14 +159,14 @@ pub fn rows_at_once() -> PolicySettings {
         ..DimensionSettings::default()
     };
     let memory = DimensionSettings { enabled: false, ..DimensionSettings::default() };
-    PolicySettings { memory, rows: RowsSettings(at_once) }
+    PolicySettings { memory, rows: RowsSettings(at_once), ..PolicySettings::default() }
 }
 
 /// Only the `memory` policy, without patience.
 pub fn memory_at_once() -> PolicySettings {
     let rows = rows_at_once();
     let memory = rows.rows.0.clone();
-    PolicySettings { memory, rows: RowsSettings::default() }
+    PolicySettings { memory, rows: RowsSettings::default(), ..PolicySettings::default() }
 }
 
 /// One turn with these policies and lifted gates.

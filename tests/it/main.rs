@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod controls;
 mod demo;
+mod directives;
 mod durability;
 mod executor;
 mod fake_milvus;

@@ -311,7 +311,11 @@ fn policies(chance: &mut Chance) -> PolicySettings {
         ..DimensionSettings::default()
     };
     let (memory, rows) = *chance.of(&[(true, false), (true, false), (true, true), (false, true)]);
-    PolicySettings { memory: dimension(memory, chance), rows: RowsSettings(dimension(rows, chance)) }
+    PolicySettings {
+        memory: dimension(memory, chance),
+        rows: RowsSettings(dimension(rows, chance)),
+        ..PolicySettings::default()
+    }
 }
 
 impl fmt::Display for Scenario {
