@@ -4,30 +4,54 @@ mod connect;
 mod controls;
 mod daemon;
 mod error;
+mod health;
 mod once;
 
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;
+pub use health::health;
 pub use once::{load_balance, plan};
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Exit, RunArgs};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Sources};
 
 /// Runs the daemon until it is told to stop, or until one of its tasks ends by itself, which ends all.
-pub async fn run(config: Config, args: RunArgs) -> Result<Exit, AppError> {
+pub async fn run(config: Config, sources: Sources, args: RunArgs) -> Result<Exit, AppError> {
     let RunArgs { mode: _, connection: _ } = args; // both are in the configuration already
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
+    let reload = reload_on_signal(stop.clone())?;
     let daemon = Daemon::assemble(config, Arc::new(Clock::system()), stop).await?;
+    let daemon = daemon.reloading(reload, Arc::new(move || config::load(&sources)));
     daemon.run().await?;
     Ok(Exit::Done)
+}
+
+/// SIGHUP asks for the configuration to be read again. Several in a row are one.
+fn reload_on_signal(stop: CancellationToken) -> Result<Arc<Notify>, AppError> {
+    let mut hang_up = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+    let asked = Arc::new(Notify::new());
+    let told = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                signal = hang_up.recv() => match signal {
+                    Some(()) => told.notify_one(),
+                    None => break,
+                },
+            }
+        }
+    });
+    Ok(asked)
 }
 
 /// SIGTERM and SIGINT stop the daemon in good order; the second one is left to the system's patience.

@@ -3,6 +3,7 @@
 
 mod memory;
 mod orders;
+pub mod reload;
 mod state;
 mod written;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -35,10 +36,8 @@ use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
 use memory::Unwritten;
+use reload::Reloader;
 use written::Written;
-
-/// How often the loop shows that it is alive while it waits for something long.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -95,19 +94,31 @@ struct Told {
 impl ControlLoop {
     /// Turns until it is stopped, then lets running calls finish. Fails only when the journal cannot be read at
     /// the start: acting without memory is worse than not running.
-    pub async fn run(mut self) -> Result<(), JournalError> {
+    pub async fn run(self) -> Result<(), JournalError> {
+        self.run_reloading(Reloader::never()).await
+    }
+
+    /// The same, with new configurations between turns.
+    pub async fn run_reloading(mut self, mut reloader: Reloader) -> Result<(), JournalError> {
         self.executor.recover().await?;
         self.recall().await?;
         self.recall_gates().await?;
         let stop = self.stop.clone();
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut heartbeat = tokio::time::interval(self.health.heartbeat());
         loop {
             self.health.beat(rhythm.pause);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = reloader.asked() => {
+                    if self.reload(&mut reloader, rhythm.pause).await {
+                        // What is new shows in the next turn, not only after a pause that was the old one's.
+                        rhythm.pause = self.poll.interval;
+                        next_turn = next_turn.min(Instant::now() + self.poll.interval);
+                    }
+                }
                 // Before the turn, so that answers and limits are attended to even when turns follow each other closely.
                 () = self.executor.next_event() => self.publish_happenings(),
                 () = sleep_until(next_turn) => {
@@ -122,7 +133,8 @@ impl ControlLoop {
         }
         tracing::info!(open = self.executor.open_operations().count(), "stopping: running calls may finish");
         self.health.stopping();
-        self.executor.stop().await;
+        let health = Arc::clone(&self.health);
+        health.alive_while(rhythm.pause, self.executor.stop()).await;
         self.publish_happenings();
         self.journal.finish_recording().await;
         Ok(())
@@ -160,6 +172,7 @@ impl ControlLoop {
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
+                self.health.tell(&standing(&record));
                 self.write_down(TurnRecord { took: began.elapsed(), ..record }, plan, verdicts).await;
             }
             Err(error) => {
@@ -189,19 +202,15 @@ impl ControlLoop {
 
     /// Looks at the cluster, showing that the loop is alive while the answer takes its time.
     async fn observe(&self, pause: Duration) -> Option<Result<Observation, ObserveError>> {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        let mut observing = self.observer.observe();
-        let late = tokio::time::sleep(self.poll.timeout);
-        tokio::pin!(late);
-        loop {
+        let observing = async {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
-                observed = &mut observing => return Some(observed),
-                () = &mut late => return Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
-                _ = heartbeat.tick() => self.health.beat(pause),
+                () = self.stop.cancelled() => None,
+                observed = self.observer.observe() => Some(observed),
+                () = sleep(self.poll.timeout) => Some(Err(ObserveError::TooLong { after: self.poll.timeout })),
             }
-        }
+        };
+        self.health.alive_while(pause, observing).await
     }
 
     /// From the observation to the offer that the executor gets.
@@ -442,6 +451,14 @@ fn failed_turn(started: Moment, took: Duration, sentence: String) -> TurnRecord 
         moves_planned: 0,
         moves_admitted: 0,
     }
+}
+
+/// Where things stand, in one line for `systemctl status`.
+fn standing(turn: &TurnRecord) -> String {
+    let TurnRecord { nodes, copies, overloaded, moves_planned, moves_admitted, .. } = turn;
+    let seen = format!("{nodes} nodes, {copies} segments, {overloaded} overloaded; ");
+    let held = if turn.detail.is_empty() { String::new() } else { format!("; held back: {}", turn.detail) };
+    format!("{seen}{moves_planned} moves planned, {moves_admitted} let through{held}")
 }
 
 /// A plan is kept when there is one, or when somebody overloaded is left alone, and once as long as it stays the same.

@@ -3,7 +3,10 @@
 
 mod guard;
 mod net_zero;
+mod reloads;
 mod waves;
+
+pub use reloads::ReloadResult;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -149,6 +152,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    reloads: reloads::ReloadMetrics,
 }
 
 /// Adds a metric to the registry.
@@ -265,6 +269,7 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            reloads: reloads::ReloadMetrics::register(registry)?,
         })
     }
 
@@ -379,6 +384,11 @@ impl Metrics {
     /// The guard took a look.
     pub fn guard_looked(&self, view: &GuardView) {
         self.guard.looked(view);
+    }
+
+    /// A new configuration was asked for.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.reloaded(result);
     }
 
     /// A wave was judged.

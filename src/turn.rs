@@ -131,6 +131,20 @@ impl Thinking {
         self
     }
 
+    /// Goes on with other settings and with everything that it remembers.
+    pub fn reconfigure(
+        &mut self,
+        policies: &PolicySettings,
+        plan: PlanSettings,
+        gate: GateSettings,
+        guard: GuardSettings,
+    ) {
+        self.policies = policy::registry(policies);
+        self.plan = plan;
+        self.gate = gate;
+        self.guard.reconfigure(guard);
+    }
+
     /// With one more policy, after those that the settings ask for.
     pub fn with_policy(mut self, policy: Box<dyn Policy>) -> Thinking {
         self.policies.push(policy);

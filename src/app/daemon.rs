@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{AppError, connect};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
+use crate::control_loop::reload::{self, Load, Reloader};
 use crate::control_loop::{ControlLoop, LoopState};
 use crate::execute::Mover;
 use crate::execute::executor::Executor;
@@ -18,6 +19,7 @@ use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
+use crate::service_manager::ServiceManager;
 use crate::turn::Thinking;
 
 /// A daemon that has its journal and its port, and waits to be run.
@@ -27,6 +29,8 @@ pub struct Daemon {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: CancellationToken,
+    in_force: Config,
+    reloader: Reloader,
     _lock: DaemonLock,
 }
 
@@ -37,7 +41,7 @@ impl Daemon {
         clock: Arc<Clock>,
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
-        let options = config.in_force();
+        let in_force = config.clone();
         let Config {
             mode,
             connection,
@@ -72,8 +76,7 @@ impl Daemon {
         journal.belongs_to(&connected.client.target().endpoint).await?;
         let started_at = clock.read().wall;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let digest = digest_of(&options);
-        let start = journal.record_configuration(options, digest, version.clone(), started_at).await?;
+        let start = reload::record(&journal, &in_force, started_at).await?;
         if let Some(change) = start.change {
             tracing::info!(?change, "the first wave of moves will be a small one");
         }
@@ -84,7 +87,7 @@ impl Daemon {
         if mode.moves() && guard.enabled && !watches_proxies {
             tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
         }
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::watched_by(ServiceManager::of_process()));
         let listener = Listener::bind(&http.listen).await?;
         tracing::info!(
             mode = mode.code(),
@@ -117,7 +120,14 @@ impl Daemon {
             state: watch::Sender::default(),
             stop: stop.clone(),
         };
-        Ok(Daemon { control_loop, listener, metrics, health, stop, _lock: lock })
+        let reloader = Reloader::never();
+        Ok(Daemon { control_loop, listener, metrics, health, stop, in_force, reloader, _lock: lock })
+    }
+
+    /// Reads its configuration again with `load` each time that it is `asked`.
+    pub fn reloading(mut self, asked: Arc<Notify>, load: Arc<Load>) -> Daemon {
+        self.reloader = Reloader::new(self.in_force.clone(), asked, load);
+        self
     }
 
     /// Where `/metrics` is.
@@ -132,9 +142,10 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, listener, metrics, health, stop, _lock } = self;
+        let Daemon { control_loop, listener, metrics, health, stop, in_force: _, reloader, _lock } = self;
+        health.started("started; Milvus has not been seen yet");
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
-        let mut turning = tokio::spawn(control_loop.run());
+        let mut turning = tokio::spawn(control_loop.run_reloading(reloader));
         let first = tokio::select! {
             served = &mut serving => Ended::Listener(served),
             turned = &mut turning => Ended::Loop(turned),
@@ -154,14 +165,6 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// A name for a text (FNV-1a, 64 bits): it tells one configuration from the one before, on every machine alike.
-fn digest_of(text: &str) -> String {
-    let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
-        (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{digest:016x}")
 }
 
 /// Which task ended first, and how.

@@ -92,6 +92,21 @@ pub enum AppError {
     /// The simulated Milvus has no port.
     #[error("the simulated Milvus cannot be served")]
     Simulated(#[from] ServeError),
+    /// No daemon answered.
+    #[error("no daemon answers at {address}: is it running, and is this its http.listen?")]
+    NoAnswer {
+        /// Where it was asked.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nobody can be asked.
+    #[error("a daemon cannot be asked")]
+    HealthCheck(#[source] reqwest::Error),
+    /// The listener has no address.
+    #[error("http.listen is no address: give --address")]
+    NoListener,
     /// The output could not be written.
     #[error("the output cannot be written")]
     Output(#[from] std::io::Error),
@@ -108,6 +123,7 @@ impl AppError {
         match self {
             AppError::Observe(_) => Exit::Unreachable,
             AppError::Task { .. } | AppError::EndedByItself => Exit::BrokeOff,
+            AppError::NoAnswer { .. } => Exit::Unwell,
             _ => Exit::WrongInput,
         }
     }

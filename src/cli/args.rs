@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
+use super::health_args::HealthArgs;
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
+use crate::version;
 
 /// Keeps the query nodes of a Milvus cluster evenly loaded.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "milvus-rebalancer", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+#[command(name = "milvus-rebalancer", version, long_version = version::long(), after_help = EXIT_CODES, after_long_help = LONG_HELP)]
 #[command(propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     /// Read the configuration from this file.
@@ -49,7 +51,8 @@ impl Cli {
             | Command::Pause(_)
             | Command::Resume(_)
             | Command::Approve(_)
-            | Command::Controls(_) => (None, None),
+            | Command::Controls(_)
+            | Command::Health(_) => (None, None),
         };
         Overrides { mode, connection, log_format: self.log_format, log_level: self.log_level.clone() }
     }
@@ -63,7 +66,8 @@ Exit codes:
   2  the command line is wrong
   3  Milvus cannot be reached
   4  not everything was moved
-  5  the daemon broke off by itself; starting it again may help";
+  5  the daemon broke off by itself; starting it again may help
+  6  the daemon is not well, or does not answer (health)";
 
 /// Shown under the long help.
 const LONG_HELP: &str = "\
@@ -85,7 +89,8 @@ Exit codes:
   2  the command line is wrong
   3  Milvus cannot be reached
   4  not everything was moved
-  5  the daemon broke off by itself; starting it again may help";
+  5  the daemon broke off by itself; starting it again may help
+  6  the daemon is not well, or does not answer (health)";
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
@@ -108,6 +113,8 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Show what holds the daemon: pause, kill switch, maintenance windows, approvals.
     Controls(ControlsArgs),
+    /// Ask a running daemon whether it is well. For health checks of containers.
+    Health(HealthArgs),
 }
 
 /// Arguments of `run`.
@@ -117,7 +124,8 @@ Examples:
   milvus-rebalancer run
   milvus-rebalancer run --mode act --connection production --log-format json
 
-It stops on SIGTERM and SIGINT, after running calls were answered (execute.stop_timeout).")]
+It stops on SIGTERM and SIGINT, after running calls were answered (execute.stop_timeout). On SIGHUP
+it reads its configuration again and takes it over as a whole, or says why not.")]
 pub struct RunArgs {
     /// advise: plan and explain, never move. act: move, within the limits.
     #[arg(long)]

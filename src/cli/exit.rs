@@ -15,6 +15,8 @@ pub enum Exit {
     NotEverythingMoved,
     /// The daemon broke off by itself; starting it again may help.
     BrokeOff,
+    /// The daemon that was asked is not well, or does not answer.
+    Unwell,
 }
 
 impl Exit {
@@ -26,6 +28,7 @@ impl Exit {
             Exit::Unreachable => 3,
             Exit::NotEverythingMoved => 4,
             Exit::BrokeOff => 5,
+            Exit::Unwell => 6,
         }
     }
 }

@@ -7,6 +7,7 @@ mod control_args;
 pub mod controls_view;
 mod demo_args;
 mod exit;
+mod health_args;
 pub mod move_view;
 pub mod net_zero_view;
 pub mod plan_view;
@@ -16,6 +17,7 @@ pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, Pla
 pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
+pub use health_args::HealthArgs;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
     let command = match command {
         Command::CheckConfig(args) => return check_config::check_config(sources, &args),
         Command::Demo(args) => return demo(args, sources),
+        Command::Health(args) => return health(args, sources),
         command => command,
     };
     let loaded = match config::load(sources) {
@@ -57,7 +60,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
     }
     let config = loaded.config;
     match command {
-        Command::Run(args) => block_on(app::run(config, args)),
+        Command::Run(args) => block_on(app::run(config, sources.clone(), args)),
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
         Command::Pause(args) => block_on(app::pause(config, args)),
@@ -65,7 +68,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Approve(args) => block_on(app::approve(config, args)),
         Command::Controls(args) => block_on(app::controls(config, args)),
         // Answered above, before logging starts.
-        Command::CheckConfig(_) | Command::Demo(_) => Exit::Done,
+        Command::CheckConfig(_) | Command::Demo(_) | Command::Health(_) => Exit::Done,
     }
 }
 
@@ -85,6 +88,21 @@ fn demo(args: DemoArgs, sources: &Sources) -> Exit {
         return refuse(&error);
     }
     block_on(crate::demo::run(args))
+}
+
+/// Asks a running daemon how it is. Nothing is logged: the answer is the output.
+fn health(args: HealthArgs, sources: &Sources) -> Exit {
+    let listen = match args.address {
+        Some(address) => address,
+        None => match config::load(sources) {
+            Ok(loaded) => match loaded.config.http.address() {
+                Some(address) => address,
+                None => return refuse(&AppError::NoListener),
+            },
+            Err(error) => return check_config::refuse(&error),
+        },
+    };
+    block_on(app::health(listen, args))
 }
 
 /// Runs a command to its end.

@@ -7,6 +7,7 @@
 
 pub mod bytes;
 mod deserializer;
+mod difference;
 pub mod duration;
 mod files;
 mod layer;
@@ -19,6 +20,7 @@ mod show;
 mod sources;
 mod validate;
 
+pub use difference::{Change, changes};
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{Config, HttpSettings, LogFormat, LogSettings, Mode, PollSettings};
 pub use sources::{ENVIRONMENT_PREFIX, FileChoice, Overrides, STANDARD_FILE, Sources};

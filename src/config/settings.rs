@@ -1,6 +1,7 @@
 //! The typed configuration. Options of a stage are defined by the stage; this is where they come together.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -161,6 +162,13 @@ impl Default for PollSettings {
 pub struct HttpSettings {
     /// Address and port.
     pub listen: String,
+}
+
+impl HttpSettings {
+    /// Where the listener is; `None` only of settings that nobody has checked.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 impl Default for HttpSettings {

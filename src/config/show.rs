@@ -1,6 +1,8 @@
 //! The settings in force, as TOML that could be used as a file, each with where it was set. Secrets are left
 //! out twice: by their own serialization, and here.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::origins::{Origins, is_secret, joined};
@@ -30,6 +32,21 @@ pub(super) fn in_force(config: &Config) -> String {
         value => lines.push(format!("{key} = {}", toml(value))),
     });
     lines.join("\n")
+}
+
+/// All options that have a value, as [`in_force`] writes them, by key.
+pub(super) fn option_texts(config: &Config) -> BTreeMap<String, String> {
+    let tree = serde_json::to_value(config).unwrap_or_default();
+    let mut texts = BTreeMap::new();
+    leaves(&tree, "", &mut |key, value| {
+        let text = match value {
+            Value::Null => return,
+            _ if is_secret(key) => "(not shown)".to_owned(),
+            value => toml(value),
+        };
+        texts.insert(key.to_owned(), text);
+    });
+    texts
 }
 
 /// A value as TOML has it: like JSON, but for tables inside of lists.

@@ -70,6 +70,18 @@ impl Breaker {
         Breaker { settings, state: State::Closed, failed: VecDeque::new(), trips: 0 }
     }
 
+    /// Goes on with other settings: a breaker that is open stays so, unless it is switched off.
+    pub fn reconfigure(&mut self, settings: BreakerSettings) {
+        if settings.failures == 0 {
+            *self = Breaker::new(settings);
+            return;
+        }
+        if let State::Open { pause, .. } = &mut self.state {
+            *pause = (*pause).min(settings.longest_pause);
+        }
+        self.settings = settings;
+    }
+
     /// A call goes out. The first one after a pause is the canary.
     pub fn sent(&mut self, batch: BatchId) {
         if matches!(self.state, State::Open { .. }) {

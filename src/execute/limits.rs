@@ -25,6 +25,14 @@ impl CallRate {
         CallRate { per_minute, sent: VecDeque::new() }
     }
 
+    /// The same calls under another limit. Of more calls than the old limit was nobody told.
+    pub fn reconfigure(&mut self, per_minute: u32) {
+        self.per_minute = per_minute;
+        while self.sent.len() > per_minute as usize {
+            self.sent.pop_front();
+        }
+    }
+
     /// A call goes out, or went out then. Later ones come later.
     pub fn record(&mut self, at: Steady) {
         if self.per_minute == 0 {
@@ -90,6 +98,18 @@ mod tests {
         rate.record(now.earlier(Duration::from_secs(20)));
         assert_eq!(rate.refusal(now), Some(Reason::CallRate { per_minute: 1 }));
         assert_eq!((rate.wait(now), rate.used(now)), (Some(Duration::from_secs(40) + TICK), 1));
+    }
+
+    #[test]
+    fn another_limit_counts_the_calls_of_the_last_minute() {
+        let mut rate = CallRate::new(4);
+        (0..4).for_each(|second| rate.record(at(second * 1_000)));
+        rate.reconfigure(6);
+        assert_eq!((rate.used(at(3_000)), rate.refusal(at(3_000))), (4, None));
+        rate.reconfigure(2);
+        assert_eq!(rate.wait(at(3_000)), Some(Duration::from_secs(59) + TICK));
+        rate.reconfigure(0);
+        assert_eq!(rate.refusal(at(3_000)), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod manual;
 mod manual_choice;
 pub mod operation;
 mod queue;
+mod reconfigure;
 mod recovery;
 mod revalidation;
 mod saving;

@@ -156,6 +156,18 @@ impl ByteRate {
         ByteRate { per_second, burst, level: i128::from(burst.0) * BILLION, at: Steady::default() }
     }
 
+    /// The same bucket with another size and flow: what is out of it stays out.
+    pub fn reconfigured(&self, per_second: Bytes, bytes_per_call: Bytes, now: Steady) -> ByteRate {
+        let mut other = ByteRate::new(per_second, bytes_per_call);
+        // A bucket into which nothing flows was no limit, and what is out of it means nothing.
+        if self.per_second != Bytes::ZERO {
+            let missing = i128::from(self.burst.0) * BILLION - self.level_at(now);
+            other.level = other.level.saturating_sub(missing);
+        }
+        other.at = self.at.max(now);
+        other
+    }
+
     /// The most that one call may take, its first segment apart.
     pub fn largest_call(&self) -> Bytes {
         if self.per_second == Bytes::ZERO { Bytes(u64::MAX) } else { self.burst }
@@ -239,6 +251,18 @@ mod tests {
         assert_eq!(ByteRate::new(Bytes::ZERO, Bytes(1)).wait(Bytes(u64::MAX), at(0)), None, "0 is no limit");
         let extreme = ByteRate::new(Bytes(u64::MAX), Bytes(u64::MAX));
         assert_eq!(extreme.wait(Bytes(u64::MAX), at(u64::from(u32::MAX))), None);
+    }
+
+    #[test]
+    fn a_new_rate_forgets_nothing_that_is_out_of_the_bucket() {
+        let mut rate = ByteRate::new(Bytes(10), Bytes(100));
+        rate.record(at(0), Bytes(100));
+        let slower = rate.reconfigured(Bytes(5), Bytes(50), at(4));
+        assert_eq!(slower.used(at(4)), Bytes(60));
+        assert_eq!(slower.wait(Bytes(50), at(4)), Some(Duration::from_secs(12)));
+        let mut unlimited = ByteRate::new(Bytes::ZERO, Bytes(100));
+        unlimited.record(at(0), Bytes(1_000_000));
+        assert_eq!(unlimited.reconfigured(Bytes(10), Bytes(100), at(1)).wait(Bytes(100), at(1)), None);
     }
 
     proptest! {

@@ -145,6 +145,12 @@ impl Waves {
         }
     }
 
+    /// Other settings, under which nothing is proven yet: the next wave is the first one. The one under way is judged no
+    /// more, because what it brings says nothing about what follows.
+    pub fn begin_anew(&mut self, settings: WaveSettings) {
+        *self = Waves { planned_on: self.planned_on.take(), ..Waves::new(settings) };
+    }
+
     /// Goes on where earlier waves, oldest first, have led.
     pub fn resume(&mut self, earlier: impl Iterator<Item = PastWave>, now: Moment) {
         for PastWave { size, sent, verdict, judged_at } in earlier {

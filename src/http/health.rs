@@ -1,11 +1,13 @@
 //! Whether the control loop lives, and whether what it says is fresh. The loop reports, the listener asks.
 
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::duration::display;
+use crate::service_manager::ServiceManager;
 
 /// A turn may be late by this many of its own intervals before anybody worries.
 const LATE_INTERVALS: u32 = 3;
@@ -13,10 +15,15 @@ const LATE_INTERVALS: u32 = 3;
 /// With short intervals, one slow answer of Milvus is no death.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Shared between the control loop and the listener.
+/// How often the loop shows that it is alive while it waits for something long; more often where the service manager
+/// is less patient.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Shared between the control loop and the listener. What the loop reports, the service manager is told, too.
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<State>,
+    service_manager: ServiceManager,
 }
 
 #[derive(Debug)]
@@ -42,6 +49,11 @@ impl Default for Health {
 impl Health {
     /// Of a loop that starts now.
     pub fn new() -> Health {
+        Health::watched_by(ServiceManager::nobody())
+    }
+
+    /// Of a loop that starts now and is watched by a service manager.
+    pub fn watched_by(service_manager: ServiceManager) -> Health {
         let state = State {
             beat: Instant::now(),
             next_within: Duration::ZERO,
@@ -49,7 +61,42 @@ impl Health {
             failure: None,
             stopping: false,
         };
-        Health { state: Mutex::new(state) }
+        Health { state: Mutex::new(state), service_manager }
+    }
+
+    /// How often the loop must be seen alive, whatever it waits for.
+    pub fn heartbeat(&self) -> Duration {
+        let wanted = self.service_manager.wants_signs_every().unwrap_or(HEARTBEAT);
+        // An interval of nothing is no interval.
+        wanted.clamp(Duration::from_millis(1), HEARTBEAT)
+    }
+
+    /// Waits for something long and shows meanwhile that the loop is alive.
+    pub async fn alive_while<T>(&self, next_within: Duration, long: impl Future<Output = T>) -> T {
+        let mut heartbeat = tokio::time::interval(self.heartbeat());
+        tokio::pin!(long);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut long => return done,
+                _ = heartbeat.tick() => self.beat(next_within),
+            }
+        }
+    }
+
+    /// Configuration, journal and listener are there; Milvus may still be down.
+    pub fn started(&self, status: &str) {
+        self.service_manager.ready(status);
+    }
+
+    /// A new configuration is being looked at; [`Health::started`] must follow.
+    pub fn reloading(&self) {
+        self.service_manager.reloading();
+    }
+
+    /// One sentence on how things stand, for people who ask the service manager.
+    pub fn tell(&self, status: &str) {
+        self.service_manager.status(status);
     }
 
     /// The loop lives, and will say so again within this time (its pause, back-off included).
@@ -57,6 +104,8 @@ impl Health {
         let mut state = self.state();
         state.beat = Instant::now();
         state.next_within = next_within;
+        drop(state);
+        self.service_manager.alive();
     }
 
     /// A turn succeeded just now.
@@ -68,12 +117,15 @@ impl Health {
 
     /// A turn failed just now; one sentence says why.
     pub fn turn_failed(&self, why: impl Into<String>) {
-        self.state().failure = Some(why.into());
+        let why = why.into();
+        self.service_manager.status(&format!("Milvus cannot be observed: {why}"));
+        self.state().failure = Some(why);
     }
 
     /// The process is ending: alive, but no longer ready.
     pub fn stopping(&self) {
         self.state().stopping = true;
+        self.service_manager.stopping();
     }
 
     /// Whether the loop lives, and a sentence on that.

@@ -243,6 +243,14 @@ impl Usual {
 }
 
 impl Guard {
+    /// Goes on with other settings and with what it knows to be usual, but for another edge of slow searches.
+    pub fn reconfigure(&mut self, settings: GuardSettings) {
+        if settings.slow_search != self.settings.slow_search {
+            self.usual.remove(&Signal::SlowSearches);
+        }
+        self.settings = settings;
+    }
+
     /// One that knows nothing yet.
     pub fn new(settings: GuardSettings) -> Guard {
         Guard {

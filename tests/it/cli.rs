@@ -1,11 +1,6 @@
-//! The binary as its callers see it: output, exit codes, help; and the unit file that calls it.
+//! The binary as its callers see it: output, exit codes, help.
 
-use std::path::Path;
 use std::process::{Command, Output};
-
-use clap::Parser;
-use milvus_rebalancer::cli::Cli;
-use milvus_rebalancer::config::{Config, duration};
 
 /// Runs the binary without anything of this machine's environment.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -125,47 +120,11 @@ fn help_teaches_and_lists_the_exit_codes() {
 }
 
 #[test]
-fn the_version_is_the_package_version() {
-    let output = run(&["--version"], &[]);
-    assert_eq!(stdout(&output), concat!("milvus-rebalancer ", env!("CARGO_PKG_VERSION"), "\n"));
-}
-
-mod the_unit_file {
-    use super::*;
-
-    const UNIT: &str = include_str!("../../systemd/milvus-rebalancer.service");
-
-    /// The values of a key, in order.
-    fn values(key: &str) -> Vec<&'static str> {
-        UNIT.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
-    }
-
-    #[test]
-    fn its_command_lines_are_understood() {
-        let lines = [values("ExecStartPre"), values("ExecStart")].concat();
-        assert_eq!(lines.len(), 2, "one check and one start");
-        for line in lines {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            assert!(Path::new(words[0]).is_absolute(), "systemd wants absolute paths: {line}");
-            if let Err(error) = Cli::try_parse_from(words) {
-                panic!("{line}: {error}");
-            }
-        }
-        assert!(values("ExecStartPre")[0].contains(" check-config"));
-        assert!(values("ExecStart")[0].contains(" run"));
-    }
-
-    #[test]
-    fn it_leaves_time_for_running_calls() {
-        let timeout = duration::parse(values("TimeoutStopSec")[0]).unwrap();
-        assert!(timeout > Config::default().execute.stop_timeout);
-    }
-
-    #[test]
-    fn the_journal_is_in_the_folder_that_it_asks_for() {
-        let folder = Path::new("/var/lib").join(values("StateDirectory")[0]).display().to_string();
-        let (_folder, path) = file("");
-        let shown = run(&["check-config", "--show", "--config", &path], &[("STATE_DIRECTORY", &folder)]);
-        assert!(stdout(&shown).contains(&format!("journal.path = \"{folder}/")), "{}", stdout(&shown));
-    }
+fn the_version_names_the_commit_and_the_versions_of_milvus_that_it_knows() {
+    let text = stdout(&run(&["--version"], &[]));
+    let (first, second) = text.trim_end().split_once('\n').unwrap();
+    let start = concat!("milvus-rebalancer ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(first.starts_with(start) && first.ends_with(')'), "{text}");
+    assert_eq!(second, "Milvus profiles: 2.2, 2.3, 2.4, 2.5, 2.6, 3.0");
+    assert_eq!(stdout(&run(&["-V"], &[])), concat!("milvus-rebalancer ", env!("CARGO_PKG_VERSION"), "\n"));
 }
