@@ -1,5 +1,5 @@
-//! Compiles `proto/` into the Milvus client and, for the simulated Milvus, the server. protox reads the files,
-//! so nobody needs an installed protoc. Also notes the commit, for `--version`.
+//! Compiles `proto/` into the Milvus client, for the simulated Milvus the server, and the etcd client. protox reads the
+//! files, so nobody needs an installed protoc. Also notes the commit, for `--version`.
 
 use std::error::Error;
 use std::process::Command;
@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .generate_default_stubs(true)
         .include_file("milvus_wire.rs")
         .compile_fds(files)?;
+    let files = protox::compile(["etcd.proto"], ["proto"])?;
+    tonic_prost_build::configure().build_server(false).include_file("etcd_wire.rs").compile_fds(files)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod memory;
 mod orders;
+mod records;
 pub mod reload;
 mod state;
 mod written;
@@ -23,24 +24,29 @@ use crate::execute::executor::{AdmittedMove, Executor};
 use crate::execute::waves::JudgedWave;
 use crate::http::Health;
 use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecord};
+use crate::lease::{Election, LeaderNews};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
 use crate::model::own_balancer::KnownSetting;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
-use crate::plan::{FindingState, Plan};
+use crate::plan::Plan;
 use crate::reason::Reason;
 use crate::report::{self, limiting_reason};
 use crate::telemetry::Chain;
 use crate::turn::{Decision, OwnMoves, Thinking};
 use crate::units::{Bytes, Moment};
 use memory::Unwritten;
+use records::{failed_turn, plan_record, standing, turn_record};
 use reload::Reloader;
 use written::Written;
 
 /// How often the journal is checked and old rows leave it. They are counted in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// A follower looks so many times more seldom than a leader: it needs to know what is going on, and Milvus answers both.
+const FOLLOWER_PACE: u32 = 4;
 
 /// Everything the loop works with; put together in [`crate::app`].
 pub struct ControlLoop {
@@ -50,6 +56,8 @@ pub struct ControlLoop {
     pub thinking: Thinking,
     /// Moves segments, or has no way to, in `advise`.
     pub executor: Executor,
+    /// The election that the executor must win to act; `None` where there is one instance only.
+    pub election: Option<Arc<dyn Election>>,
     /// Whether it may.
     pub mode: Mode,
     /// When to look.
@@ -104,6 +112,7 @@ impl ControlLoop {
         self.recall().await?;
         self.recall_gates().await?;
         let stop = self.stop.clone();
+        let mut leader_news = LeaderNews::of(self.election.as_deref());
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
         let mut heartbeat = tokio::time::interval(self.health.heartbeat());
@@ -128,6 +137,8 @@ impl ControlLoop {
                     }
                     next_turn = began + rhythm.pause;
                 }
+                // A successor must not wait for its next turn, which a follower takes at a slower pace.
+                () = leader_news.changed() => next_turn = Instant::now(),
                 _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
             }
         }
@@ -136,6 +147,10 @@ impl ControlLoop {
         let health = Arc::clone(&self.health);
         health.alive_while(rhythm.pause, self.executor.stop()).await;
         self.publish_happenings();
+        if let Some(election) = &self.election {
+            self.executor.share(self.thinking.pause()).await;
+            election.resign().await;
+        }
         self.journal.finish_recording().await;
         Ok(())
     }
@@ -168,7 +183,9 @@ impl ControlLoop {
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
-                rhythm.pause = self.poll.interval.max(took.div_f64(self.poll.duty));
+                let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
+                let interval = self.poll.interval.saturating_mul(pace);
+                rhythm.pause = interval.max(took.div_f64(self.poll.duty));
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
@@ -219,6 +236,7 @@ impl ControlLoop {
         observation: &Observation,
         told: &mut Told,
     ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
+        self.executor.keep_up(self.thinking.settle_time()).await;
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
         }
@@ -260,6 +278,8 @@ impl ControlLoop {
             &self.executor.status(),
         ));
         self.metrics.waves_stand(&self.executor.status());
+        self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
+        self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
@@ -417,66 +437,6 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         }
         told.limited_by = essence;
     }
-}
-
-fn turn_record(decision: &Decision, limited_by: Option<&Reason>, now: Moment) -> TurnRecord {
-    let overloaded =
-        decision.findings.iter().filter(|finding| finding.state == FindingState::Overloaded).count();
-    TurnRecord {
-        started_at: decision.snapshot.taken_at.min(now.wall),
-        took: Duration::ZERO,
-        result: if decision.plan.steps.is_empty() { "quiet" } else { "planned" }.to_owned(),
-        detail: limited_by.map(ToString::to_string).unwrap_or_default(),
-        limited_by: limited_by.map(|reason| reason.code().to_owned()),
-        nodes: decision.snapshot.nodes.len(),
-        collections: decision.snapshot.collections.len(),
-        copies: decision.snapshot.copies.len(),
-        overloaded,
-        moves_planned: decision.plan.moves().count(),
-        moves_admitted: decision.verdict.admitted.len(),
-    }
-}
-
-fn failed_turn(started: Moment, took: Duration, sentence: String) -> TurnRecord {
-    TurnRecord {
-        started_at: started.wall,
-        took,
-        result: "failed".to_owned(),
-        detail: sentence,
-        limited_by: None,
-        nodes: 0,
-        collections: 0,
-        copies: 0,
-        overloaded: 0,
-        moves_planned: 0,
-        moves_admitted: 0,
-    }
-}
-
-/// Where things stand, in one line for `systemctl status`.
-fn standing(turn: &TurnRecord) -> String {
-    let TurnRecord { nodes, copies, overloaded, moves_planned, moves_admitted, .. } = turn;
-    let seen = format!("{nodes} nodes, {copies} segments, {overloaded} overloaded; ");
-    let held = if turn.detail.is_empty() { String::new() } else { format!("; held back: {}", turn.detail) };
-    format!("{seen}{moves_planned} moves planned, {moves_admitted} let through{held}")
-}
-
-/// A plan is kept when there is one, or when somebody overloaded is left alone, and once as long as it stays the same.
-fn plan_record(decision: &Decision, told: &mut Told) -> Option<PlanRecord> {
-    let proof = &decision.plan.proof;
-    let says_something = !decision.plan.steps.is_empty() || !proof.left_alone.is_empty();
-    if !says_something || told.recorded.as_ref() == Some(&decision.plan) {
-        return None;
-    }
-    told.recorded = Some(decision.plan.clone());
-    Some(PlanRecord {
-        digest: Some(decision.plan.digest().to_string()),
-        snapshot_digest: Some(decision.snapshot_digest.to_string()),
-        moves: decision.plan.moves().count(),
-        bytes: proof.bytes_moved,
-        steps: serde_json::to_string(&decision.plan.steps).unwrap_or_default(),
-        proof: serde_json::to_string(proof).unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod gate;
 pub mod http;
 pub mod journal;
 pub mod kill_switch;
+pub mod lease;
 pub mod metrics;
 pub mod milvus;
 pub mod model;

@@ -127,6 +127,7 @@ pub struct Metrics {
     observation_seconds: Histogram,
     last_success: Gauge,
     mode: IntGaugeVec,
+    leader: IntGauge,
     nodes: IntGauge,
     collections: IntGauge,
     segments: IntGauge,
@@ -209,6 +210,7 @@ impl Metrics {
                 )),
             )?,
             mode: gauges("mode", "1 for the mode that is in force, 0 for the others.", &["mode"])?,
+            leader: gauge("leader", "1 while this instance may act as far as the election goes, 0 else.")?,
             nodes: gauge("nodes", "Query nodes that were seen.")?,
             collections: gauge("collections", "Loaded collections that were seen.")?,
             segments: gauge("segments", "Copies of sealed segments that were seen.")?,
@@ -271,6 +273,11 @@ impl Metrics {
             guard: guard::GuardMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
         })
+    }
+
+    /// Whether this instance leads, or is the only one.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// The mode in force.

@@ -60,6 +60,21 @@ pub enum Reason {
         /// Why it cannot be seen; `None` when the file is there.
         unreadable: Option<String>,
     },
+    /// Another instance leads.
+    NotLeader {
+        /// Its name; `None` while there is none.
+        leader: Option<String>,
+    },
+    /// Which instance leads, or what the one before left, is not known.
+    LeaderUnknown {
+        /// Why.
+        detail: String,
+    },
+    /// This instance has just taken over, and waits until the figures of nodes show what the one before did.
+    TakingOver {
+        /// For how much longer.
+        remaining: Duration,
+    },
     /// The plan must be approved before anything of it is done.
     AwaitingApproval {
         /// Its name.
@@ -456,6 +471,9 @@ impl Reason {
             Reason::Stopping => "stopping",
             Reason::Paused { .. } => "paused",
             Reason::KillSwitch { .. } => "kill_switch",
+            Reason::NotLeader { .. } => "not_leader",
+            Reason::LeaderUnknown { .. } => "leader_unknown",
+            Reason::TakingOver { .. } => "taking_over",
             Reason::AwaitingApproval { .. } => "awaiting_approval",
             Reason::OutsideWindow { .. } => "outside_window",
             Reason::ForeignMover { .. } => "foreign_mover",
@@ -558,6 +576,18 @@ impl fmt::Display for Reason {
             Reason::Stale { age, limit } => {
                 write!(f, "what was seen is {} old, the limit is {}", spoken(age), spoken(limit))
             }
+            Reason::NotLeader { leader: Some(leader) } => {
+                write!(f, "another instance leads: {leader}; this one watches and plans, and moves nothing")
+            }
+            Reason::NotLeader { leader: None } => f.write_str("no instance leads at the moment"),
+            Reason::LeaderUnknown { detail } => {
+                write!(f, "it is not known for sure that this instance leads: {detail}")
+            }
+            Reason::TakingOver { remaining } => write!(
+                f,
+                "this instance has just taken over and waits {} until the figures of nodes have settled",
+                spoken(remaining)
+            ),
             Reason::NodesUnread { detail } => write!(f, "the nodes could not be read: {detail}"),
             Reason::Stopping => f.write_str("the daemon is stopping"),
             Reason::Paused { until, by, why } => {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
-    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, PlanningInput,
-    Remembered, Setback, Snapshot, SnapshotDigest, fold,
+    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, Pause,
+    PlanningInput, Remembered, Setback, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -202,6 +202,11 @@ impl Thinking {
     /// What people have ordered; it holds for all turns from now on.
     pub fn obey(&mut self, controls: Controls) {
         self.controls = controls;
+    }
+
+    /// The pause among those orders.
+    pub fn pause(&self) -> Option<&Pause> {
+        self.controls.pause.as_ref()
     }
 
     /// How long the figures of nodes lag behind a move.

@@ -17,6 +17,8 @@ use crate::execute::executor::Executor;
 use crate::http::{Health, Listener};
 use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
+use crate::lease::etcd::EtcdElection;
+use crate::lease::{Election, LeaseEngine, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
 use crate::service_manager::ServiceManager;
@@ -25,6 +27,7 @@ use crate::turn::Thinking;
 /// A daemon that has its journal and its port, and waits to be run.
 pub struct Daemon {
     control_loop: ControlLoop,
+    election: Option<Arc<dyn Election>>,
     listener: Listener,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -57,6 +60,7 @@ impl Daemon {
             guard,
             execute,
             journal,
+            lease,
             http,
             log: _,
         } = config;
@@ -99,11 +103,17 @@ impl Daemon {
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
             Mode::Within | Mode::Act => {
-                Some(Arc::new(MilvusMover::new(connected.client, Some(execute.call_timeout))))
+                let client = connected.client.named(&lease.instance_name());
+                Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
             }
         };
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
+        // Who only advises stands in nobody's way.
+        let election = if mode == Mode::Advise { None } else { election(&lease)? };
+        if let Some(election) = &election {
+            executor.lead_by(election.clone());
+        }
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
@@ -111,6 +121,7 @@ impl Daemon {
                 .with_guard(guard)
                 .beside(milvus.balancer, mode == Mode::Within),
             executor,
+            election: election.clone(),
             mode,
             poll,
             clock,
@@ -121,7 +132,17 @@ impl Daemon {
             stop: stop.clone(),
         };
         let reloader = Reloader::never();
-        Ok(Daemon { control_loop, listener, metrics, health, stop, in_force, reloader, _lock: lock })
+        Ok(Daemon {
+            control_loop,
+            election,
+            listener,
+            metrics,
+            health,
+            stop,
+            in_force,
+            reloader,
+            _lock: lock,
+        })
     }
 
     /// Reads its configuration again with `load` each time that it is `asked`.
@@ -142,13 +163,22 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, listener, metrics, health, stop, in_force: _, reloader, _lock } = self;
+        let Daemon { control_loop, election, listener, metrics, health, stop, in_force: _, reloader, _lock } =
+            self;
+        let standing = tokio::spawn(async move {
+            match election {
+                Some(election) => election.run().await,
+                None => std::future::pending().await,
+            }
+        });
         health.started("started; Milvus has not been seen yet");
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
         let mut turning = tokio::spawn(control_loop.run_reloading(reloader));
         let first = tokio::select! {
             served = &mut serving => Ended::Listener(served),
             turned = &mut turning => Ended::Loop(turned),
+            // It never ends by itself, so this is a panic; without it nobody would lead here again.
+            ended = standing => return ended.map_err(AppError::task("the election")).and(Err(AppError::EndedByItself)),
         };
         let asked_to_stop = stop.is_cancelled();
         stop.cancel();
@@ -164,6 +194,17 @@ impl Daemon {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The election that decides between several instances, if the configuration names one.
+fn election(settings: &LeaseSettings) -> Result<Option<Arc<dyn Election>>, AppError> {
+    match settings.engine {
+        LeaseEngine::None => Ok(None),
+        LeaseEngine::Etcd => {
+            let election = EtcdElection::new(settings.instance_name(), &settings.etcd)?;
+            Ok(Some(Arc::new(election)))
+        }
     }
 }
 

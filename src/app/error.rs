@@ -27,6 +27,9 @@ pub enum AppError {
         #[source]
         source: SettingsError,
     },
+    /// The election cannot be taken part in.
+    #[error("the lease cannot be used")]
+    Lease(#[from] crate::lease::etcd::EtcdError),
     /// The nodes' own metrics cannot be asked for.
     #[error("node_metrics cannot be used")]
     NodeMetrics(#[from] NodeMetricsError),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
+use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
 use crate::model::{BalancerSettings, GuardSettings};
 use crate::observe::{ManagementSettings, NodeMetricsSettings, ProxyMetricsSettings};
@@ -47,6 +48,8 @@ pub struct Config {
     pub execute: ExecuteSettings,
     /// What is remembered over a restart.
     pub journal: JournalSettings,
+    /// Whether there are several instances, and what decides between them.
+    pub lease: LeaseSettings,
     /// The listener for metrics and health.
     pub http: HttpSettings,
     /// Logs.
@@ -73,6 +76,7 @@ impl Default for Config {
             guard: GuardSettings::default(),
             execute: ExecuteSettings::default(),
             journal: JournalSettings::default(),
+            lease: LeaseSettings::default(),
             http: HttpSettings::default(),
             log: LogSettings::default(),
         }

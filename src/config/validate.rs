@@ -17,6 +17,7 @@ use super::settings::Config;
 mod connection;
 mod gate;
 mod guard;
+mod lease;
 mod management;
 mod waves;
 
@@ -43,6 +44,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
+    lease::check(config, &mut findings);
     check_shell(config, &mut findings);
     findings
 }

@@ -14,6 +14,7 @@ use super::breaker::Breaker;
 use super::follow::{News, with_causes};
 use super::in_flight::UnderWay;
 use super::landings::Landings;
+use super::leading::Lead;
 use super::ledger::{Change, Ledger};
 use super::limits::CallRate;
 use super::operation::{BatchId, Event, Operation, OperationId, OperationState, Origin, Patience};
@@ -130,6 +131,8 @@ pub struct Executor {
     pub(super) journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
     pub(super) kill_switch: KillSwitch,
+    /// The election that must be won to act; `None` where there is one instance only.
+    pub(super) lead: Option<Lead>,
     pub(super) happened: Happenings,
     pub(super) dropped: BTreeMap<&'static str, u64>,
 }
@@ -174,6 +177,7 @@ impl Executor {
             journal_retry_at: None,
             is_stopping: false,
             kill_switch: KillSwitch::default(),
+            lead: None,
             happened: Happenings::default(),
             dropped: BTreeMap::new(),
         }
@@ -397,6 +401,9 @@ impl Executor {
             return Some(Reason::Stopping);
         }
         if let Some(reason) = self.kill_switch.refusal() {
+            return Some(reason);
+        }
+        if let Some(reason) = self.leadership_refusal() {
             return Some(reason);
         }
         if let Some(error) = &self.journal_failure {

@@ -63,6 +63,11 @@ impl Ledger {
         self.operations.values().filter(|operation| !operation.state.is_ended())
     }
 
+    /// All operations that are remembered, by number.
+    pub fn known(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values()
+    }
+
     /// Numbers of a call's operations.
     pub fn of_batch(&self, batch: BatchId) -> Vec<OperationId> {
         self.ids(|operation| operation.batch == batch)

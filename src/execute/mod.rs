@@ -7,6 +7,7 @@ mod follow;
 mod in_flight;
 mod judging;
 mod landings;
+mod leading;
 mod ledger;
 pub mod limits;
 pub mod manual;

@@ -17,8 +17,10 @@ use super::queue::{CallCaps, CopyKey, Group, Order, Route, Waiting, copy_key};
 use super::spending::SlidingWindow;
 use super::steady::Steady;
 use crate::journal::{Intent, JournalError};
+use crate::lease::LeaseError;
 use crate::plan::Move;
 use crate::reason::Reason;
+use crate::telemetry::Chain;
 use crate::units::{Bytes, NodeId, Ratio};
 
 /// The shortest wait for a budget, so that what comes free in a moment does not make us spin.
@@ -28,7 +30,16 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct PendingIntent {
     moves: Vec<Move>,
-    written: JoinHandle<Result<Vec<Operation>, JournalError>>,
+    stage: Stage,
+}
+
+/// Where an intent is being written.
+#[derive(Debug)]
+enum Stage {
+    /// Into our journal.
+    Journal(JoinHandle<Result<Vec<Operation>, JournalError>>),
+    /// And then, in the same transaction that proves that we lead, where a successor finds it.
+    SharedRecord(Vec<Operation>, JoinHandle<Result<(), LeaseError>>),
 }
 
 impl Executor {
@@ -67,7 +78,8 @@ impl Executor {
             moves: moves.clone(),
             locked_since: self.locked_since(),
         };
-        self.pending = Some(PendingIntent { moves, written: self.journal.start_intent(intent) });
+        let stage = Stage::Journal(self.journal.start_intent(intent));
+        self.pending = Some(PendingIntent { moves, stage });
     }
 
     /// Since when an open operation of another process is taken to be followed by somebody. The daemon follows all of
@@ -84,20 +96,12 @@ impl Executor {
 
     /// Waits for the intent that is being written, if there is one, and sends its call. Whether it was sent.
     pub(super) async fn finish_pending(&mut self) -> bool {
-        let Some(pending) = &mut self.pending else { return false };
-        let written = self.journal.finished((&mut pending.written).await);
-        let Some(PendingIntent { moves, .. }) = self.pending.take() else { return false };
-        let operations = match written {
-            Ok(operations) => operations,
-            Err(error) => {
-                self.note_journal_failure(error);
-                return false;
-            }
-        };
-        self.note_journal_works();
+        let Some((moves, operations)) = self.finish_writing().await else { return false };
         // While it was written, a new plan may have taken these moves back, or somebody thrown the switch.
         let has_lapsed = self.lapses_at.is_some_and(|at| at <= Instant::now());
-        let is_stopped = self.is_stopping || has_lapsed || self.kill_switch.thrown().is_some();
+        let leads_no_more = self.leadership_refusal().is_some();
+        let is_stopped =
+            self.is_stopping || has_lapsed || leads_no_more || self.kill_switch.thrown().is_some();
         let is_wanted = !is_stopped && self.queue.contains_all(&moves);
         if !is_wanted {
             self.queue.remove(&moves.iter().map(copy_key).collect());
@@ -117,6 +121,45 @@ impl Executor {
         self.give_up(&elsewhere.map(|copy| (copy, Reason::InFlight)).collect());
         self.send(operations);
         true
+    }
+
+    /// Waits until the intent is written everywhere; `None` when there is none, or when it could not be written.
+    async fn finish_writing(&mut self) -> Option<(Vec<Move>, Vec<Operation>)> {
+        if let Stage::Journal(written) = &mut self.pending.as_mut()?.stage {
+            let written = self.journal.finished(written.await);
+            let PendingIntent { moves, .. } = self.pending.take()?;
+            let operations = match written {
+                Ok(operations) => operations,
+                Err(error) => {
+                    self.note_journal_failure(error);
+                    return None;
+                }
+            };
+            self.note_journal_works();
+            match self.begin_fencing(&operations) {
+                Some(fenced) => {
+                    let stage = Stage::SharedRecord(operations, fenced);
+                    self.pending = Some(PendingIntent { moves, stage });
+                }
+                None => return Some((moves, operations)),
+            }
+        }
+        let Stage::SharedRecord(_, fenced) = &mut self.pending.as_mut()?.stage else { return None };
+        let fenced = fenced.await;
+        let PendingIntent { moves, stage: Stage::SharedRecord(operations, _) } = self.pending.take()? else {
+            return None;
+        };
+        let problem = match fenced {
+            Ok(Ok(())) => return Some((moves, operations)),
+            Ok(Err(error)) => Chain(&error).to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            error = problem,
+            "nothing is sent: the election does not confirm that this instance leads"
+        );
+        self.withdraw(operations);
+        None
     }
 
     fn withdraw(&mut self, operations: Vec<Operation>) {
@@ -206,8 +249,8 @@ impl Executor {
     /// Why no call at all may go out now.
     fn blocks_all(&self) -> Option<Reason> {
         let now = Steady::of(self.now());
-        self.hold
-            .clone()
+        self.leadership_refusal()
+            .or_else(|| self.hold.clone())
             .or_else(|| self.breaker.refusal(now))
             .or_else(|| self.rate.refusal(now))
             .or_else(|| UnderWay::of(self.ledger.open()).refusal(&self.settings))

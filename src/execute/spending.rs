@@ -52,6 +52,16 @@ impl SlidingWindow {
         self.bytes = self.sent.iter().map(|(_, _, bytes)| u128::from(bytes.0)).sum();
     }
 
+    /// What was sent when, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = (Steady, Bytes)> {
+        self.sent.iter().map(|(sent_at, _, bytes)| (*sent_at, *bytes))
+    }
+
+    /// Brings what was recorded late to its place.
+    fn sort(&mut self) {
+        self.sent.make_contiguous().sort_by_key(|(sent_at, operation, _)| (*sent_at, *operation));
+    }
+
     /// Forgets what has left the window.
     pub fn forget(&mut self, now: Steady) {
         let gone = self.outside(now).count();
@@ -126,6 +136,12 @@ impl Spending {
     pub fn give_back(&mut self, operation: OperationId) {
         self.hour.give_back(operation);
         self.day.give_back(operation);
+    }
+
+    /// Brings what was recorded late to its place.
+    pub fn sort(&mut self) {
+        self.hour.sort();
+        self.day.sort();
     }
 
     /// Forgets what is over.

@@ -1,7 +1,7 @@
 //! What the journal keeps of calls and moves: the intent before the call, every later state after it.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::task::JoinHandle;
 
 use super::{Journal, JournalError, amount, as_integer, read_time, time_text};
@@ -40,6 +40,19 @@ impl Journal {
     /// for it.
     pub fn start_intent(&self, intent: Intent) -> JoinHandle<Result<Vec<Operation>, JournalError>> {
         self.start("record the intent", move |connection| insert_intent(connection, intent))
+    }
+
+    /// Takes over operations that another instance wrote into its own journal, or what has become of them since. They are
+    /// told by copy, way and time, because each journal has numbers of its own.
+    pub async fn adopt(&self, operations: Vec<Operation>) -> Result<(), JournalError> {
+        self.run("take over the operations of another instance", move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for operation in &operations {
+                adopt_operation(&transaction, operation)?;
+            }
+            transaction.commit()
+        })
+        .await
     }
 
     /// Records where these operations stand now. A landing is never taken back: another process may have seen
@@ -100,45 +113,20 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut operations = Vec::with_capacity(intent.moves.len());
     let mut moves = Vec::with_capacity(intent.moves.len());
-    for movement in intent.moves {
-        if !is_locked(&transaction, &movement, intent.locked_since)? {
-            moves.push(movement);
+    for movement in &intent.moves {
+        if !is_locked(&transaction, movement, intent.locked_since)? {
+            moves.push(movement.clone());
         }
     }
-    let Some(first) = moves.first().cloned() else {
+    if moves.is_empty() {
         return Ok(operations);
-    };
-    transaction.execute(
-        "INSERT INTO batches (origin, created_at, database, collection, collection_id, replica_id, from_node,
-                              from_address, to_node)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![
-            intent.origin.code(),
-            time_text(intent.at),
-            intent.database,
-            intent.collection_name,
-            first.collection.0,
-            first.replica.0,
-            first.from.0,
-            intent.from_address,
-            first.to.0
-        ],
-    )?;
-    let batch = BatchId(transaction.last_insert_rowid());
-    for movement in moves {
-        transaction.execute(
-            "INSERT INTO operations (batch, segment_id, bytes, rows, state, detail, changed_at)
-             VALUES (?1, ?2, ?3, ?4, 'admitted', '', ?5)",
-            params![
-                batch.0,
-                movement.segment.0,
-                as_integer(movement.bytes.0),
-                as_integer(movement.rows.0),
-                time_text(intent.at)
-            ],
-        )?;
+    }
+    let intent = Intent { moves, ..intent };
+    let batch = insert_batch(&transaction, &intent)?;
+    for movement in intent.moves {
+        let id = insert_operation(&transaction, batch, &movement, intent.at)?;
         operations.push(Operation {
-            id: OperationId(transaction.last_insert_rowid()),
+            id,
             batch,
             origin: intent.origin,
             database: intent.database.clone(),
@@ -154,6 +142,83 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
     }
     transaction.commit()?;
     Ok(operations)
+}
+
+/// Writes down what another instance knows of an operation: over what is known of it, or as a new one.
+fn adopt_operation(connection: &Connection, operation: &Operation) -> rusqlite::Result<()> {
+    let Move { segment, replica, from, to, .. } = operation.movement;
+    // The leader writes it down before it is sent, and again when it is.
+    let known: Option<i64> = connection
+        .prepare_cached(
+            "SELECT operations.id FROM operations JOIN batches ON batches.id = operations.batch
+             WHERE segment_id = ?1 AND replica_id = ?2 AND from_node = ?3 AND to_node = ?4
+                   AND (sent_at IS NULL OR ?5 IS NULL OR sent_at = ?5)
+             ORDER BY operations.id DESC LIMIT 1",
+        )?
+        .query_row(params![segment.0, replica.0, from.0, to.0, operation.sent_at.map(time_text)], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    if let Some(id) = known {
+        return update_operation(connection, &Operation { id: OperationId(id), ..operation.clone() });
+    }
+    let batch = insert_batch(connection, &intent_of(operation))?;
+    let id = insert_operation(connection, batch, &operation.movement, operation.changed_at)?;
+    update_operation(connection, &Operation { id, ..operation.clone() })
+}
+
+fn intent_of(operation: &Operation) -> Intent {
+    Intent {
+        origin: operation.origin,
+        at: operation.sent_at.unwrap_or(operation.changed_at),
+        database: operation.database.clone(),
+        collection_name: operation.collection_name.clone(),
+        from_address: operation.from_address.clone(),
+        moves: vec![operation.movement.clone()],
+        locked_since: Timestamp::MIN,
+    }
+}
+
+/// Writes the call of these moves, which are all of one way.
+fn insert_batch(connection: &Connection, intent: &Intent) -> rusqlite::Result<BatchId> {
+    let Some(first) = intent.moves.first() else { return Err(rusqlite::Error::QueryReturnedNoRows) };
+    connection.execute(
+        "INSERT INTO batches (origin, created_at, database, collection, collection_id, replica_id, from_node,
+                              from_address, to_node)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            intent.origin.code(),
+            time_text(intent.at),
+            intent.database,
+            intent.collection_name,
+            first.collection.0,
+            first.replica.0,
+            first.from.0,
+            intent.from_address,
+            first.to.0
+        ],
+    )?;
+    Ok(BatchId(connection.last_insert_rowid()))
+}
+
+fn insert_operation(
+    connection: &Connection,
+    batch: BatchId,
+    movement: &Move,
+    at: Timestamp,
+) -> rusqlite::Result<OperationId> {
+    connection.execute(
+        "INSERT INTO operations (batch, segment_id, bytes, rows, state, detail, changed_at)
+         VALUES (?1, ?2, ?3, ?4, 'admitted', '', ?5)",
+        params![
+            batch.0,
+            movement.segment.0,
+            as_integer(movement.bytes.0),
+            as_integer(movement.rows.0),
+            time_text(at)
+        ],
+    )?;
+    Ok(OperationId(connection.last_insert_rowid()))
 }
 
 /// Whether an open operation moves this copy already.

@@ -32,6 +32,9 @@ use crate::units::{Bytes, CollectionId};
 /// The only request of `GetMetrics` that a proxy answers.
 const SYSTEM_INFO_REQUEST: &str = r#"{"metric_type":"system_info"}"#;
 
+/// Header by which instances tell each other's calls apart; Milvus itself ignores it.
+pub const INSTANCE_HEADER: &str = "milvus-rebalancer-instance";
+
 /// What a call of the generated client answers.
 type Answered<A> = Result<Response<A>, tonic::Status>;
 
@@ -39,6 +42,8 @@ type Answered<A> = Result<Response<A>, tonic::Status>;
 #[derive(Clone)]
 pub struct MilvusClient {
     shared: Arc<Shared>,
+    /// What this instance calls itself in its moves.
+    instance: Option<MetadataValue<Ascii>>,
 }
 
 struct Shared {
@@ -61,6 +66,7 @@ impl MilvusClient {
         let concurrency = (settings.concurrency as usize).max(1);
         let target = Target { connection: connection.to_owned(), endpoint: settings.shown_endpoint() };
         Ok(MilvusClient {
+            instance: None,
             shared: Arc::new(Shared {
                 rpc: MilvusServiceClient::new(channel).max_decoding_message_size(limit),
                 target: Arc::new(target),
@@ -72,6 +78,11 @@ impl MilvusClient {
                 max_response: settings.max_response,
             }),
         })
+    }
+
+    /// The same for moves that bear the name of the instance that sends them, as far as a header can carry that.
+    pub fn named(self, instance: &str) -> MilvusClient {
+        MilvusClient { instance: instance.parse().ok(), ..self }
     }
 
     /// Whom it talks to.
@@ -253,7 +264,10 @@ impl MilvusClient {
             collection_name: call.collection().to_owned(),
             db_name: call.database().to_owned(),
         };
-        self.send(Call::LoadBalance, limit, query, |mut rpc, request| async move {
+        self.send(Call::LoadBalance, limit, query, |mut rpc, mut request| async move {
+            if let Some(instance) = &self.instance {
+                request.metadata_mut().insert(INSTANCE_HEADER, instance.clone());
+            }
             rpc.load_balance(request).await
         })
         .await

@@ -10,7 +10,7 @@ mod settings;
 pub mod wire;
 
 pub use answers::{Health, LoadedCollection};
-pub use client::MilvusClient;
+pub use client::{INSTANCE_HEADER, MilvusClient};
 pub use error::{Call, Failure, MilvusError, Remedy, Target};
 pub use mover::MilvusMover;
 pub use refusal::{Refusal, blames_destination};

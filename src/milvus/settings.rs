@@ -206,7 +206,7 @@ impl ConnectionSettings {
 }
 
 impl TlsSettings {
-    fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, SettingsError> {
+    pub(crate) fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, SettingsError> {
         let mut tls = ClientTlsConfig::new().timeout(handshake_timeout);
         tls = match &self.ca_file {
             Some(path) => tls.ca_certificate(Certificate::from_pem(read("tls.ca_file", path, CERTIFICATE)?)),

@@ -43,6 +43,8 @@ impl Refusal {
 /// A `LoadBalance` request as it arrives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalanceRequest {
+    /// Which instance of this program says that it sends it; empty when nobody does.
+    pub caller: String,
     /// Database; empty is the default one.
     pub database: String,
     /// Collection.

@@ -156,6 +156,7 @@ impl SimMover {
             return Err(unanswered(Call::LoadBalance, Unanswered::Unavailable));
         }
         let request = BalanceRequest {
+            caller: String::new(),
             database: call.database().to_owned(),
             collection: call.collection().to_owned(),
             from: call.from(),

@@ -11,6 +11,9 @@ const NETWORKS: u64 = 3;
 /// Clusters with a clock that jumps that every change is tested with.
 const CLOCKS: u64 = 6;
 
+/// Leaders that fall that every change is tested with.
+const LEADERS: u64 = 4;
+
 /// What `--help` says.
 pub const HELP: &str = "\
 Kills the daemon, cuts it off from Milvus and turns its clock, and looks in the simulated Milvus' own record and in the
@@ -21,11 +24,12 @@ journal for what must never happen.
   --kills N       kill the daemon's process so often (25)
   --networks N    so many clusters behind a bad network (3)
   --clocks N      so many clusters with a clock that jumps (6)
+  --leaders N     kill or stop the leader of three daemons so often (4); needs etcd
   --seed S        begin with this seed (0)
   --help          this text
 
-With one or more of --kills, --networks and --clocks only what they name is done. `kills`, `network` and `clock` can
-also be used as FILTER. Options of Rust's own test harness are accepted and ignored.";
+With one or more of these only what they name is done. `kills`, `network`, `clock` and `leaders` can also be used as
+FILTER. Options of Rust's own test harness are accepted and ignored.";
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +53,15 @@ pub struct Proofs {
     pub networks: u64,
     /// Clusters with a clock that jumps.
     pub clocks: u64,
+    /// Falls of the leader of several daemons.
+    pub leaders: u64,
 }
 
 /// Reads the arguments; a sentence when they make no sense.
 pub fn read(arguments: impl Iterator<Item = String>) -> Result<Request, String> {
     let mut arguments = arguments.peekable();
     let mut seed = 0;
-    let (mut kills, mut networks, mut clocks) = (None, None, None);
+    let (mut kills, mut networks, mut clocks, mut leaders) = (None, None, None, None);
     let mut filter: Option<String> = None;
     let mut is_wanted = true;
     while let Some(argument) = arguments.next() {
@@ -72,6 +78,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Result<Request, String> 
             "--kills" => kills = Some(number(&name, &value()?)?),
             "--networks" => networks = Some(number(&name, &value()?)?),
             "--clocks" => clocks = Some(number(&name, &value()?)?),
+            "--leaders" => leaders = Some(number(&name, &value()?)?),
             "--seed" => seed = number(&name, &value()?)?,
             known if harness_options::takes_value(known) => drop(value()?),
             known if harness_options::stands_alone(known) => {}
@@ -81,7 +88,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Result<Request, String> 
             word => filter = Some(word.to_owned()),
         }
     }
-    let is_chosen = kills.is_some() || networks.is_some() || clocks.is_some();
+    let is_chosen = [kills, networks, clocks, leaders].iter().any(Option::is_some);
     let passes = |name: &str| is_wanted && filter.as_deref().is_none_or(|word| name.contains(word));
     let times = |asked: Option<u64>, usual: u64, name: &str| match asked {
         _ if !passes(name) => 0,
@@ -94,6 +101,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Result<Request, String> 
         kills: times(kills, KILLS, "kills"),
         networks: times(networks, NETWORKS, "network"),
         clocks: times(clocks, CLOCKS, "clock"),
+        leaders: times(leaders, LEADERS, "leaders"),
     }))
 }
 

@@ -243,6 +243,7 @@ impl<'a> Play<'a> {
             observer,
             thinking: Thinking::new(&policies, PlanSettings::default(), scene.gate.clone()),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings::default(),
             clock,

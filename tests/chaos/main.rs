@@ -5,10 +5,13 @@
 
 mod arguments;
 mod clock;
+#[path = "../etcd_server.rs"]
+mod etcd_server;
 #[path = "../harness_options.rs"]
 mod harness_options;
 mod journal;
 mod kills;
+mod leaders;
 mod network;
 mod outcome;
 mod process;
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn prove(proofs: &Proofs) -> ExitCode {
-    let Proofs { seed, kills, networks, clocks } = *proofs;
+    let Proofs { seed, kills, networks, clocks, leaders } = *proofs;
     let (mut passed, mut failed) = (0, 0);
     let mut tell = |name: &str, outcome: Outcome, began: Instant| {
         println!("{name}: {outcome}, in {:.0} s", began.elapsed().as_secs_f64());
@@ -47,7 +50,8 @@ fn prove(proofs: &Proofs) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let began = Instant::now();
     println!(
-        "cargo test --test chaos -- --kills {kills} --networks {networks} --clocks {clocks} --seed {seed}"
+        "cargo test --test chaos -- --kills {kills} --networks {networks} --clocks {clocks} --leaders {leaders} --seed \
+         {seed}"
     );
     // Both of them mostly wait.
     let (killed, cut_off) = runtime.block_on(async {
@@ -59,6 +63,13 @@ fn prove(proofs: &Proofs) -> ExitCode {
     if networks > 0 {
         tell("networks", cut_off.unwrap_or_else(Outcome::broken_off), began);
     }
+    let began = Instant::now();
+    if leaders > 0 && !has_etcd() {
+        println!("skipped: leaders needs etcd ({SWITCH}=1)");
+    } else if leaders > 0 {
+        let fallen = runtime.block_on(async { tokio::spawn(leaders::prove(seed, leaders)).await });
+        tell("leaders", fallen.unwrap_or_else(Outcome::broken_off), began);
+    }
     drop(runtime);
     let began = Instant::now();
     if clocks > 0 {
@@ -66,4 +77,12 @@ fn prove(proofs: &Proofs) -> ExitCode {
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Set to 1 by .ci/run, where everything that tests need must be there.
+const SWITCH: &str = "MILVUS_REBALANCER_SYSTEM_TESTS";
+
+/// Whether the proofs that need a real etcd run here.
+fn has_etcd() -> bool {
+    std::env::var(SWITCH).is_ok_and(|value| value == "1")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::journal::Pages;
 
@@ -32,6 +33,14 @@ pub struct Outcome {
     pub steps: u64,
     /// … while moves were under way.
     pub steps_in_moves: u64,
+    /// Leaders that were stopped and continued.
+    pub stops: u64,
+    /// Calls that those still sent when another one led.
+    pub stale_calls: u64,
+    /// The longest that nobody led.
+    pub slowest_takeover: Duration,
+    /// Takeovers that took longer than the life of a lease and two seconds.
+    pub late_takeovers: u64,
     /// What must never happen, and did.
     pub problems: Vec<String>,
 }
@@ -57,6 +66,10 @@ impl Outcome {
         for (reason, count) in other.limited {
             *self.limited.entry(reason).or_default() += count;
         }
+        self.stops += other.stops;
+        self.stale_calls += other.stale_calls;
+        self.slowest_takeover = self.slowest_takeover.max(other.slowest_takeover);
+        self.late_takeovers += other.late_takeovers;
         self.spoilt += other.spoilt;
         self.steps += other.steps;
         self.steps_in_moves += other.steps_in_moves;
@@ -83,6 +96,15 @@ impl fmt::Display for Outcome {
                 ", {} kills ({} while a call waited for its answer, {} with an intent not yet marked as sent, {} \
                  while looking what became of a call)",
                 self.kills, self.kills_in_a_call, self.kills_at_an_intent, self.kills_while_looking
+            )?;
+        }
+        if !self.slowest_takeover.is_zero() {
+            let slowest = self.slowest_takeover.as_secs_f64();
+            write!(
+                f,
+                ", {} leaders stopped and continued ({} calls of theirs after that); slowest takeover {slowest:.1} s, {} \
+                 late",
+                self.stops, self.stale_calls, self.late_takeovers
             )?;
         }
         if self.spoilt > 0 {

@@ -63,6 +63,19 @@ impl Site {
         Process { child }
     }
 
+    /// Orders a pause as a person would.
+    pub fn pause(&self) {
+        let status = Command::new(env!("CARGO_BIN_EXE_milvus-rebalancer"))
+            .arg("--config")
+            .arg(self.configuration())
+            .args(["pause", "--reason", "test"])
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.expect("it can be run").success());
+    }
+
     /// The end of what all daemons said.
     pub fn last_said(&self) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
@@ -80,6 +93,12 @@ impl Process {
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(status.expect("kill can be run").success());
     }
 
     /// SIGKILL; when this returns, nothing of it runs any more. `false` when it had ended before.

@@ -18,6 +18,7 @@ mod gates;
 mod guard;
 mod incremental;
 mod journal;
+mod lease;
 mod management;
 mod memory_over_restarts;
 mod milvus_client;

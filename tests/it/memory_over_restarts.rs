@@ -63,6 +63,7 @@ impl Daemon {
                 GateSettings::default(),
             ),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings::default(),
             clock,

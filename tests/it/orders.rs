@@ -272,6 +272,7 @@ fn slow_daemon() -> SlowDaemon {
         observer,
         thinking: Thinking::new(&rows_at_once(), PlanSettings::default(), gates),
         executor,
+        election: None,
         mode: Mode::Act,
         poll: PollSettings { interval: Duration::from_secs(3_600), ..PollSettings::default() },
         clock: clock.clone(),

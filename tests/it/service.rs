@@ -376,6 +376,7 @@ fn control_loop(
         observer,
         thinking: Thinking::new(&PolicySettings::default(), PlanSettings::default(), GateSettings::default()),
         executor,
+        election: None,
         mode: Mode::Advise,
         poll: PollSettings::default(),
         clock,

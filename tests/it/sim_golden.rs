@@ -83,6 +83,7 @@ fn load_balance_is_answered_as_by_a_real_one() {
     let segment = collection.segments.iter().copied().find(on_first).unwrap();
     world.release_collection(other.id);
     let request = |from: i64, to: i64, segment: SegmentId, name: &str| BalanceRequest {
+        caller: String::new(),
         database: collection.database.clone(),
         collection: name.to_owned(),
         from: NodeId(from),

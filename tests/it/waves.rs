@@ -112,6 +112,7 @@ impl Daemon {
             observer,
             thinking: Thinking::new(&PolicySettings::default(), PlanSettings::default(), gate),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: PollSettings { interval: MINUTE, ..PollSettings::default() },
             clock,

@@ -60,6 +60,7 @@ impl Daemon {
             observer,
             thinking: thinking(scenario),
             executor,
+            election: None,
             mode: Mode::Act,
             poll: scenario.poll.clone(),
             clock,

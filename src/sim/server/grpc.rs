@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use crate::milvus::INSTANCE_HEADER;
 use crate::milvus::wire::common;
 use crate::milvus::wire::milvus as rpc;
 use crate::milvus::wire::milvus::milvus_service_server::MilvusService;
@@ -119,8 +120,11 @@ impl MilvusService for SimMilvus {
         if self.shared.lock().proxy_is_away() {
             return respond(Err(Unanswered::Unavailable));
         }
+        let caller = request.metadata().get(INSTANCE_HEADER).and_then(|value| value.to_str().ok());
+        let caller = caller.unwrap_or_default().to_owned();
         let request = request.into_inner();
         let request = BalanceRequest {
+            caller,
             database: request.db_name,
             collection: request.collection_name,
             from: NodeId(request.src_node_id),

@@ -60,6 +60,7 @@ fn segment_on(world: &World, node: NodeId) -> SegmentId {
 fn request(world: &World, from: i64, to: &[i64], segments: &[SegmentId]) -> BalanceRequest {
     let collection = &world.collections()[&first_collection(world)];
     BalanceRequest {
+        caller: String::new(),
         database: collection.database.clone(),
         collection: collection.name.clone(),
         from: NodeId(from),

@@ -322,6 +322,7 @@ fn take_call(
     let after_first_poll = state.first_poll.map(|at| at.elapsed()).unwrap_or_default();
     state.calls.push(Call { segments: request.sealed_segment_i_ds.clone(), durable, after_first_poll });
     world.lock().load_balance(BalanceRequest {
+        caller: String::new(),
         database: request.db_name,
         collection: request.collection_name,
         from: NodeId(request.src_node_id),

@@ -1,0 +1,102 @@
+//! The small interface behind which leader election is done.
+
+use std::mem::{Discriminant, discriminant};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::record::{RecordError, SharedRecord};
+use crate::observe::SeamFuture;
+
+/// What this instance knows about who may act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// Nothing is known yet, or no longer.
+    Unknown {
+        /// Why, in one line.
+        cause: String,
+    },
+    /// Another one leads.
+    Following {
+        /// Its name; `None` while there is none.
+        leader: Option<String>,
+    },
+    /// This one leads.
+    Leading {
+        /// What tells this leadership from every other: the revision that made it.
+        term: i64,
+        /// Until when that is certain whatever happens elsewhere: counted from the *sending* of the last request that
+        /// prolonged it.
+        until: Instant,
+    },
+}
+
+impl Leadership {
+    /// Whether this instance leads for sure at this time.
+    pub fn leads_at(&self, now: Instant) -> bool {
+        matches!(self, Leadership::Leading { until, .. } if now < *until)
+    }
+}
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Somebody else leads, or nobody.
+    #[error("this instance does not lead any more")]
+    NotLeader,
+    /// The engine did not answer, or not in time.
+    #[error("{operation}: the lease's engine did not do it")]
+    Engine {
+        /// What was asked.
+        operation: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The shared record cannot be used.
+    #[error("the record that instances share cannot be used")]
+    Record(#[from] RecordError),
+}
+
+/// An engine that lets one of several instances lead, and keeps a small record for its successor.
+pub trait Election: Send + Sync {
+    /// Who leads, kept up to date by [`Election::run`].
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// Writes the record down if this instance still leads: one transaction.
+    fn write<'a>(&'a self, record: &'a SharedRecord) -> SeamFuture<'a, Result<(), LeaseError>>;
+
+    /// The record that the last leader left; `None` where there never was one.
+    fn read(&self) -> SeamFuture<'_, Result<Option<SharedRecord>, LeaseError>>;
+
+    /// Stands for election, leads and stands again, until the future is dropped.
+    fn run(&self) -> SeamFuture<'_, ()>;
+
+    /// Hands over at once.
+    fn resign(&self) -> SeamFuture<'_, ()>;
+}
+
+/// Tells when something else is known of who leads.
+pub struct LeaderNews {
+    state: Option<watch::Receiver<Leadership>>,
+    known: Option<Discriminant<Leadership>>,
+}
+
+impl LeaderNews {
+    /// Of this election; there never is any without one.
+    pub fn of(election: Option<&dyn Election>) -> LeaderNews {
+        LeaderNews { state: election.map(Election::leadership), known: None }
+    }
+
+    /// Waits until it is another kind of leadership than at the last time this returned. A lease that is prolonged is no
+    /// news. Safe to cancel: what changes meanwhile is told next time.
+    pub async fn changed(&mut self) {
+        let Some(state) = &mut self.state else { return std::future::pending().await };
+        let known = self.known;
+        let news = state.wait_for(|state| Some(discriminant(state)) != known).await;
+        match news.map(|state| discriminant(&*state)) {
+            Ok(kind) => self.known = Some(kind),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! An election in etcd: a key that lives as long as its lease, and whoever made it leads.
+//!
+//! Everything that only a leader may write is written in one transaction with the condition that the leader's key is still
+//! the one that this instance made (its creation revision). Revisions never repeat, so a key that somebody else made in
+//! between is never mistaken for ours.
+
+mod client;
+mod wire;
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::election::{Election, Leadership, LeaseError};
+use super::record::SharedRecord;
+use super::settings::EtcdSettings;
+use crate::observe::SeamFuture;
+use crate::telemetry::Chain;
+pub use client::{EtcdClient, EtcdError};
+
+/// So many times within its time to live a lease is prolonged: two may fail.
+const PROLONGED_PER_LIFE: u32 = 3;
+
+/// How often a follower tries to become leader, and how long it waits after a failure. That a lease has run out, etcd itself
+/// notices within half a second, and a successor must be there within two.
+const TRY_EVERY: Duration = Duration::from_millis(300);
+
+/// Names of our keys after the prefix.
+const LEADER: &str = "leader";
+const RECORD: &str = "record";
+
+/// Leader election in an etcd.
+pub struct EtcdElection {
+    client: EtcdClient,
+    instance: String,
+    prefix: String,
+    time_to_live: Duration,
+    state: watch::Sender<Leadership>,
+    /// The lease that this instance holds, if it holds one.
+    lease: Mutex<Option<i64>>,
+}
+
+impl EtcdElection {
+    /// Under this name. Nothing is asked yet; only the settings can fail.
+    pub fn new(instance: String, settings: &EtcdSettings) -> Result<EtcdElection, EtcdError> {
+        let unknown = Leadership::Unknown { cause: "etcd has not been asked yet".to_owned() };
+        Ok(EtcdElection {
+            client: EtcdClient::new(settings)?,
+            instance,
+            prefix: settings.prefix.clone(),
+            time_to_live: settings.time_to_live,
+            state: watch::Sender::new(unknown),
+            lease: Mutex::new(None),
+        })
+    }
+
+    fn key(&self, name: &str) -> Vec<u8> {
+        format!("{}{name}", self.prefix).into_bytes()
+    }
+
+    /// From the first request to the loss of what it got.
+    async fn stand_once(&self) -> Result<(), EtcdError> {
+        let asked_at = Instant::now();
+        let deadline = asked_at + self.time_to_live;
+        let (lease, granted) = timely(deadline, self.client.grant(self.time_to_live)).await?;
+        *self.lease.lock().await = Some(lease);
+        let time_to_live = granted.min(self.time_to_live);
+        let mut until = asked_at + time_to_live;
+        let mut term = None;
+        loop {
+            if term.is_none() {
+                term = self.campaign(lease, until).await?;
+            }
+            if let Some(term) = term {
+                self.state.send_replace(Leadership::Leading { term, until });
+            }
+            let pause = time_to_live / PROLONGED_PER_LIFE;
+            sleep(if term.is_some() { pause } else { pause.min(TRY_EVERY) }).await;
+            until = self.prolong(lease, until, time_to_live).await?;
+        }
+    }
+
+    /// Tries to make the leader's key; `Some` with its revision when that worked.
+    async fn campaign(&self, lease: i64, until: Instant) -> Result<Option<i64>, EtcdError> {
+        let (key, name) = (self.key(LEADER), self.instance.as_bytes().to_vec());
+        let outcome = timely(until, self.client.create(key, name, lease)).await?;
+        match outcome {
+            client::Created::Ours { revision } => {
+                tracing::info!(term = revision, "this instance leads");
+                Ok(Some(revision))
+            }
+            client::Created::Theirs { value, lease: other, revision } if other == lease => {
+                // The answer to an earlier try was lost.
+                tracing::info!(term = revision, leader = %String::from_utf8_lossy(&value), "this instance leads");
+                Ok(Some(revision))
+            }
+            client::Created::Theirs { value, .. } => {
+                let leader = Some(String::from_utf8_lossy(&value).into_owned());
+                let following = Leadership::Following { leader };
+                self.state.send_if_modified(|state| {
+                    let is_news = *state != following;
+                    if is_news {
+                        tracing::info!(leader = %String::from_utf8_lossy(&value), "another instance leads");
+                        *state = following;
+                    }
+                    is_news
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Prolongs the lease, trying again until it has run out; since when it counts is when the request went out.
+    async fn prolong(&self, lease: i64, until: Instant, life: Duration) -> Result<Instant, EtcdError> {
+        loop {
+            let sent_at = Instant::now();
+            let wait = (life / PROLONGED_PER_LIFE).max(TRY_EVERY);
+            let failure = match timely(until.min(sent_at + wait), self.client.keep_alive(lease)).await {
+                Ok(Some(left)) => return Ok(sent_at + left.min(life)),
+                Ok(None) => return Err(EtcdError::LeaseLost),
+                Err(error) => error,
+            };
+            if Instant::now() + TRY_EVERY >= until {
+                return Err(failure);
+            }
+            tracing::debug!(error = %Chain(&failure), "the lease was not prolonged; trying again");
+            sleep(TRY_EVERY).await;
+        }
+    }
+
+    fn term(&self) -> Option<(i64, Instant)> {
+        match *self.state.borrow() {
+            Leadership::Leading { term, until } if Instant::now() < until => Some((term, until)),
+            _ => None,
+        }
+    }
+}
+
+impl Election for EtcdElection {
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.state.subscribe()
+    }
+
+    fn write<'a>(&'a self, record: &'a SharedRecord) -> SeamFuture<'a, Result<(), LeaseError>> {
+        Box::pin(async move {
+            let Some((term, until)) = self.term() else { return Err(LeaseError::NotLeader) };
+            let value = if record.is_empty() { None } else { Some(record.encode()?) };
+            let condition = (self.key(LEADER), term);
+            let written = timely(until, self.client.put_while(condition, self.key(RECORD), value)).await;
+            match written {
+                Ok(true) if Instant::now() < until => Ok(()),
+                Ok(_) => Err(LeaseError::NotLeader),
+                Err(error) => Err(failed("write the shared record", error)),
+            }
+        })
+    }
+
+    fn read(&self) -> SeamFuture<'_, Result<Option<SharedRecord>, LeaseError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + self.time_to_live;
+            let value = timely(deadline, self.client.get(self.key(RECORD))).await;
+            let value = value.map_err(|error| failed("read the shared record", error))?;
+            Ok(value.map(|text| SharedRecord::decode(&text)).transpose()?)
+        })
+    }
+
+    fn run(&self) -> SeamFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                if let Err(error) = self.stand_once().await {
+                    let cause = Chain(&error).to_string();
+                    self.state.send_if_modified(|state| {
+                        let unknown = Leadership::Unknown { cause: cause.clone() };
+                        let is_news = *state != unknown;
+                        if is_news {
+                            tracing::warn!(error = cause, "nothing is known of who leads; nothing is moved");
+                            *state = unknown;
+                        }
+                        is_news
+                    });
+                }
+                sleep(TRY_EVERY).await;
+            }
+        })
+    }
+
+    fn resign(&self) -> SeamFuture<'_, ()> {
+        Box::pin(async move {
+            let cause = "this instance has stepped down".to_owned();
+            self.state.send_replace(Leadership::Unknown { cause });
+            let Some(lease) = self.lease.lock().await.take() else { return };
+            let deadline = Instant::now() + TRY_EVERY;
+            if let Err(error) = timely(deadline, self.client.revoke(lease)).await {
+                let life = self.time_to_live;
+                tracing::warn!(error = %Chain(&error), ?life, "the lease is not handed over: it runs out");
+            }
+        })
+    }
+}
+
+fn failed(operation: &'static str, error: EtcdError) -> LeaseError {
+    LeaseError::Engine { operation, source: Box::new(error) }
+}
+
+/// Gives up at a deadline.
+async fn timely<T>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, EtcdError>>,
+) -> Result<T, EtcdError> {
+    timeout_at(deadline, answer).await.unwrap_or(Err(EtcdError::Late))
+}

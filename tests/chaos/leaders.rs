@@ -1,0 +1,291 @@
+//! Several daemons on one cluster, of which a real etcd lets one act: the leader is killed, or stopped and continued,
+//! again and again. At the simulated Milvus it must look as if there had been one daemon all along, but for the one call
+//! that a stopped leader may still have had in its hands.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use milvus_rebalancer::clock::Clock;
+use milvus_rebalancer::sim::invariants::InvariantChecker;
+use milvus_rebalancer::sim::{SharedWorld, SimServer, build};
+use tokio::time::{Instant, sleep};
+
+use crate::etcd_server::EtcdServer;
+use crate::journal;
+use crate::outcome::Outcome;
+use crate::process::{Process, Site};
+use crate::scene::{Chance, Scene};
+
+/// Daemons on each cluster.
+const DAEMONS: usize = 3;
+
+/// How long a leader that is not heard of stays leader; etcd makes no shorter leases that last on a busy machine.
+const LIFE: Duration = Duration::from_secs(3);
+
+/// What a takeover may take beyond the life of a lease.
+const TAKEOVER: Duration = Duration::from_secs(2);
+
+/// A bound on hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Leaders that fall in one cluster: then it is level, more or less.
+const FALLS_IN_ONE: u64 = 10;
+
+/// Pause between looks.
+const WATCH: Duration = Duration::from_millis(20);
+
+/// One daemon of several.
+struct Instance {
+    name: String,
+    site: Site,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Instance {
+    async fn leads(&self, http: &reqwest::Client) -> bool {
+        let page = http.get(format!("http://127.0.0.1:{}/metrics", self.port)).send().await;
+        let Ok(page) = page else { return false };
+        page.text().await.is_ok_and(|text| text.lines().any(|line| line == "milvus_rebalancer_leader 1"))
+    }
+}
+
+/// Lets so many leaders fall.
+pub async fn prove(seed: u64, falls: u64) -> Outcome {
+    let mut sum = Outcome::default();
+    let mut left = falls;
+    let mut seed = seed;
+    while left > 0 && sum.problems.is_empty() {
+        let falls = left.min(FALLS_IN_ONE);
+        sum.add(Cluster::start(seed).await.play(falls).await);
+        left -= falls;
+        seed += 1;
+    }
+    sum
+}
+
+struct Cluster {
+    seed: u64,
+    chance: Chance,
+    world: SharedWorld,
+    // Serve until they are dropped.
+    _server: SimServer,
+    _etcd: EtcdServer,
+    http: reqwest::Client,
+    instances: Vec<Instance>,
+    checker: InvariantChecker,
+    outcome: Outcome,
+}
+
+impl Cluster {
+    async fn start(seed: u64) -> Cluster {
+        let scene = Scene::of(seed, Clock::system().read().wall);
+        let world = SharedWorld::new(build(&scene.plan));
+        let server = SimServer::start(world.clone()).await.expect("a port is free");
+        let etcd = EtcdServer::start().await;
+        let mut instances = Vec::new();
+        for number in 0..DAEMONS {
+            let (name, site, port) = (format!("daemon-{number}"), Site::new(), free_port());
+            let base = scene.configuration(server.grpc_address(), &server, &site.journal());
+            let base = base.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
+            let lease = format!(
+                "[lease]\nengine = \"etcd\"\ninstance = \"{name}\"\n[lease.etcd]\nendpoints = [\"{}\"]\n\
+                 time_to_live = \"{}s\"\n",
+                etcd.endpoint(),
+                LIFE.as_secs()
+            );
+            site.configure(&format!("{lease}{base}"));
+            let process = Some(site.start("act"));
+            instances.push(Instance { name, site, port, process });
+        }
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().expect("a client");
+        let checker = InvariantChecker::new(scene.invariants());
+        let outcome = Outcome { clusters: 1, ..Outcome::default() };
+        let chance = Chance::for_play(seed);
+        Cluster { seed, chance, world, _server: server, _etcd: etcd, http, instances, checker, outcome }
+    }
+
+    async fn play(mut self, falls: u64) -> Outcome {
+        for _ in 0..falls {
+            let fallen = match self.leader(None).await {
+                Some(leader) => self.let_fall(leader).await,
+                None => break,
+            };
+            self.check();
+            if !self.outcome.problems.is_empty() {
+                break;
+            }
+            if let Some(fallen) = fallen {
+                let site = &self.instances[fallen].site;
+                self.instances[fallen].process = Some(site.start("act"));
+            }
+        }
+        if self.outcome.problems.is_empty() {
+            self.settle().await;
+        }
+        if !self.outcome.problems.is_empty() {
+            for instance in &self.instances {
+                println!("seed {} FAILED, {}\n{}", self.seed, instance.name, instance.site.last_said());
+            }
+            let trace: Vec<String> = self.world.lock().trace().map(str::to_owned).collect();
+            println!("{}", trace[trace.len().saturating_sub(40)..].join("\n"));
+            let again = format!("again: cargo test --test chaos -- --leaders {falls} --seed {}", self.seed);
+            self.outcome.problems.push(again);
+        }
+        self.outcome
+    }
+
+    /// Waits for one that leads, other than this one, and has nothing left to wait for.
+    async fn leader(&mut self, other_than: Option<usize>) -> Option<usize> {
+        let ends = Instant::now() + PATIENCE;
+        while Instant::now() < ends {
+            for number in 0..self.instances.len() {
+                if Some(number) != other_than && self.instances[number].leads(&self.http).await {
+                    return Some(number);
+                }
+            }
+            sleep(WATCH).await;
+        }
+        self.outcome.problems.push("nobody leads".to_owned());
+        None
+    }
+
+    /// Kills the leader at some moment, or stops it until there is another one. `Some` when it must be started anew.
+    async fn let_fall(&mut self, leader: usize) -> Option<usize> {
+        let calls = self.world.lock().calls().len();
+        let ends = Instant::now() + LIFE;
+        // In the middle of a wave, where there is one.
+        while self.world.lock().calls().len() == calls && Instant::now() < ends {
+            sleep(WATCH).await;
+        }
+        sleep(self.chance.up_to(Duration::from_millis(700))).await;
+        let is_killed = self.chance.happens(0.6);
+        let Some(process) = &mut self.instances[leader].process else { return None };
+        if is_killed {
+            let unanswered = self.world.lock().calls().iter().filter(|call| call.answered.is_none()).count();
+            if !process.kill() {
+                self.outcome.problems.push(format!("daemon {leader} ended by itself"));
+            }
+            self.outcome.kills += 1;
+            self.outcome.kills_in_a_call += u64::from(unanswered > 0);
+        } else {
+            process.signal("STOP");
+            self.outcome.stops += 1;
+        }
+        let fell = Instant::now();
+        self.leader(Some(leader)).await?;
+        let took = fell.elapsed();
+        self.outcome.slowest_takeover = self.outcome.slowest_takeover.max(took);
+        if took > LIFE + TAKEOVER {
+            self.outcome.late_takeovers += 1;
+        }
+        if is_killed {
+            return Some(leader);
+        }
+        let before = self.calls_of(leader);
+        if let Some(process) = &mut self.instances[leader].process {
+            process.signal("CONT");
+        }
+        // Long enough for it to notice, to look and to act, if it wanted to.
+        sleep(LIFE).await;
+        let stale = self.calls_of(leader) - before;
+        self.outcome.stale_calls += stale as u64;
+        if stale > 1 {
+            self.outcome.problems.push(format!("a leader of before sent {stale} calls"));
+        }
+        None
+    }
+
+    fn calls_of(&self, instance: usize) -> usize {
+        let name = &self.instances[instance].name;
+        self.world.lock().calls().iter().filter(|call| call.request.caller == *name).count()
+    }
+
+    /// What must never happen, by the world's own record.
+    fn check(&mut self) {
+        let world = self.world.lock();
+        let violations = self.checker.check(&world);
+        self.outcome.problems.extend(violations.iter().map(|violation| format!("forbidden: {violation}")));
+        for (number, call) in world.calls().iter().enumerate().skip(self.outcome.calls) {
+            for segment in call.segments.iter().filter(|segment| segment.is_under_way) {
+                let text =
+                    format!("call {number} of {} moves segment {}", call.request.caller, segment.segment);
+                self.outcome.problems.push(format!("{text} while it is being moved"));
+            }
+        }
+        self.outcome.calls = world.calls().len();
+        drop(world);
+        for instance in &self.instances {
+            if let Ok(pages) = journal::read(&instance.site.journal())
+                && pages.limited.contains_key("foreign_mover")
+            {
+                let text = format!("{} took a move of another instance for somebody else's", instance.name);
+                self.outcome.problems.push(text);
+            }
+        }
+    }
+
+    /// Every move that anybody began has an end in the journal of the last leader.
+    async fn settle(&mut self) {
+        let Some(leader) = self.leader(None).await else { return };
+        let ends = Instant::now() + PATIENCE;
+        let journal = self.instances[leader].site.journal();
+        let mut forgotten = vec!["its journal cannot be read".to_owned()];
+        while !forgotten.is_empty() && Instant::now() < ends {
+            sleep(Duration::from_millis(250)).await;
+            let Ok(pages) = journal::read(&journal) else { continue };
+            let calls = self.world.lock().calls().to_vec();
+            let is_known = |segment: i64, to: i64| {
+                pages.entries.iter().any(|one| one.segment == segment && one.to == to && one.is_ended())
+            };
+            let moves = calls.iter().rev().skip(1).flat_map(|call| {
+                let to = call.request.to.first().map_or(0, |node| node.0);
+                call.request.segments.iter().map(move |segment| (segment.0, to))
+            });
+            // The last call is always young.
+            forgotten = moves
+                .filter(|(segment, to)| !is_known(*segment, *to))
+                .map(|(segment, to)| format!("the move of segment {segment} to node {to} was forgotten"))
+                .collect();
+        }
+        self.outcome.problems.extend(forgotten);
+        self.check();
+        let last = self.pause_and_fall(leader).await.unwrap_or(leader);
+        for instance in &mut self.instances {
+            if let Some(process) = &mut instance.process
+                && !process.kill()
+            {
+                self.outcome.problems.push(format!("{} ended by itself", instance.name));
+            }
+        }
+        if let Ok(pages) = journal::read(&self.instances[last].site.journal()) {
+            self.outcome.count(&pages);
+        }
+    }
+
+    /// A pause that was ordered where the leader is holds for its successor.
+    async fn pause_and_fall(&mut self, leader: usize) -> Option<usize> {
+        self.instances[leader].site.pause();
+        // A turn sees it and shares it; what had been sent before ends meanwhile.
+        sleep(LIFE).await;
+        let calls = self.world.lock().calls().len();
+        self.instances[leader].process.take()?.kill();
+        let next = self.leader(Some(leader)).await?;
+        sleep(LIFE).await;
+        let is_paused = journal::read(&self.instances[next].site.journal())
+            .is_ok_and(|pages| pages.last_limit.as_deref() == Some("paused"));
+        if !is_paused {
+            self.outcome.problems.push("the successor is not paused".to_owned());
+        }
+        if self.world.lock().calls().len() != calls {
+            self.outcome.problems.push("something was moved during a pause".to_owned());
+        }
+        Some(next)
+    }
+}
+
+fn free_port() -> u16 {
+    let probe = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    probe.local_addr().expect("it has an address").port()
+}
