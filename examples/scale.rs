@@ -181,7 +181,7 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
     let history = std::mem::take(&mut state.history);
     let (plan, gate) = (PlanSettings::default(), GateSettings::default());
     let mut input = PlanningInput {
-        snapshot,
+        snapshot: snapshot.into(),
         in_flight: Vec::new(),
         history,
         controls: Controls::default(),

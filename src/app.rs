@@ -1,5 +1,6 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
+mod by_hand;
 mod connect;
 mod controls;
 mod daemon;
@@ -7,6 +8,7 @@ mod error;
 mod health;
 mod once;
 
+pub use by_hand::{ByHand, Turn};
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;

@@ -14,7 +14,7 @@ pub use state::{LastTurn, LoopState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,8 @@ pub struct ControlLoop {
     pub health: Arc<Health>,
     /// What is shown to whoever subscribes; nothing is kept for nobody.
     pub state: watch::Sender<LoopState>,
+    /// Makes it look sooner than planned, as far as its share of the coordinator's time allows.
+    pub wake: Arc<Notify>,
     /// Ends the loop.
     pub stop: CancellationToken,
 }
@@ -81,6 +83,8 @@ pub struct ControlLoop {
 struct Rhythm {
     failures_in_a_row: u32,
     pause: Duration,
+    /// The shortest pause that the coordinator is owed after the last look.
+    least_pause: Duration,
     pruned_at: Option<Instant>,
     told: Told,
 }
@@ -115,6 +119,7 @@ impl ControlLoop {
         let mut leader_news = LeaderNews::of(self.election.as_deref());
         let mut rhythm = Rhythm { pause: self.poll.interval, ..Rhythm::default() };
         let mut next_turn = Instant::now();
+        let mut soonest = next_turn;
         let mut heartbeat = tokio::time::interval(self.health.heartbeat());
         loop {
             self.health.beat(rhythm.pause);
@@ -136,7 +141,9 @@ impl ControlLoop {
                         break;
                     }
                     next_turn = began + rhythm.pause;
+                    soonest = began + rhythm.least_pause;
                 }
+                () = self.wake.notified() => next_turn = next_turn.min(soonest.max(Instant::now())),
                 // A successor must not wait for its next turn, which a follower takes at a slower pace.
                 () = leader_news.changed() => next_turn = Instant::now(),
                 _ = heartbeat.tick() => self.brake(self.clock.read().wall).await,
@@ -183,9 +190,10 @@ impl ControlLoop {
                 let observation = Arc::new(observation);
                 self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
+                rhythm.least_pause = took.div_f64(self.poll.duty);
                 let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
                 let interval = self.poll.interval.saturating_mul(pace);
-                rhythm.pause = interval.max(took.div_f64(self.poll.duty));
+                rhythm.pause = interval.max(rhythm.least_pause);
                 let (record, plan, verdicts) = self.think_and_act(&observation, &mut rhythm.told).await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
@@ -193,9 +201,8 @@ impl ControlLoop {
                 self.write_down(TurnRecord { took: began.elapsed(), ..record }, plan, verdicts).await;
             }
             Err(error) => {
-                let rest = took.div_f64(self.poll.duty);
-                rhythm.pause =
-                    back_off(&self.poll, rhythm.failures_in_a_row).max(rest.min(self.poll.backoff_limit));
+                rhythm.least_pause = took.div_f64(self.poll.duty).min(self.poll.backoff_limit);
+                rhythm.pause = back_off(&self.poll, rhythm.failures_in_a_row).max(rhythm.least_pause);
                 rhythm.failures_in_a_row = rhythm.failures_in_a_row.saturating_add(1);
                 // What was planned from an older look must not be sent on.
                 self.executor.offer(Vec::new(), Bytes::ZERO);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +32,9 @@ pub enum TelemetryError {
     /// Somebody in this process logs already.
     #[error("logging cannot be started twice")]
     Started(#[source] TryInitError),
+    /// Nothing logs.
+    #[error("this process does not log, so there is no level to be changed")]
+    NotStarted,
 }
 
 /// Starts logging for the process. `RUST_LOG` stands over the settings, as everywhere in Rust.
@@ -39,8 +43,27 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     // What NO_COLOR asks for: https://no-color.org
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colors = stderr().is_terminal() && !no_color;
-    let subscriber = subscriber(settings, from_environment.as_deref(), colors, stderr)?;
-    subscriber.try_init().map_err(TelemetryError::Started)
+    let (subscriber, switch) = subscriber(settings, from_environment.as_deref(), colors, stderr)?;
+    subscriber.try_init().map_err(TelemetryError::Started)?;
+    // Nobody else has started logging, so nobody else has set it.
+    drop(SWITCH.set(switch));
+    Ok(())
+}
+
+/// Changes what is logged by this process; in force until it ends or somebody changes it again.
+type Switch = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// That of this process; empty where nothing logs.
+static SWITCH: OnceLock<Switch> = OnceLock::new();
+
+/// Logs from this level on, or by this filter, from now on and until the process ends.
+pub fn change_filter(filter: &str) -> Result<(), TelemetryError> {
+    let refused = |source| TelemetryError::Filter { origin: "filter", source };
+    let parsed = EnvFilter::builder().parse(filter).map_err(refused)?;
+    match SWITCH.get() {
+        Some(switch) if switch(parsed) => Ok(()),
+        _ => Err(TelemetryError::NotStarted),
+    }
 }
 
 /// What [`init`] installs, for any writer.
@@ -49,7 +72,7 @@ pub fn subscriber<W>(
     rust_log: Option<&str>,
     colors: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Switch), TelemetryError>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
@@ -61,8 +84,16 @@ where
         EnvFilter::builder().parse(filter).map_err(|source| TelemetryError::Filter { origin, source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer);
     Ok(match settings.format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
     })
 }
 
@@ -146,7 +177,7 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let settings = LogSettings { format, level: level.to_owned() };
-        let subscriber = subscriber(&settings, rust_log, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&settings, rust_log, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(error = %Chain(&error()), node = 7, "turn failed");
             tracing::debug!("details");
@@ -196,7 +227,7 @@ mod tests {
         let captured = Captured::default();
         let writer = captured.clone();
         let settings = LogSettings::default();
-        let subscriber = subscriber(&settings, None, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&settings, None, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(error = %Chain(&io::Error::other("evil\u{1b}[2Jtext")), "turn failed");
         });

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
 use crate::plan::{self, DimensionView, Finding, Move, Placement, Plan, PlanSettings};
-use crate::policy::{self, Policy, PolicySettings, Remark};
+use crate::policy::{self, Assessment, Directive, Policy, PolicySettings, Remark};
 use crate::units::{Moment, Ratio};
 
 /// How long foreign moves are remembered: the longest that a gate can be told to look back.
@@ -76,9 +76,13 @@ pub struct GateMemory {
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The cluster.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The name of that snapshot.
     pub snapshot_digest: SnapshotDigest,
+    /// What was planned on, for whoever asks afterwards why something is, or is not, in the plan.
+    pub input: Arc<PlanningInput>,
+    /// What the policies said about it.
+    pub assessment: Arc<Assessment>,
     /// Every node in every dimension.
     pub findings: Vec<Finding>,
     /// What policies remark about their configuration.
@@ -232,7 +236,7 @@ impl Thinking {
 
         let own_balancer = OwnBalancer::of(observation, &snapshot, &self.balancer, self.is_within);
         let mut input = PlanningInput {
-            snapshot,
+            snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history,
             own_balancer,
@@ -241,7 +245,8 @@ impl Thinking {
             gate: self.gate.clone(),
             now,
         };
-        let assessment = policy::assess_all(&self.policies, &input);
+        let mut assessment = policy::assess_all(&self.policies, &input);
+        assessment.directives.extend(ordered_drains(&input.controls));
         let placement = Placement::projected(&input.snapshot, &input.in_flight);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
         let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
@@ -265,13 +270,15 @@ impl Thinking {
             now,
         });
 
-        model.history = input.history;
+        model.history = input.history.clone();
         self.model = model;
         Decision {
-            snapshot: input.snapshot,
+            snapshot: Arc::clone(&input.snapshot),
+            input: Arc::new(input),
             snapshot_digest,
             findings,
             remarks: assessment.remarks.clone(),
+            assessment: Arc::new(assessment),
             restrictions,
             plan,
             verdict,
@@ -282,6 +289,11 @@ impl Thinking {
             guard,
         }
     }
+}
+
+/// What people ordered to be emptied, as policies would say it.
+fn ordered_drains(controls: &Controls) -> impl Iterator<Item = Directive> {
+    controls.drains.iter().map(|drain| Directive::Evacuate { node: drain.node })
 }
 
 /// Memory in use on the fullest node to which something moves.

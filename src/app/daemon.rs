@@ -7,7 +7,8 @@ use prometheus::Registry;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, connect};
+use super::{AppError, ByHand, connect};
+use crate::admin::{self, Access, AdminListener, Cache, Place, Shared};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::control_loop::reload::{self, Load, Reloader};
@@ -29,6 +30,7 @@ pub struct Daemon {
     control_loop: ControlLoop,
     election: Option<Arc<dyn Election>>,
     listener: Listener,
+    admin: Option<(AdminListener, Arc<Shared>)>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -45,6 +47,7 @@ impl Daemon {
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
         let in_force = config.clone();
+        let options = in_force.in_force();
         let Config {
             mode,
             connection,
@@ -62,6 +65,7 @@ impl Daemon {
             journal,
             lease,
             http,
+            admin,
             log: _,
         } = config;
 
@@ -93,13 +97,18 @@ impl Daemon {
         }
         let health = Arc::new(Health::watched_by(ServiceManager::of_process()));
         let listener = Listener::bind(&http.listen).await?;
+        let admin = if admin.enabled { Some((AdminListener::bind(&admin).await?, admin)) } else { None };
+        let admin_place =
+            admin.as_ref().map_or("nowhere".to_owned(), |(listener, _)| listener.place().to_string());
         tracing::info!(
             mode = mode.code(),
             listen = %listener.address(),
+            admin = admin_place,
             journal = %journal.path().display(),
             "started"
         );
 
+        let by_hand = Arc::new(ByHand::new(&connected, &in_force, clock.clone()));
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
             Mode::Within | Mode::Act => {
@@ -129,13 +138,32 @@ impl Daemon {
             metrics: metrics.clone(),
             health: health.clone(),
             state: watch::Sender::default(),
+            wake: Arc::default(),
             stop: stop.clone(),
         };
+        let admin = admin.map(|(listener, settings)| {
+            let shared = Shared {
+                state: control_loop.state.subscribe(),
+                journal: control_loop.journal.clone(),
+                clock: control_loop.clock.clone(),
+                mode,
+                kill_switch: KillSwitch::at(in_force.gate.kill_switch.clone()),
+                gate: in_force.gate.clone(),
+                configuration: options,
+                access: Arc::new(Access::new(&settings)),
+                wake: control_loop.wake.clone(),
+                by_hand,
+                stop: stop.clone(),
+                views: Cache::default(),
+            };
+            (listener, Arc::new(shared))
+        });
         let reloader = Reloader::never();
         Ok(Daemon {
             control_loop,
             election,
             listener,
+            admin,
             metrics,
             health,
             stop,
@@ -156,6 +184,11 @@ impl Daemon {
         self.listener.address()
     }
 
+    /// Where the admin API is, if there is one.
+    pub fn admin_place(&self) -> Option<&Place> {
+        self.admin.as_ref().map(|(listener, _)| listener.place())
+    }
+
     /// What the control loop shows of itself, from now on.
     pub fn watch(&self) -> watch::Receiver<LoopState> {
         self.control_loop.state.subscribe()
@@ -163,8 +196,18 @@ impl Daemon {
 
     /// Runs until it is told to stop, or until one of its tasks ends by itself, which ends all and is an error.
     pub async fn run(self) -> Result<(), AppError> {
-        let Daemon { control_loop, election, listener, metrics, health, stop, in_force: _, reloader, _lock } =
-            self;
+        let Daemon {
+            control_loop,
+            election,
+            listener,
+            admin,
+            metrics,
+            health,
+            stop,
+            in_force: _,
+            reloader,
+            _lock,
+        } = self;
         let standing = tokio::spawn(async move {
             match election {
                 Some(election) => election.run().await,
@@ -172,6 +215,8 @@ impl Daemon {
             }
         });
         health.started("started; Milvus has not been seen yet");
+        let administering =
+            admin.map(|(listener, shared)| tokio::spawn(listener.serve(admin::router(shared), stop.clone())));
         let mut serving = tokio::spawn(listener.serve(metrics, health, stop.clone()));
         let mut turning = tokio::spawn(control_loop.run_reloading(reloader));
         let first = tokio::select! {
@@ -187,6 +232,9 @@ impl Daemon {
             Ended::Listener(served) => (served, turning.await),
             Ended::Loop(turned) => (serving.await, turned),
         };
+        if let Some(administering) = administering {
+            administering.await.map_err(AppError::task("the admin API"))?;
+        }
         turned.map_err(AppError::task("the control loop"))??;
         served.map_err(AppError::task("the listener"))??;
         if !asked_to_stop {

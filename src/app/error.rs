@@ -1,5 +1,6 @@
 //! Why a subcommand ended without having done its work, and with which exit code.
 
+use crate::admin::AdminError;
 use crate::cli::Exit;
 use crate::execute::manual::RequestError;
 use crate::http::HttpError;
@@ -48,6 +49,9 @@ pub enum AppError {
     /// Nobody could ask for metrics and health.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// Nobody could use the admin API.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The metrics cannot be registered.
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{AppError, connect};
+use super::{AppError, ByHand, connect};
+use crate::cli::move_view::{self, MovedSegment};
 use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::control_loop;
-use crate::execute::manual::{self, ManualEnd, ManualRequest, ManualTools};
-use crate::execute::operation::Operation;
+use crate::execute::manual::ManualRequest;
 use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
-use crate::milvus::MilvusMover;
 use crate::model::Controls;
 use crate::report::{PlanReport, limiting_reason};
 use crate::telemetry::Chain;
@@ -93,35 +92,28 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let journal = Journal::open(&settings, clock.read().wall)?;
     journal.belongs_to(&connected.client.target().endpoint).await?;
 
-    let observation = connected.observer.observe().await?;
-    if observation.server.is_too_old_to_act_on() {
-        return Err(AppError::TooOld { version: observation.server.to_string() });
-    }
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone());
-    let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
-    let snapshot = decision.snapshot;
-    let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();
-    let configured =
-        config.connections.get(&config.connection).and_then(|settings| settings.database.clone());
-    let database = db.or(configured).unwrap_or_default();
-    let request = ManualRequest { database, collection, src_node, dst_nodes, segments, timeout };
-    // What was left open by a process that is gone, and that nobody settles, does not lock its segment for good.
-    let settle_timeout = config.execute.settle_timeout;
-    let is_recent = |operation: &Operation| {
-        observation.started_at.duration_since(operation.changed_at).unsigned_abs() <= settle_timeout
+    let request = ManualRequest {
+        database: db.unwrap_or_default(),
+        collection,
+        src_node,
+        dst_nodes,
+        segments,
+        timeout,
     };
-    let open: Vec<Operation> = journal.open_operations().await?.into_iter().filter(is_recent).collect();
-    let chosen = manual::choose_moves(&request, &snapshot, room, open.iter())?;
-    let staying = chosen.staying.clone();
+    let by_hand = Arc::new(ByHand::new(&connected, &config, clock));
+    // Nobody else can have its turn.
+    let Some(turn) = by_hand.begin() else { return Ok(Exit::NotEverythingMoved) };
+    let (outcomes, staying) = turn.load_balance(request, journal).await?;
+    show_moved(&move_view::segments(&outcomes, &staying), format)
+}
 
-    let mover = Arc::new(MilvusMover::new(connected.client, None));
-    let tools = ManualTools { mover, observer: connected.observer, journal, clock, kill_switch };
-    let outcomes = manual::execute(chosen, timeout, &config.execute, tools).await?;
+/// Prints where each segment went.
+pub(super) fn show_moved(segments: &[MovedSegment], format: OutputFormat) -> Result<Exit, AppError> {
     let text = match format {
-        OutputFormat::Table => crate::cli::move_view::table(&outcomes, &staying),
-        OutputFormat::Json => crate::cli::move_view::json(&outcomes, &staying),
+        OutputFormat::Table => move_view::table(segments),
+        OutputFormat::Json => move_view::json(segments),
     };
     stdout().write_all(text.as_bytes())?;
-    let all_moved = outcomes.iter().all(|outcome| outcome.end == ManualEnd::Moved);
+    let all_moved = segments.iter().all(|segment| segment.to.is_none() || segment.has_moved());
     Ok(if all_moved { Exit::Done } else { Exit::NotEverythingMoved })
 }

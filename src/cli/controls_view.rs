@@ -4,7 +4,7 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
 use crate::gate::{ApprovalRule, GateSettings, windows};
-use crate::model::{Approval, Controls, HeldPlan, Pause, Thrown};
+use crate::model::{Approval, Controls, Drain, HeldPlan, Pause, Thrown};
 use crate::plan::PlanDigest;
 use crate::reason::Reason;
 use crate::telemetry::shown;
@@ -14,6 +14,8 @@ use crate::telemetry::shown;
 pub struct ControlsReport {
     /// The pause that is in force.
     pub pause: Option<Pause>,
+    /// Nodes that were ordered to be emptied.
+    pub drains: Vec<Drain>,
     /// What the kill switch says, when it stops the daemon.
     pub kill_switch: Option<Thrown>,
     /// Whether there is a kill switch.
@@ -45,6 +47,7 @@ impl ControlsReport {
         let held = held.filter(|_| settings.approval == ApprovalRule::Required);
         ControlsReport {
             pause: controls.pause.clone().filter(|pause| pause.holds_at(now)),
+            drains: controls.drains.clone(),
             kill_switch: controls.kill_switch.clone(),
             has_kill_switch: settings.kill_switch.is_some(),
             has_windows: !settings.windows.is_empty(),
@@ -63,6 +66,14 @@ pub fn pause(pause: &Pause) -> String {
     Reason::Paused { until: *until, by: by.clone(), why: reason.clone() }.to_string()
 }
 
+/// A drain in one line.
+pub fn drain(drain: &Drain) -> String {
+    let Drain { node, address, from, reason, by } = drain;
+    let address = if address.is_empty() { String::new() } else { format!(" ({address})") };
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("node {node}{address} is to be emptied, ordered by {by} at {}{why}", to_the_second(*from))
+}
+
 /// The whole report for people.
 pub fn lines(report: &ControlsReport) -> String {
     let entries = [
@@ -71,7 +82,9 @@ pub fn lines(report: &ControlsReport) -> String {
         ("windows", windows_line(report)),
         ("approval", approval(report)),
     ];
-    entries.iter().map(|(name, text)| format!("{:<13}{}\n", format!("{name}:"), shown(text))).collect()
+    let drains = report.drains.iter().map(|order| ("drain", drain(order)));
+    let entries = entries.into_iter().chain(drains);
+    entries.map(|(name, text)| format!("{:<13}{}\n", format!("{name}:"), shown(&text))).collect()
 }
 
 fn kill_switch(report: &ControlsReport) -> String {

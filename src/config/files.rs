@@ -16,6 +16,16 @@ const LARGEST_SECRET: u64 = 64 << 10;
 
 /// Puts secrets where their files' names are, and checks that the other files can be read.
 pub(super) fn resolve(config: &mut Config, findings: &mut Findings) {
+    let tokens = [
+        ("admin.view_token_file", &config.admin.view_token_file),
+        ("admin.operate_token_file", &config.admin.operate_token_file),
+    ];
+    for (option, path) in tokens {
+        // They are read again with each request, so that a new token needs no restart.
+        if let Some(Err(message)) = path.as_deref().map(read_secret) {
+            findings.error(option, message);
+        }
+    }
     for (alias, connection) in &mut config.connections {
         let section = joined("connections", alias);
         let secrets = [
@@ -47,7 +57,7 @@ pub(super) fn resolve(config: &mut Config, findings: &mut Findings) {
 }
 
 /// The secret in a file, without the line end that editors add.
-fn read_secret(path: &Path) -> Result<SecretString, String> {
+pub(crate) fn read_secret(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     let mut content = Vec::new();
     File::open(path)

@@ -9,7 +9,7 @@ pub mod bytes;
 mod deserializer;
 mod difference;
 pub mod duration;
-mod files;
+pub(crate) mod files;
 mod layer;
 pub mod list;
 mod origins;

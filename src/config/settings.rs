@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::AdminSettings;
 use crate::execute::ExecuteSettings;
 use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
@@ -52,6 +53,8 @@ pub struct Config {
     pub lease: LeaseSettings,
     /// The listener for metrics and health.
     pub http: HttpSettings,
+    /// The admin API.
+    pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -78,6 +81,7 @@ impl Default for Config {
             journal: JournalSettings::default(),
             lease: LeaseSettings::default(),
             http: HttpSettings::default(),
+            admin: AdminSettings::default(),
             log: LogSettings::default(),
         }
     }

@@ -14,6 +14,7 @@ use super::origins::joined;
 use super::problem::Findings;
 use super::settings::Config;
 
+mod admin;
 mod connection;
 mod gate;
 mod guard;
@@ -44,6 +45,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);
+    admin::check(&config.admin, &mut findings);
     lease::check(config, &mut findings);
     check_shell(config, &mut findings);
     findings

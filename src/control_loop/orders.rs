@@ -16,9 +16,9 @@ pub const GATE_MEMORY: &str = "gates";
 
 /// What people have ordered so far.
 pub async fn orders(journal: &Journal, kill_switch: &KillSwitch) -> Result<Controls, JournalError> {
-    let journal::Controls { pause, approvals } = journal.controls().await?;
+    let journal::Controls { pause, approvals, drains } = journal.controls().await?;
     let approvals = approvals.into_iter().filter_map(approval).collect();
-    Ok(Controls { pause, approvals, kill_switch: kill_switch.thrown() })
+    Ok(Controls { pause, approvals, drains, kill_switch: kill_switch.thrown() })
 }
 
 impl ControlLoop {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::admin::AdminSettings;
 use crate::cli::DemoArgs;
 use crate::config::{Config, HttpSettings, Mode, PollSettings};
 use crate::execute::{BreakerSettings, ExecuteSettings, WaveSettings};
@@ -63,6 +64,7 @@ pub(super) fn configuration(args: &DemoArgs, server: &SimServer, folder: &Path) 
             ..JournalSettings::default()
         },
         http: HttpSettings { listen: "127.0.0.1:0".to_owned() },
+        admin: AdminSettings { listen: "127.0.0.1:0".to_owned(), ..AdminSettings::default() },
         ..defaults
     }
 }

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 pub(super) const APPLICATION_ID: i64 = 0x6d72_626c;
 
 /// What makes each format out of the one before, in order. A released one never changes.
-const MIGRATIONS: [&str; 2] = [include_str!("formats/1.sql"), include_str!("formats/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("formats/1.sql"), include_str!("formats/2.sql"), include_str!("formats/3.sql")];
 
 /// The newest format that this program knows.
 pub(super) fn newest() -> i64 {

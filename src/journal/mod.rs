@@ -1,6 +1,7 @@
 //! Journal: what was decided and done, in one SQLite file. What is about to be done is durable before it is
 //! done, so that a crash at any point leaves nothing forgotten.
 
+mod audit;
 mod begin;
 mod configurations;
 mod controls;
@@ -11,6 +12,7 @@ mod locate;
 mod lock;
 mod open;
 mod operations;
+mod pages;
 mod prune;
 mod recordings;
 mod records;
@@ -19,12 +21,14 @@ mod settings;
 mod trust;
 mod waves;
 
+pub use audit::AuditRecord;
 pub use configurations::{ConfigurationChange, StartComparison};
-pub use controls::{Approval, Controls, Pause};
+pub use controls::{Approval, Controls, Drain, Pause};
 pub use error::JournalError;
 pub use locate::{Choice, Located};
 pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
+pub use pages::PastTurn;
 pub use recordings::{
     Recorded, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
 };

@@ -255,7 +255,7 @@ fn update_operation(connection: &Connection, operation: &Operation) -> rusqlite:
     Ok(())
 }
 
-fn select(
+pub(super) fn select(
     connection: &Connection,
     condition: &str,
     parameters: impl rusqlite::Params,

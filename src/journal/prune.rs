@@ -10,7 +10,7 @@ use super::open::find_damage_in;
 use super::{Journal, JournalError, time_text};
 
 /// What goes when it is older than the time `?1`, in an order that leaves no row without the one it refers to.
-const OUTDATED: [&str; 9] = [
+const OUTDATED: [&str; 11] = [
     // The verdicts of a turn can hold long after it.
     "DELETE FROM turns
      WHERE started_at < ?1
@@ -22,6 +22,9 @@ const OUTDATED: [&str; 9] = [
     "DELETE FROM approvals WHERE approved_at < ?1",
     // A pause that nobody took back and that has no end, or whose end is recent, still holds.
     "DELETE FROM pauses WHERE coalesce(ended_at, until) < ?1",
+    // A drain that nobody took back still holds.
+    "DELETE FROM drains WHERE ended_at < ?1",
+    "DELETE FROM audit WHERE at < ?1",
     // The last wave tells how large the next one may be, however long ago it was.
     "DELETE FROM waves WHERE started_at < ?1 AND id < (SELECT max(id) FROM waves)",
     // The newest is the one in force.

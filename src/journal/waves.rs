@@ -39,6 +39,11 @@ pub struct WaveRecord {
     pub detail: String,
 }
 
+/// The columns of a wave, in the order in which [`read_wave`] takes them.
+pub(super) const WAVE_COLUMNS: &str =
+    "id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
+    realised_relief, outcome, detail";
+
 impl Journal {
     /// Records a wave: a new one without a number, or where a known one stands now.
     pub async fn record_wave(&self, wave: WaveRecord) -> Result<WaveId, JournalError> {
@@ -53,11 +58,8 @@ impl Journal {
     pub async fn last_waves(&self, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run("read the last waves", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
-                        realised_relief, outcome, detail
-                 FROM waves ORDER BY id DESC LIMIT ?1",
-            )?;
+            let mut statement = connection
+                .prepare_cached(&format!("SELECT {WAVE_COLUMNS} FROM waves ORDER BY id DESC LIMIT ?1"))?;
             statement.query_map([limit], read_wave)?.collect()
         })
         .await
@@ -70,12 +72,10 @@ impl Journal {
     pub async fn waves_of_this_configuration(&self, limit: usize) -> Result<Vec<WaveRecord>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run("read the waves of this configuration", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, started_at, ended_at, size, sent, landed, failed, bytes, predicted_relief,
-                        realised_relief, outcome, detail
-                 FROM waves WHERE configuration IS (SELECT max(id) FROM configurations)
-                 ORDER BY id DESC LIMIT ?1",
-            )?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {WAVE_COLUMNS} FROM waves
+                     WHERE configuration IS (SELECT max(id) FROM configurations) ORDER BY id DESC LIMIT ?1"
+            ))?;
             let newest_first: Vec<WaveRecord> =
                 statement.query_map([limit], read_wave)?.collect::<rusqlite::Result<_>>()?;
             Ok(newest_first.into_iter().rev().collect())
@@ -129,7 +129,7 @@ fn update(connection: &Connection, id: WaveId, wave: &WaveRecord) -> rusqlite::R
     if changed == 0 { Err(rusqlite::Error::QueryReturnedNoRows) } else { Ok(()) }
 }
 
-fn read_wave(row: &Row<'_>) -> rusqlite::Result<WaveRecord> {
+pub(super) fn read_wave(row: &Row<'_>) -> rusqlite::Result<WaveRecord> {
     let ended_at: Option<String> = row.get(2)?;
     Ok(WaveRecord {
         id: Some(WaveId(row.get(0)?)),

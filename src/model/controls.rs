@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlanDigest;
+use crate::units::NodeId;
 
 /// What people have ordered, as it was found at the beginning of a turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Controls {
     pub pause: Option<Pause>,
     /// Plans that were approved, in any order.
     pub approvals: Vec<Approval>,
+    /// Nodes that were ordered to be emptied, by node.
+    #[serde(default)]
+    pub drains: Vec<Drain>,
     /// What the kill switch says, when it does not let us go on.
     pub kill_switch: Option<Thrown>,
 }
@@ -35,6 +39,21 @@ impl Pause {
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+}
+
+/// A node is to be emptied of everything that can move, until somebody takes that back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Drain {
+    /// Which. An id is that of a session: a node that comes back after its restart is another one, and not drained.
+    pub node: NodeId,
+    /// Its `host:port` when that was ordered, for people; empty when it was not known.
+    pub address: String,
+    /// Since when.
+    pub from: Timestamp,
+    /// Why, in the words of who ordered it; empty when they gave none.
+    pub reason: String,
+    /// Who ordered it.
+    pub by: String,
 }
 
 /// A plan that somebody has looked at and agreed to.

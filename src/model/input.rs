@@ -1,6 +1,8 @@
 //! Everything that policies, planner and gates may look at, in one struct: what is not in here cannot change a
 //! plan.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::controls::Controls;
@@ -14,8 +16,8 @@ use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, Segment
 /// The input of one turn of the pure half.
 #[derive(Clone, Debug)]
 pub struct PlanningInput {
-    /// The cluster.
-    pub snapshot: Snapshot,
+    /// The cluster; shared, because readers of the decision keep it after the turn.
+    pub snapshot: Arc<Snapshot>,
     /// Moves that were sent and are not settled: their memory counts on both nodes, their pressure on the
     /// destination.
     pub in_flight: Vec<InFlight>,

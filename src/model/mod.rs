@@ -25,7 +25,7 @@ mod standing;
 mod unexplained;
 mod visibility;
 
-pub use controls::{Approval, Controls, Pause, Thrown};
+pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use copies::CopiesMemory;
 pub use digest::{SnapshotDigest, SnapshotDigestError};
 pub use doubt::{Doubt, DoubtKind, Subject};

@@ -251,6 +251,7 @@ impl<'a> Play<'a> {
             metrics: Arc::new(Metrics::register(&Registry::new()).expect("an empty registry")),
             health: Arc::new(Health::new()),
             state,
+            wake: Arc::default(),
             stop: stop.clone(),
         };
         tokio::spawn(control_loop.run());

@@ -87,7 +87,8 @@ impl Cluster {
         for number in 0..DAEMONS {
             let (name, site, port) = (format!("daemon-{number}"), Site::new(), free_port());
             let base = scene.configuration(server.grpc_address(), &server, &site.journal());
-            let base = base.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
+            let base =
+                base.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""), 1);
             let lease = format!(
                 "[lease]\nengine = \"etcd\"\ninstance = \"{name}\"\n[lease.etcd]\nendpoints = [\"{}\"]\n\
                  time_to_live = \"{}s\"\n",

@@ -223,6 +223,8 @@ enabled = {waves}
 path = "{journal}"
 [http]
 listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
 [node_metrics.targets]
 "#
         );

@@ -28,7 +28,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("it.db");
         let config = format!(
-            "[journal]\npath = '{}'\n[http]\nlisten = '127.0.0.1:0'\n[connections.default]\nendpoint = '{endpoint}'\n{more}",
+            "[journal]\npath = '{}'\n[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n[connections.default]\nendpoint = '{endpoint}'\n{more}",
             journal.display()
         );
         std::fs::write(folder.path().join("config.toml"), config).unwrap();

@@ -256,7 +256,7 @@ fn a_newer_format_is_refused() {
     drop(open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = open(&path).unwrap_err();
-    assert!(error.to_string().contains("format 99, this one knows 2"), "{error}");
+    assert!(error.to_string().contains("format 99, this one knows 3"), "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
+mod admin;
 mod architecture;
 mod care;
 mod cli;

@@ -71,6 +71,7 @@ impl Daemon {
             metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
             health: Arc::new(Health::new()),
             state: shown,
+            wake: Arc::default(),
             stop: CancellationToken::new(),
         };
         Daemon { state, journal, task: tokio::spawn(control_loop.run()) }

@@ -280,6 +280,7 @@ fn slow_daemon() -> SlowDaemon {
         metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         health: Arc::new(Health::new()),
         state: sender,
+        wake: Arc::default(),
         stop: stop.clone(),
     };
     tokio::spawn(control_loop.run());

@@ -60,7 +60,7 @@ impl Manager {
     fn configure(&self, endpoint: &str, more: &str) {
         let journal = self.path("it.db");
         let text = format!(
-            "journal.path = '{}'\nhttp.listen = '127.0.0.1:0'\nconnections.default.endpoint = '{endpoint}'\n{more}",
+            "journal.path = '{}'\nhttp.listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'\nconnections.default.endpoint = '{endpoint}'\n{more}",
             journal.display()
         );
         fs::write(self.path("config.toml"), text).unwrap();
@@ -384,6 +384,7 @@ fn control_loop(
         metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         health,
         state: watch::Sender::<LoopState>::default(),
+        wake: Arc::default(),
         stop: stop.clone(),
     }
 }

@@ -120,6 +120,7 @@ impl Daemon {
             metrics: metrics.clone(),
             health: Arc::new(Health::new()),
             state,
+            wake: Arc::default(),
             stop: CancellationToken::new(),
         };
         Daemon { state: seen, metrics, task: tokio::spawn(control_loop.run()) }

@@ -91,6 +91,7 @@ impl Site {
         let journal = site.journal().display().to_string();
         site.set("JOURNAL__PATH", &journal);
         site.set("HTTP__LISTEN", "127.0.0.1:0");
+        site.set("ADMIN__LISTEN", "127.0.0.1:0");
         site
     }
 

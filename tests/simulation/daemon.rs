@@ -68,6 +68,7 @@ impl Daemon {
             metrics: Arc::new(Metrics::register(&Registry::new()).expect("an empty registry")),
             health: Arc::new(Health::new()),
             state,
+            wake: Arc::default(),
             stop: stop.clone(),
         };
         Daemon { state: seen, journal, stop, task: tokio::spawn(control_loop.run()) }

@@ -191,7 +191,7 @@ impl<'a> Play<'a> {
             }
         }
         self.calls_seen = calls;
-        let snapshot = last.as_ref().map(|last| &last.decision.snapshot);
+        let snapshot = last.as_ref().map(|last| &*last.decision.snapshot);
         let evidence = Evidence { operations: &self.operations, snapshot };
         let problems = self.watch.check(&self.world.lock(), calls, &evidence);
         self.played.problems.extend(problems);

@@ -35,6 +35,8 @@ bytes_per_day = 0
 enabled = false
 [http]
 listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
 "#;
 
 /// What the shim is to do.

@@ -35,7 +35,7 @@ async fn has_all_rows_of_format_1(journal: &Journal) {
 
     let client = rusqlite::Connection::open(journal.path()).unwrap();
     let number = |query: &str| client.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(number("PRAGMA user_version"), 2);
+    assert_eq!(number("PRAGMA user_version"), 3);
     assert_eq!(number("SELECT count(*) FROM pragma_foreign_key_check"), 0);
 }
 
@@ -68,7 +68,7 @@ fn a_daemon_of_an_earlier_version_is_not_disturbed() {
     let before = schema(&path);
     let mut daemon = lock_holder(&folder.path().join("it.db.lock"));
     let error = open(&path).unwrap_err();
-    assert!(matches!(error, JournalError::OlderDaemon { found: 1, known: 2, pid: 4711, .. }), "{error}");
+    assert!(matches!(error, JournalError::OlderDaemon { found: 1, known: 3, pid: 4711, .. }), "{error}");
     assert_eq!(schema(&path), before);
 
     daemon.end();

@@ -1,0 +1,24 @@
+//! The admin API: what the daemon knows, for people and their programs, and what they may order. Orders go through the
+//! journal, as those of the command line do; the control loop takes no input from here.
+
+mod access;
+mod answer;
+mod body;
+pub mod events;
+mod listener;
+mod orders;
+mod paging;
+mod problem;
+mod read;
+mod read_journal;
+mod routes;
+mod settings;
+mod shared;
+pub mod views;
+
+pub use access::{Access, Peer, Role};
+pub use listener::{AdminError, AdminListener};
+pub use problem::Problem;
+pub use routes::{documentation, router};
+pub use settings::{AdminSettings, Place};
+pub use shared::{Cache, Shared};

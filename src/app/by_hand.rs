@@ -1,0 +1,106 @@
+//! Moves what a person asks for, for the command line and for the API alike: one code path, with the limits and the
+//! journal of every other move.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::AppError;
+use super::connect::Connected;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::execute::ExecuteSettings;
+use crate::execute::manual::{self, ManualOutcome, ManualRequest, ManualTools, Staying};
+use crate::execute::operation::Operation;
+use crate::gate::GateSettings;
+use crate::journal::Journal;
+use crate::kill_switch::KillSwitch;
+use crate::milvus::{MilvusClient, MilvusMover};
+use crate::observe::Observer;
+use crate::plan::PlanSettings;
+use crate::policy::PolicySettings;
+use crate::turn::{OwnMoves, Thinking};
+use crate::units::SegmentId;
+
+/// What moving by hand takes; put together once.
+pub struct ByHand {
+    client: MilvusClient,
+    observer: Arc<dyn Observer>,
+    clock: Arc<Clock>,
+    policies: PolicySettings,
+    plan: PlanSettings,
+    gate: GateSettings,
+    execute: ExecuteSettings,
+    database: String,
+    /// One at a time: each looks at the whole cluster first.
+    turn: Arc<Mutex<()>>,
+}
+
+/// The turn of somebody who may move by hand now.
+pub struct Turn {
+    by_hand: Arc<ByHand>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl ByHand {
+    /// On this Milvus, with these options.
+    pub(super) fn new(connected: &Connected, config: &Config, clock: Arc<Clock>) -> ByHand {
+        let connection = config.connections.get(&config.connection);
+        ByHand {
+            client: connected.client.clone(),
+            observer: Arc::clone(&connected.observer),
+            clock,
+            policies: config.policies.clone(),
+            plan: config.plan.clone(),
+            gate: config.gate.clone(),
+            execute: config.execute.clone(),
+            database: connection.and_then(|connection| connection.database.clone()).unwrap_or_default(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// Takes the turn; `None` while somebody else has it.
+    pub fn begin(self: Arc<Self>) -> Option<Turn> {
+        let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
+        Some(Turn { by_hand: self, _turn: turn })
+    }
+}
+
+impl Turn {
+    /// Looks at the cluster, moves what was asked for and returns where each segment went, as seen, and which stayed.
+    pub async fn load_balance(
+        self,
+        mut request: ManualRequest,
+        journal: Journal,
+    ) -> Result<(Vec<ManualOutcome>, Vec<(SegmentId, Staying)>), AppError> {
+        let ByHand { client, observer, clock, policies, plan, gate, execute, database, turn: _ } =
+            &*self.by_hand;
+        let kill_switch = KillSwitch::at(gate.kill_switch.clone());
+        if let Some(reason) = kill_switch.refusal() {
+            return Err(AppError::Stopped { reason });
+        }
+        if request.database.is_empty() {
+            request.database.clone_from(database);
+        }
+        let observation = observer.observe().await?;
+        if observation.server.is_too_old_to_act_on() {
+            return Err(AppError::TooOld { version: observation.server.to_string() });
+        }
+        let mut thinking = Thinking::for_one_look(policies, plan.clone(), gate.clone());
+        let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
+        let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();
+        // What was left open by a process that is gone, and that nobody settles, does not lock its segment for good.
+        let settle_timeout = execute.settle_timeout;
+        let is_recent = |operation: &Operation| {
+            observation.started_at.duration_since(operation.changed_at).unsigned_abs() <= settle_timeout
+        };
+        let open: Vec<Operation> = journal.open_operations().await?.into_iter().filter(is_recent).collect();
+        let chosen = manual::choose_moves(&request, &decision.snapshot, room, open.iter())?;
+        let staying = chosen.staying.clone();
+        let mover = Arc::new(MilvusMover::new(client.clone(), None));
+        let observer = Arc::clone(observer);
+        let tools = ManualTools { mover, observer, journal, clock: Arc::clone(clock), kill_switch };
+        let outcomes = manual::execute(chosen, request.timeout, execute, tools).await?;
+        Ok((outcomes, staying))
+    }
+}
