@@ -74,6 +74,8 @@ pub struct Keeper {
     growing: Vec<u64>,
     /// By copy: its segment, replica, rows and channel.
     copies: Vec<(SegmentId, ReplicaIndex, Rows, Option<u32>)>,
+    /// Segments on their way at the moment that is looked at: they count, and the balancer leaves them alone.
+    busy: Vec<SegmentId>,
 }
 
 impl Keeper {
@@ -87,6 +89,7 @@ impl Keeper {
             growing: growing.iter().map(|rows| rows.0).collect(),
             copies: Vec::with_capacity(copies.len()),
             replicas: Vec::with_capacity(replicas.len()),
+            busy: Vec::new(),
         };
         for (position, replica) in replicas.into_iter().enumerate() {
             for (node, _) in &replica.nodes {
@@ -147,7 +150,7 @@ impl Keeper {
             }
         }
         moves.iter().for_each(|(copy, from, to)| self.shift(*copy, *from, *to));
-        let answer = self.judge(moves);
+        let answer = self.judge(moves).and_then(|()| self.judge_on_the_way(moves));
         moves.iter().rev().for_each(|(copy, from, to)| self.shift(*copy, *to, *from));
         answer
     }
@@ -177,6 +180,33 @@ impl Keeper {
         Ok(())
     }
 
+    /// The same for what shows while the moves are on their way: both nodes hold the segment, and a balancer that also
+    /// counts what its tasks will bring counts it twice on the destination (all versions before the middle of 2026).
+    fn judge_on_the_way(&mut self, moves: &[(CopyIndex, NodeIndex, NodeIndex)]) -> Result<(), Reason> {
+        self.busy = moves.iter().map(|(copy, ..)| self.copies[copy.at()].0).collect();
+        let mut answer = Ok(());
+        for at_source in [true, false] {
+            let extra: Vec<(CopyIndex, NodeIndex)> =
+                moves.iter().map(|(copy, from, to)| (*copy, if at_source { *from } else { *to })).collect();
+            extra.iter().for_each(|(copy, node)| self.weigh(*copy, *node, u64::saturating_add));
+            answer = answer.and_then(|()| self.judge(moves));
+            extra.iter().for_each(|(copy, node)| self.weigh(*copy, *node, u64::saturating_sub));
+        }
+        self.busy.clear();
+        answer
+    }
+
+    /// Adds the rows of a copy to what a node carries, or takes them off, without the copy itself.
+    fn weigh(&mut self, copy: CopyIndex, node: NodeIndex, change: fn(u64, u64) -> u64) {
+        let (_, replica, rows, _) = self.copies[copy.at()];
+        self.sealed[node.at()] = change(self.sealed[node.at()], rows.0);
+        let scored = &mut self.replicas[replica.at()];
+        if let Some(position) = scored.position_of(node) {
+            let sealed = &mut scored.replica.nodes[position].1.collection.sealed;
+            *sealed = Rows(change(sealed.0, rows.0));
+        }
+    }
+
     /// Carries a move out, for good.
     pub fn apply(&mut self, copy: CopyIndex, from: NodeIndex, to: NodeIndex) {
         self.shift(copy, from, to);
@@ -195,8 +225,8 @@ impl Keeper {
     fn change_of(&self, moves: &[(CopyIndex, NodeIndex, NodeIndex)]) -> f64 {
         let rows: u64 =
             moves.iter().map(|(copy, ..)| self.copies[copy.at()].2.0).fold(0, u64::saturating_add);
-        // Milvus rounds each node's share down.
-        rows as f64 * self.settings.global_row_count_factor.abs() + 1.0
+        // Milvus rounds each node's share down. Twice the rows, because that is what shows on the way.
+        2.0 * rows as f64 * self.settings.global_row_count_factor.abs() + 1.0
     }
 
     fn collection(&self, replica: ReplicaIndex) -> CollectionId {
@@ -278,12 +308,13 @@ impl Keeper {
             if current <= score.quota {
                 continue;
             }
-            for (rows, _, of) in &scored.segments[*position] {
+            for (rows, segment, of) in &scored.segments[*position] {
                 if channel.is_some() && *of != channel {
                     continue;
                 }
                 let change = segment_score(*rows, &self.settings);
-                if score.node != lowest.node && is_worth_it(score, lowest, change, &self.settings) {
+                let may_go = score.node != lowest.node && !self.busy.contains(segment);
+                if may_go && is_worth_it(score, lowest, change, &self.settings) {
                     return true;
                 }
                 taken += 1;
@@ -312,7 +343,8 @@ impl Keeper {
             return false;
         }
         nodes.iter().zip(scores).filter(|(_, score)| score.priority() == highest).any(|((position, _), _)| {
-            let Some((rows, ..)) = scored.segments[*position].first() else { return false };
+            let free = |(_, segment, _): &&Resident| !self.busy.contains(segment);
+            let Some((rows, ..)) = scored.segments[*position].iter().find(free) else { return false };
             let change = segment_score(*rows, &self.settings);
             let reversed = 2.0 * change - unbalance;
             reversed <= 0.0 || reversed * self.settings.reverse_unbalance_toleration_factor < unbalance
