@@ -408,11 +408,13 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
     }
     told.doubts.clone_from(doubts);
 
-    if decision.own_balancer.is_binding && told.balancer.as_ref() != Some(&decision.own_balancer.known) {
+    if decision.input.own_balancer.is_binding
+        && told.balancer.as_ref() != Some(&decision.input.own_balancer.known)
+    {
         let settings =
-            decision.own_balancer.known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::info!(state = %decision.own_balancer.state, settings, "plans keep to what Milvus' own balancer leaves alone");
-        told.balancer = Some(decision.own_balancer.known.clone());
+            decision.input.own_balancer.known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(state = %decision.input.own_balancer.state, settings, "plans keep to what Milvus' own balancer leaves alone");
+        told.balancer = Some(decision.input.own_balancer.known.clone());
     }
 
     let planned = decision.plan.moves().count();

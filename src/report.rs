@@ -169,7 +169,7 @@ impl PlanReport {
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
-            own_balancer: BalancerSummary::from(&decision.own_balancer),
+            own_balancer: BalancerSummary::from(&decision.input.own_balancer),
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }

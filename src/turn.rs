@@ -95,8 +95,6 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Moves by somebody else, noticed this turn.
     pub foreign_moves: Vec<ForeignMove>,
-    /// Milvus' own balancer, as far as it is known.
-    pub own_balancer: OwnBalancer,
     /// What the moves of the last day came to, everybody's, and the time out of band.
     pub net_zero: NetZero,
     /// The loads of this turn, by which a wave is judged later.
@@ -283,7 +281,6 @@ impl Thinking {
             plan,
             verdict,
             foreign_moves,
-            own_balancer: input.own_balancer,
             net_zero,
             loads,
             guard,

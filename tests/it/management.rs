@@ -131,13 +131,13 @@ async fn settings_and_state_of_the_balancer_are_read_and_a_restart_resumes_it() 
     shared.lock().alter_configs(&[change]).unwrap();
     shared.lock().switch_own_balancer(true);
     shared.lock().suspend_own_balancer(true);
-    let balancer = decide(&observe(&server, &shared).await).own_balancer;
+    let balancer = decide(&observe(&server, &shared).await).input.own_balancer.clone();
     assert_eq!(balancer.state, BalancerState::Suspended);
     let settings = balancer.settings.unwrap();
     assert_eq!(settings.global_row_count_factor, 0.3);
     assert!(settings.auto_balance);
     shared.lock().suspend_own_balancer(false);
-    let balancer = decide(&observe(&server, &shared).await).own_balancer;
+    let balancer = decide(&observe(&server, &shared).await).input.own_balancer.clone();
     assert_eq!(balancer.state, BalancerState::On, "whoever resumed it, a person or a restart");
 }
 
@@ -203,7 +203,7 @@ async fn wrong_hostile_huge_and_late_answers_are_named_and_the_rest_goes_on() {
         let decision = decide(&seen);
         assert_eq!(decision.snapshot.collections.len(), 4, "{name}: the rest of the turn goes on");
         assert_eq!(
-            decision.own_balancer.settings.unwrap().global_row_count_factor,
+            decision.input.own_balancer.settings.as_ref().unwrap().global_row_count_factor,
             0.1,
             "{name}: the default"
         );
