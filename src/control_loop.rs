@@ -288,6 +288,7 @@ impl ControlLoop {
         self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
         self.executor.share(self.thinking.pause()).await;
         self.metrics.guard_looked(&decision.guard);
+        self.metrics.signals_seen(&decision.snapshot);
         let verdicts = told.written.new_verdicts(&decision.verdict.refusals);
         let records =
             (turn_record(&decision, limited_by.as_ref(), now), plan_record(&decision, told), verdicts);

@@ -4,6 +4,7 @@
 mod guard;
 mod net_zero;
 mod reloads;
+mod signals;
 mod waves;
 
 pub use reloads::ReloadResult;
@@ -24,8 +25,8 @@ use crate::execute::LimitUse;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::{OperationState, Origin};
 use crate::execute::waves::JudgedWave;
-use crate::model::GuardView;
 use crate::model::NetZero;
+use crate::model::{GuardView, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
 use net_zero::NetZeroMetrics;
@@ -153,6 +154,7 @@ pub struct Metrics {
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
+    signals: signals::SignalMetrics,
     reloads: reloads::ReloadMetrics,
 }
 
@@ -271,6 +273,7 @@ impl Metrics {
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
+            signals: signals::SignalMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
         })
     }
@@ -386,6 +389,11 @@ impl Metrics {
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// A snapshot with these signals was made.
+    pub fn signals_seen(&self, snapshot: &Snapshot) {
+        self.signals.seen(snapshot);
     }
 
     /// The guard took a look.

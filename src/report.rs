@@ -9,12 +9,15 @@ use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, NodePressure, TurnMetrics};
 use crate::model::own_balancer::KnownSetting;
-use crate::model::{BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, SnapshotDigest, Standing};
+use crate::model::signals::{AbsentSignal, NodeSignals, Reading as SignalReading};
+use crate::model::{
+    BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, Snapshot, SnapshotDigest, Standing,
+};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Finding, FindingState, PlanDigest, Proof, Step};
 use crate::reason::Reason;
 use crate::turn::Decision;
-use crate::units::{Bytes, CollectionId, NodeId, Ratio};
+use crate::units::{Bytes, CollectionId, NodeId, Rate, Ratio};
 
 /// The version of [`PlanReport`] as JSON; it changes when a reader of the old form would misread the new one.
 pub const PLAN_REPORT_VERSION: u32 = 1;
@@ -50,6 +53,8 @@ pub struct PlanReport {
     pub proof: Proof,
     /// What is uncertain, in words.
     pub doubts: Vec<String>,
+    /// What nodes and proxies count, and what of it is missing.
+    pub signals: SignalSummary,
     /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
     pub net_zero: Option<NetZero>,
     /// Milvus' own balancer, as far as it is known.
@@ -78,6 +83,34 @@ impl From<&OwnBalancer> for BalancerSummary {
             is_binding: balancer.is_binding,
             settings: balancer.known.clone(),
             pending_moves: balancer.pending,
+        }
+    }
+}
+
+/// The signals of a turn, but for the loads of single segments.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalSummary {
+    /// By node.
+    pub nodes: BTreeMap<NodeId, NodeSignals>,
+    /// Searches of collections, where they are known.
+    pub demand: BTreeMap<CollectionId, SignalReading<Rate>>,
+    /// How far the loads of the `search` policy can be trusted.
+    pub search_confidence: Ratio,
+    /// What is missing, and why.
+    pub absent: Vec<AbsentSignal>,
+}
+
+impl SignalSummary {
+    fn of(snapshot: &Snapshot) -> SignalSummary {
+        let signals = &snapshot.signals;
+        let nodes = snapshot.nodes.iter().map(|node| node.id).zip(signals.nodes.iter().cloned());
+        let collections = snapshot.collections.iter().map(|collection| collection.id);
+        let demand = collections.zip(&signals.demand).filter_map(|(id, rate)| Some((id, rate.clone()?)));
+        SignalSummary {
+            nodes: nodes.collect(),
+            demand: demand.collect(),
+            search_confidence: signals.search_confidence,
+            absent: signals.absent.clone(),
         }
     }
 }
@@ -168,6 +201,7 @@ impl PlanReport {
             refusals: decision.verdict.refusals.iter().map(refusal).collect(),
             proof: decision.plan.proof.clone(),
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
+            signals: SignalSummary::of(snapshot),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
             own_balancer: BalancerSummary::from(&decision.input.own_balancer),
             limited_by: limited_by.map(ReasonSummary::from),

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
-    BalancerSettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
-    GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer, Pause,
-    PlanningInput, Remembered, Setback, Snapshot, SnapshotDigest, fold,
+    BalancerSettings, CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput,
+    GuardSettings, GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer,
+    Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -131,6 +131,18 @@ impl Thinking {
         self.balancer = balancer;
         self.is_within = is_within;
         self
+    }
+
+    /// With these settings of the signals, and these capacities of nodes.
+    pub fn with_signals(mut self, settings: SignalSettings, capacity: CapacitySettings) -> Thinking {
+        self.reconfigure_signals(settings, capacity);
+        self
+    }
+
+    /// Goes on with other settings of the signals and other capacities of nodes.
+    pub fn reconfigure_signals(&mut self, settings: SignalSettings, capacity: CapacitySettings) {
+        self.model.signals.settings = settings;
+        self.model.signals.capacity = capacity;
     }
 
     /// Goes on with other settings and with everything that it remembers.

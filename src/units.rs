@@ -168,6 +168,96 @@ impl std::iter::Sum for Load {
     }
 }
 
+/// CPU in thousandths of a core: used, needed, or there to be used. In files and in JSON it is the number of cores (`0.3`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millicores(pub u64);
+
+impl Millicores {
+    /// No CPU.
+    pub const ZERO: Millicores = Millicores(0);
+
+    /// The nearest amount to a number of cores, or nothing when it is negative, infinite or not a number.
+    pub fn from_cores(cores: f64) -> Option<Millicores> {
+        // A ratio has the same bounds, and is a thousand times finer.
+        Ratio::from_decimal(cores).map(|ratio| Millicores((ratio.0 + 500) / 1_000))
+    }
+
+    /// The number of cores.
+    #[allow(clippy::cast_precision_loss)] // shown, never calculated with
+    pub fn cores(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+
+    /// The sum, or the largest amount there is.
+    pub fn saturating_add(self, other: Millicores) -> Millicores {
+        Millicores(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or nothing.
+    pub fn saturating_sub(self, other: Millicores) -> Millicores {
+        Millicores(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Millicores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.2} cores", self.cores()))
+    }
+}
+
+impl Serialize for Millicores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.cores())
+    }
+}
+
+impl<'de> Deserialize<'de> for Millicores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let cores = f64::deserialize(deserializer)?;
+        Millicores::from_cores(cores).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{cores} is no number of cores: write one of at least 0, such as 0.3"
+            ))
+        })
+    }
+}
+
+/// So many a second, in thousandths. In JSON it is the decimal number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Rate(pub u64);
+
+impl Rate {
+    /// Never.
+    pub const ZERO: Rate = Rate(0);
+
+    /// The number a second.
+    #[allow(clippy::cast_precision_loss)] // shown, never calculated with
+    pub fn per_second(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.1}/s", self.per_second()))
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.per_second())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rate = f64::deserialize(deserializer)?;
+        // The bounds are those of a ratio.
+        let rate = Ratio::from_decimal(rate).map(|ratio| Rate((ratio.0 + 500) / 1_000));
+        rate.ok_or_else(|| serde::de::Error::custom("a rate is a number of at least 0"))
+    }
+}
+
 /// A ratio in millionths: a pressure of 1.20 is 1,200,000, a utilisation of 80 % is 800,000.
 ///
 /// In files and in JSON it is the decimal number (`1.2`).

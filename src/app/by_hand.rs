@@ -16,6 +16,7 @@ use crate::gate::GateSettings;
 use crate::journal::Journal;
 use crate::kill_switch::KillSwitch;
 use crate::milvus::{MilvusClient, MilvusMover};
+use crate::model::{CapacitySettings, SignalSettings};
 use crate::observe::Observer;
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
@@ -27,6 +28,8 @@ pub struct ByHand {
     client: MilvusClient,
     observer: Arc<dyn Observer>,
     clock: Arc<Clock>,
+    signals: SignalSettings,
+    capacity: CapacitySettings,
     policies: PolicySettings,
     plan: PlanSettings,
     gate: GateSettings,
@@ -50,6 +53,8 @@ impl ByHand {
             client: connected.client.clone(),
             observer: Arc::clone(&connected.observer),
             clock,
+            signals: config.signals.clone(),
+            capacity: config.capacity.clone(),
             policies: config.policies.clone(),
             plan: config.plan.clone(),
             gate: config.gate.clone(),
@@ -73,8 +78,19 @@ impl Turn {
         mut request: ManualRequest,
         journal: Journal,
     ) -> Result<(Vec<ManualOutcome>, Vec<(SegmentId, Staying)>), AppError> {
-        let ByHand { client, observer, clock, policies, plan, gate, execute, database, turn: _ } =
-            &*self.by_hand;
+        let ByHand {
+            client,
+            observer,
+            clock,
+            signals,
+            capacity,
+            policies,
+            plan,
+            gate,
+            execute,
+            database,
+            turn: _,
+        } = &*self.by_hand;
         let kill_switch = KillSwitch::at(gate.kill_switch.clone());
         if let Some(reason) = kill_switch.refusal() {
             return Err(AppError::Stopped { reason });
@@ -86,7 +102,8 @@ impl Turn {
         if observation.server.is_too_old_to_act_on() {
             return Err(AppError::TooOld { version: observation.server.to_string() });
         }
-        let mut thinking = Thinking::for_one_look(policies, plan.clone(), gate.clone());
+        let mut thinking = Thinking::for_one_look(policies, plan.clone(), gate.clone())
+            .with_signals(signals.clone(), capacity.clone());
         let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
         let room = |node| decision.restrictions.room.get(&node).copied().unwrap_or_default();
         // What was left open by a process that is gone, and that nobody settles, does not lock its segment for good.

@@ -57,6 +57,8 @@ impl Daemon {
             proxy_metrics,
             management,
             milvus,
+            signals,
+            capacity,
             policies,
             plan,
             gate,
@@ -128,6 +130,7 @@ impl Daemon {
             observer: connected.observer,
             thinking: Thinking::new(&policies, plan, gate)
                 .with_guard(guard)
+                .with_signals(signals, capacity)
                 .beside(milvus.balancer, mode == Mode::Within),
             executor,
             election: election.clone(),

@@ -27,6 +27,7 @@ pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
     let observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate)
+        .with_signals(config.signals, config.capacity)
         .beside(config.milvus.balancer, config.mode == Mode::Within);
     thinking.obey(
         orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,

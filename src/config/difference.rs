@@ -9,7 +9,7 @@ use super::settings::Config;
 use super::show::option_texts;
 
 /// Sections that a running daemon takes over as a whole, between two turns. Everything else is wired at the start.
-const LIVE: [&str; 6] = ["poll", "policies", "plan", "gate", "guard", "execute"];
+const LIVE: [&str; 8] = ["poll", "signals", "capacity", "policies", "plan", "gate", "guard", "execute"];
 
 /// Options of those sections that are wired at the start all the same.
 const WIRED: [&str; 1] = [

@@ -12,7 +12,7 @@ use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
-use crate::model::{BalancerSettings, GuardSettings};
+use crate::model::{BalancerSettings, CapacitySettings, GuardSettings, SignalSettings};
 use crate::observe::{ManagementSettings, NodeMetricsSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
@@ -37,6 +37,10 @@ pub struct Config {
     pub management: ManagementSettings,
     /// What is known of Milvus beyond what it says.
     pub milvus: MilvusSettings,
+    /// How counters become rates.
+    pub signals: SignalSettings,
+    /// What nodes really have, where they do not know it themselves; by any name.
+    pub capacity: CapacitySettings,
     /// What load is, and how even it must be.
     pub policies: PolicySettings,
     /// The planner.
@@ -73,6 +77,8 @@ impl Default for Config {
             proxy_metrics: ProxyMetricsSettings::default(),
             management: ManagementSettings::default(),
             milvus: MilvusSettings::default(),
+            signals: SignalSettings::default(),
+            capacity: CapacitySettings::default(),
             policies: PolicySettings::default(),
             plan: PlanSettings::default(),
             gate: GateSettings::default(),

@@ -20,6 +20,7 @@ mod gate;
 mod guard;
 mod lease;
 mod management;
+mod signals;
 mod waves;
 
 /// Nobody moves everything a hundred times within a window: whoever writes that means bytes.
@@ -42,6 +43,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_node_metrics(config, &mut findings);
     guard::check(config, &mut findings);
     management::check(config, &mut findings);
+    signals::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);
     check_execute(config, &mut findings);

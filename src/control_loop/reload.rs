@@ -139,9 +139,10 @@ impl ControlLoop {
         }
         record(&self.journal, &config, self.clock.read().wall).await?;
 
-        let Config { poll, policies, plan, gate, guard, execute, .. } = config.clone();
+        let Config { poll, signals, capacity, policies, plan, gate, guard, execute, .. } = config.clone();
         self.executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         self.thinking.reconfigure(&policies, plan, gate, guard);
+        self.thinking.reconfigure_signals(signals, capacity);
         self.executor.reconfigure(execute);
         // What waits was let through by other rules.
         self.executor.offer(Vec::new(), Bytes::ZERO);

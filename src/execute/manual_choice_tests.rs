@@ -64,6 +64,7 @@ fn snapshot() -> Snapshot {
         copies: Arc::default(),
         components: Vec::new(),
         doubts: Vec::new(),
+        signals: crate::model::Signals::default(),
     };
     let mut copies = SegmentCopies::default();
     for (segment, replica, node, rows, held) in [

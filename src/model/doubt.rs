@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::Standing;
 use crate::observe::observation::GapSubject;
-use crate::units::{CollectionId, NodeId, ReplicaId, SegmentId};
+use crate::observe::signals::Oddity;
+use crate::units::{CollectionId, Millicores, NodeId, ReplicaId, SegmentId};
 
 /// What a doubt, a refusal or a verdict is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,6 +97,40 @@ pub enum DoubtKind {
     },
     /// The server is too old to be acted on, or its version is unknown.
     ServerTooOld,
+    /// Something on a page of metrics cannot be true; it was left out, and the rest was read.
+    OddFigure {
+        /// The page.
+        page: String,
+        /// What.
+        oddity: Oddity,
+    },
+    /// A counter fell though the process is the same: nothing is made of this stretch of time.
+    CounterWentBack {
+        /// The page.
+        page: String,
+    },
+    /// The wall clock and the monotonic one passed by different amounts between two polls; rates go by the latter.
+    ClocksDisagree {
+        /// By so many seconds.
+        seconds: u64,
+    },
+    /// More CPU time passed than the machine has cores: not believed.
+    ImplausibleCpu {
+        /// What the counters say.
+        cpu: Millicores,
+        /// What the node says it has.
+        cores: Millicores,
+    },
+    /// Another node's figures come from the same page; neither is believed.
+    SharedPage {
+        /// The page.
+        page: String,
+    },
+    /// Proxies count searches by a name that several loaded collections have; they are taken to be searched alike.
+    AmbiguousDemand {
+        /// The name.
+        name: String,
+    },
     /// Milvus says that it is not well. Only shown: what matters for a move is read in detail.
     Unhealthy {
         /// In its own words.
@@ -117,6 +152,12 @@ impl DoubtKind {
             DoubtKind::SharedAddress { .. } => "shared_address",
             DoubtKind::OutboundNodes { .. } => "outbound_nodes",
             DoubtKind::ServerTooOld => "server_too_old",
+            DoubtKind::OddFigure { .. } => "odd_figure",
+            DoubtKind::CounterWentBack { .. } => "counter_went_back",
+            DoubtKind::ClocksDisagree { .. } => "clocks_disagree",
+            DoubtKind::ImplausibleCpu { .. } => "implausible_cpu",
+            DoubtKind::SharedPage { .. } => "shared_page",
+            DoubtKind::AmbiguousDemand { .. } => "ambiguous_demand",
             DoubtKind::Unhealthy { .. } => "unhealthy",
         }
     }
@@ -150,6 +191,25 @@ impl fmt::Display for DoubtKind {
             DoubtKind::ServerTooOld => f.write_str(
                 "this Milvus is older than 2.3 or of unknown version: it is read but never acted on",
             ),
+            DoubtKind::OddFigure { page, oddity } => write!(f, "{page}: {oddity}"),
+            DoubtKind::CounterWentBack { page } => {
+                write!(f, "a counter on {page} fell while its process went on: this stretch is left out")
+            }
+            DoubtKind::ClocksDisagree { seconds } => {
+                write!(f, "the wall clock was off by {seconds} s between two polls (does somebody set it?)")
+            }
+            DoubtKind::ImplausibleCpu { cpu, cores } => {
+                write!(f, "its counters say {cpu} in use, and it has {cores}: not believed")
+            }
+            DoubtKind::SharedPage { page } => {
+                write!(
+                    f,
+                    "another node's figures come from {page} too: correct node_metrics; neither is believed"
+                )
+            }
+            DoubtKind::AmbiguousDemand { name } => {
+                write!(f, "several loaded collections are called {name:?}, and proxies count them together")
+            }
             DoubtKind::Unhealthy { complaints } => {
                 write!(f, "Milvus says that it is not well: {}", complaints.join("; "))
             }

@@ -14,6 +14,7 @@ use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
+use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
 };
@@ -36,6 +37,8 @@ pub struct ModelState {
     pub moving_from: MovingFrom,
     /// Memory that segments do not explain, by node.
     pub unexplained: BTreeMap<NodeId, UnexplainedMemory>,
+    /// Rates, what searches cost, and the settings of both.
+    pub signals: SignalState,
     /// The lists of segments of the last snapshot, by which it is seen that they have not changed.
     pub listings: Listings,
     /// What the rows of the last snapshot follow from, so that those stay which still do.
@@ -86,6 +89,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         mut reported_row_bytes,
         mut moving_from,
         mut unexplained,
+        signals: mut signal_state,
         mut listings,
         copies: mut copies_memory,
     } = state;
@@ -120,6 +124,21 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let landed = landed_unseen(&history.departures, observation.started_at);
     explain_memory(&mut nodes, &copies, observation.started_at, &landed, &mut unexplained);
     find_hidden(observation, &collections, &mut doubts);
+    let departures = &history.departures;
+    let signal_input = SignalInput {
+        observation,
+        nodes: &nodes,
+        collections: &collections,
+        replicas: &replicas,
+        copies: &copies,
+        departures,
+    };
+    let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);
+    for (node, signals) in nodes.iter_mut().zip(&signals.nodes) {
+        // The configuration may know that there is less than the node believes.
+        let resolved = signals.capacity.memory.as_ref().map(|memory| memory.value);
+        node.memory_capacity = node.memory_capacity.min(resolved.or(node.memory_capacity));
+    }
     doubts.sort();
     doubts.dedup();
 
@@ -132,6 +151,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         copies,
         components,
         doubts,
+        signals,
     };
     if let Some(previous) = &previous {
         history.foreign_moves.extend(find_foreign_moves(
@@ -149,6 +169,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
             reported_row_bytes,
             moving_from,
             unexplained,
+            signals: signal_state,
             listings,
             copies: copies_memory,
         },

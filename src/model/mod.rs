@@ -20,6 +20,7 @@ pub mod nodes_seen;
 pub mod out_of_band;
 pub mod own_balancer;
 pub mod restart;
+pub mod signals;
 pub mod snapshot;
 mod standing;
 mod unexplained;
@@ -39,6 +40,7 @@ pub use nodes_seen::NodesSeen;
 pub use out_of_band::{BandTime, OutOfBand};
 pub use own_balancer::{BalancerSettings, BalancerState, OwnBalancer};
 pub use restart::Remembered;
+pub use signals::{CapacitySettings, SignalSettings, Signals};
 pub use snapshot::{
     BytesSource, Collection, CollectionIndex, Component, ComponentIndex, CopyIndex, CopyRow, Held, Member,
     Node, NodeIndex, Replica, ReplicaIndex, SegmentCopies, Snapshot, Standing,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::Doubt;
+use super::signals::Signals;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 
@@ -75,6 +76,9 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// What is uncertain, and about what.
     pub doubts: Vec<Doubt>,
+    /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
+    #[serde(default)]
+    pub signals: Signals,
 }
 
 /// A query node.

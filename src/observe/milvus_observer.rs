@@ -2,7 +2,6 @@
 //! client allows, and what cannot be had becomes a [`Gap`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +9,17 @@ use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::distribution::Distribution;
+use super::gaps::{gap, with_causes};
 use super::management::{Management, ManagementError, ManagementSettings};
 use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
 };
+use super::proxy_metrics::ProxyPage;
 use super::proxy_metrics::{ProxyMetrics, ProxyMetricsSettings};
 use super::row_estimates::{RowEstimate, RowEstimates};
-use super::service::{ProxyCounters, ServiceReport};
+use super::service::ServiceReport;
+use super::signals::{NodeCounters, SignalReport};
 use super::system_info::SystemInfo;
 use super::{
     NodeMetricsSettings, ObserveError, Observer, SeamFuture, health, row_size, system_info, translate,
@@ -59,6 +61,8 @@ struct ReadNodes {
     nodes: Vec<NodeReport>,
     /// Read tasks that wait, where a node tells.
     waiting: BTreeMap<NodeId, u64>,
+    /// What nodes count about themselves.
+    counters: BTreeMap<NodeId, NodeCounters>,
     build_version: Option<String>,
     gaps: Vec<Gap>,
 }
@@ -123,9 +127,18 @@ impl MilvusObserver {
             Box::pin(health::read(&self.client)),
         );
         let (collections, collection_gaps) = collections;
-        let ReadNodes { nodes, waiting, build_version, gaps: node_gaps } = nodes;
+        let ReadNodes { nodes, waiting, counters, build_version, gaps: node_gaps } = nodes;
         let (groups, group_gaps) = groups;
-        let (proxies, proxy_gaps) = proxies;
+        let (proxy_pages, proxy_gaps) = proxies;
+        let index_of =
+            |report: &CollectionReport| Some((report.id, self.row_estimates.get(report.id)?.index?));
+        let indexes = collections.iter().filter_map(index_of).collect();
+        let mut signals = SignalReport { nodes: counters, indexes, ..SignalReport::default() };
+        let mut proxies = BTreeMap::new();
+        for (target, page) in proxy_pages {
+            signals.proxies.insert(target.clone(), page.demand);
+            proxies.insert(target, page.counters);
+        }
         gaps.extend(collection_gaps.into_iter().chain(node_gaps).chain(group_gaps));
         gaps.extend(proxy_gaps.into_iter().chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
@@ -149,18 +162,19 @@ impl MilvusObserver {
             collections,
             service: ServiceReport { proxies, waiting },
             management,
+            signals,
             complaints,
             gaps,
         })
     }
 
-    /// The counters of all proxies that could be read.
-    async fn proxies(&self) -> (BTreeMap<String, ProxyCounters>, Vec<Gap>) {
+    /// The pages of all proxies that could be read.
+    async fn proxies(&self) -> (BTreeMap<String, ProxyPage>, Vec<Gap>) {
         let (mut proxies, mut gaps) = (BTreeMap::new(), Vec::new());
         let Some(proxy_metrics) = &self.proxy_metrics else { return (proxies, gaps) };
-        for (target, answer) in proxy_metrics.read().await {
+        for (target, answer) in proxy_metrics.read(&self.clock).await {
             match answer {
-                Ok(counters) => drop(proxies.insert(target, counters)),
+                Ok(page) => drop(proxies.insert(target, page)),
                 Err(error) => gaps.push(gap(GapSubject::ProxyMetrics { target }, &error)),
             }
         }
@@ -325,14 +339,16 @@ impl MilvusObserver {
             self.client.describe_index(database, name),
         );
         let estimate = match (schema, indexes) {
-            (Ok(schema), Ok(indexes)) => {
-                RowEstimate { bytes: Some(row_size::estimate(&schema, &indexes)), gap: None }
-            }
+            (Ok(schema), Ok(indexes)) => RowEstimate {
+                bytes: Some(row_size::estimate(&schema, &indexes)),
+                index: row_size::index_kind(&schema, &indexes),
+                gap: None,
+            },
             (Ok(schema), Err(error)) => {
                 let bytes = Some(row_size::estimate(&schema, &[]));
-                RowEstimate { bytes, gap: Some(with_causes(&error)) }
+                RowEstimate { bytes, index: None, gap: Some(with_causes(&error)) }
             }
-            (Err(error), _) => RowEstimate { bytes: None, gap: Some(with_causes(&error)) },
+            (Err(error), _) => RowEstimate { bytes: None, index: None, gap: Some(with_causes(&error)) },
         };
         self.row_estimates.put(listed.collection.id, estimate);
     }
@@ -379,7 +395,7 @@ impl MilvusObserver {
         }
         let answers: Vec<_> = stream::iter(asked)
             .map(|(position, id, address)| async move {
-                let answer = node_metrics.figures(id, &address).await;
+                let answer = node_metrics.figures(id, &address, &self.clock).await;
                 (position, address, answer)
             })
             .buffer_unordered(node_metrics.concurrency())
@@ -392,6 +408,7 @@ impl MilvusObserver {
                     let node = &mut read.nodes[position];
                     node.sealed_bytes = Some(figures.sealed_bytes);
                     read.waiting.extend(figures.waiting.map(|waiting| (node.id, waiting)));
+                    read.counters.insert(node.id, figures.counters);
                 }
                 Some(Err(error)) => read.gaps.push(gap(GapSubject::NodeMetrics { address }, &error)),
             }
@@ -472,20 +489,4 @@ fn resource_group_reports(groups: Vec<ResourceGroup>, server: &ServerVersion) ->
         groups.into_iter().map(|group| translate::resource_group(group, server)).collect();
     reports.sort_by(|a, b| a.name.cmp(&b.name));
     reports
-}
-
-pub(super) fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
-    Gap { subject, cause: with_causes(error) }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

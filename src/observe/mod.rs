@@ -1,6 +1,7 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 mod distribution;
+mod gaps;
 mod health;
 pub mod management;
 mod metrics_text;
@@ -12,6 +13,8 @@ pub(crate) mod row_estimates;
 pub(crate) mod row_size;
 pub mod service;
 mod settings;
+pub(crate) mod signal_pages;
+pub mod signals;
 pub(crate) mod system_info;
 pub(crate) mod translate;
 

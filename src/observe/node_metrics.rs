@@ -13,6 +13,9 @@ use reqwest::{StatusCode, Url};
 use super::NodeMetricsSettings;
 use super::metrics_text::{self, Sample};
 use super::proxy_metrics::read_waiting;
+use super::signal_pages;
+use super::signals::NodeCounters;
+use crate::clock::Clock;
 use crate::units::{Bytes, CollectionId, NodeId};
 
 /// Bytes of segments per (node, collection, state); 2.3 and later.
@@ -100,6 +103,8 @@ pub struct NodeFigures {
     pub sealed_bytes: BTreeMap<CollectionId, Bytes>,
     /// Read tasks that wait, where the page tells.
     pub waiting: Option<u64>,
+    /// What it counts.
+    pub counters: NodeCounters,
 }
 
 /// Reads pages.
@@ -129,14 +134,21 @@ impl NodeMetrics {
         &self,
         node: NodeId,
         address: &str,
+        clock: &Clock,
     ) -> Option<Result<NodeFigures, NodeMetricsError>> {
         let url = match self.settings.page_of(address)? {
             Ok(url) => url,
             Err(problem) => return Some(Err(problem)),
         };
         Some(match fetch(&self.http, &url, self.settings.max_body).await {
-            Ok(page) => read_page(&url, &page, node)
-                .map(|sealed_bytes| NodeFigures { sealed_bytes, waiting: read_waiting(&page) }),
+            Ok(page) => {
+                let read_at = clock.read();
+                read_page(&url, &page, node).map(|sealed_bytes| NodeFigures {
+                    sealed_bytes,
+                    waiting: read_waiting(&page),
+                    counters: signal_pages::read_node(&page, node, url.as_str(), read_at),
+                })
+            }
             Err(error) => Err(error),
         })
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::management::ManagementReport;
 use super::service::ServiceReport;
+use super::signals::SignalReport;
 use crate::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
 
 /// Everything one poll learnt about the cluster.
@@ -33,6 +34,9 @@ pub struct Observation {
     /// What Milvus' own HTTP pages say, where they were asked.
     #[serde(default)]
     pub management: Option<ManagementReport>,
+    /// What query nodes and proxies count about themselves, where they were asked.
+    #[serde(default)]
+    pub signals: SignalReport,
     /// What Milvus itself says is wrong with it (`CheckHealth`), in order; empty when it says that it is well, or
     /// nothing.
     #[serde(default)]
@@ -122,8 +126,24 @@ pub struct NodeReport {
     pub collection_rows: Option<BTreeMap<CollectionId, Rows>>,
     /// Bytes of sealed segments per collection (`entity_size` of the node's own /metrics), where it was read.
     pub sealed_bytes: Option<BTreeMap<CollectionId, Bytes>>,
+    /// What the node says of its machine.
+    #[serde(default)]
+    pub hardware: HardwareReport,
     /// The node's build version; mixed versions mean that an upgrade is under way.
     pub version: String,
+}
+
+/// What a node says of its machine (`hardware_infos` of `GetMetrics`), as far as it can be believed: `cpu_core_usage` is
+/// the whole host's and is not kept, nor are the constants that versions before 2.5 give for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HardwareReport {
+    /// GOMAXPROCS: the machine's cores, whatever the quota of a container is.
+    pub cpu_cores: Option<u64>,
+    /// Size of the file system with the local storage (2.5+), shared with whatever else is on it.
+    pub disk_capacity: Option<Bytes>,
+    /// What is used of it, by whomever (2.5+).
+    pub disk_used: Option<Bytes>,
 }
 
 impl NodeReport {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::metrics_text::{self, Sample};
 use super::node_metrics::{NodeMetricsError, fetch, http_client, parse_page_address};
 use super::service::{LatencyCounters, ProxyCounters};
+use super::signal_pages;
+use super::signals::DemandCounters;
+use crate::clock::Clock;
 use crate::units::Bytes;
 
 /// Latency of searches and queries at the proxy, in milliseconds.
@@ -48,6 +51,15 @@ impl Default for ProxyMetricsSettings {
     }
 }
 
+/// What a proxy's page says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyPage {
+    /// What users feel.
+    pub counters: ProxyCounters,
+    /// What they ask for.
+    pub demand: DemandCounters,
+}
+
 /// Reads the proxies' pages.
 pub struct ProxyMetrics {
     http: reqwest::Client,
@@ -72,13 +84,16 @@ impl ProxyMetrics {
     }
 
     /// Reads all pages at once: by target, its counters or why there are none.
-    pub async fn read(&self) -> BTreeMap<String, Result<ProxyCounters, NodeMetricsError>> {
+    pub async fn read(&self, clock: &Clock) -> BTreeMap<String, Result<ProxyPage, NodeMetricsError>> {
         let pages = self.targets.iter().map(|(target, url)| async move {
             let page = fetch(&self.http, url, self.max_body).await;
-            let counters = page.and_then(|page| {
-                read_proxy(&page).ok_or_else(|| NodeMetricsError::NotMilvus { url: url.clone() })
+            let read = page.and_then(|page| {
+                let read_at = clock.read();
+                let not_milvus = || NodeMetricsError::NotMilvus { url: url.clone() };
+                let counters = read_proxy(&page).ok_or_else(not_milvus)?;
+                Ok(ProxyPage { counters, demand: signal_pages::read_demand(&page, read_at) })
             });
-            (target.clone(), counters)
+            (target.clone(), read)
         });
         futures::future::join_all(pages).await.into_iter().collect()
     }

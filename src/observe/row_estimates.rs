@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::signals::IndexKind;
 use crate::units::CollectionId;
 
 /// After how long an estimate is made again. A loaded collection can gain fields and indexes, but not often.
@@ -24,6 +25,8 @@ const RENEWED_PER_POLL: usize = 16;
 pub struct RowEstimate {
     /// Estimated bytes of a row; `None` when the schema could not be read.
     pub bytes: Option<u64>,
+    /// How its vectors are searched; `None` when the indexes could not be read.
+    pub index: Option<IndexKind>,
     /// What could not be read of schema or indexes.
     pub gap: Option<String>,
 }
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     fn estimate(bytes: u64) -> RowEstimate {
-        RowEstimate { bytes: Some(bytes), gap: None }
+        RowEstimate { bytes: Some(bytes), index: None, gap: None }
     }
 
     fn ids(range: std::ops::Range<i64>) -> Vec<CollectionId> {
@@ -119,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_are_tried_again_soon_but_not_at_once() {
         let estimates = RowEstimates::default();
-        let failed = RowEstimate { bytes: None, gap: Some("denied".to_owned()) };
+        let failed = RowEstimate { bytes: None, index: None, gap: Some("denied".to_owned()) };
         estimates.put(CollectionId(0), failed);
         assert_eq!(estimates.due(&ids(0..1)), []);
         tokio::time::advance(LIFETIME_OF_FAILURE).await;

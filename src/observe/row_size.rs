@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::signals::IndexKind;
 use crate::milvus::wire::common::KeyValuePair;
 use crate::milvus::wire::milvus::IndexDescription;
 use crate::milvus::wire::schema::{CollectionSchema, DataType, FieldSchema};
@@ -63,6 +64,23 @@ pub fn estimate(schema: &CollectionSchema, indexes: &[IndexDescription]) -> u64 
         }
     }
     bytes
+}
+
+/// How a search finds its way through the vectors; of several vector fields, the dearest. A field without an index is
+/// searched row by row.
+pub fn index_kind(schema: &CollectionSchema, indexes: &[IndexDescription]) -> Option<IndexKind> {
+    let vectors = schema.fields.iter().filter(|field| is_vector(field.data_type()));
+    let kind = |field: &FieldSchema| {
+        let index = indexes.iter().find(|index| index.field_name == field.name);
+        let Some(index) = index else { return IndexKind::Scan };
+        match IndexParameters::read(&index.params).kind.as_str() {
+            "FLAT" | "BIN_FLAT" => IndexKind::Scan,
+            "IVF_FLAT" | "BIN_IVF_FLAT" | "IVF_SQ8" | "IVF_PQ" | "IVF_RABITQ" | "SCANN" => IndexKind::Lists,
+            // HNSW and its kin, AUTOINDEX, DISKANN, and whatever later versions invent.
+            _ => IndexKind::Graph,
+        }
+    };
+    vectors.map(kind).max()
 }
 
 fn field_bytes(field: &FieldSchema, index: Option<&IndexDescription>) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::observation::{NodeReport, NodeRole};
+use super::observation::{HardwareReport, NodeReport, NodeRole};
 use crate::units::{Bytes, CollectionId, NodeId, Rows};
 
 /// What `system_info` says.
@@ -63,7 +63,36 @@ fn node(entry: &Value) -> NodeReport {
         collections: collections(&quota["Effect"]),
         collection_rows: collection_rows(&infos["collection_metrics"]["CollectionRows"]),
         sealed_bytes: None,
+        hardware: hardware_of(hardware),
         version: text(&infos["system_info"]["build_version"]),
+    }
+}
+
+/// Constants that versions before 2.5 send instead of disk figures.
+const MADE_UP_DISK: (u64, u64) = (104_857_600, 2_097_152);
+
+/// Since 2.5 the disk is given in GB of 10^9 bytes.
+const GIGABYTE: f64 = 1e9;
+
+/// More cores than any machine has: such a figure is nonsense.
+const MOST_CORES: u64 = 1 << 16;
+
+fn hardware_of(hardware: &Value) -> HardwareReport {
+    let cpu_cores = amount(&hardware["cpu_core_count"]).filter(|cores| (1..=MOST_CORES).contains(cores));
+    let is_made_up = amount(&hardware["disk"]) == Some(MADE_UP_DISK.0)
+        && amount(&hardware["disk_usage"]) == Some(MADE_UP_DISK.1);
+    if is_made_up {
+        return HardwareReport { cpu_cores, ..HardwareReport::default() };
+    }
+    let gigabytes = |value: &Value| {
+        let bytes = value.as_f64()? * GIGABYTE;
+        amount(&serde_json::json!(bytes)).map(Bytes)
+    };
+    let disk_capacity = gigabytes(&hardware["disk"]).filter(|bytes| bytes.0 > 0);
+    HardwareReport {
+        cpu_cores,
+        disk_used: disk_capacity.and(gigabytes(&hardware["disk_usage"])),
+        disk_capacity,
     }
 }
 
@@ -177,6 +206,7 @@ mod tests {
                 collections: Some(vec![CollectionId(5), big]),
                 collection_rows: Some(BTreeMap::from([(big, Rows(12)), (CollectionId(5), Rows(3))])),
                 sealed_bytes: None,
+                hardware: HardwareReport::default(),
                 version: "v2.4.13".to_owned(),
             }]
         );

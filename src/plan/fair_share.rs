@@ -1,7 +1,10 @@
 //! How much load each node has and how much would be its fair share: capacity-weighted, and water-filled around
 //! load that moves cannot change.
 
-use crate::model::{CopyIndex, InFlight, NodeIndex, Snapshot};
+use super::levelling;
+use super::member_sets::MemberSets;
+use super::share::Share;
+use crate::model::{Component, CopyIndex, Held, InFlight, NodeIndex, Snapshot};
 use crate::policy::{Dimension, Directive, Scope};
 use crate::units::{Load, Ratio};
 
@@ -83,6 +86,8 @@ pub struct NodeLoads {
     /// Fair share; `None` for nodes that take no part (no component, no capacity to speak of, no replica of the group,
     /// or an outsider by order).
     pub fair: Vec<Option<Load>>,
+    /// The same with its fraction.
+    exact: Vec<Option<Share>>,
     /// What the share would be if all load could be moved, likewise: a node whose fair share is above it owes that to what
     /// moves cannot change.
     pub even: Vec<Option<Load>>,
@@ -96,6 +101,7 @@ impl NodeLoads {
         dimension: &Dimension,
         placement: &Placement,
         outsiders: &Outsiders,
+        sets: &MemberSets,
     ) -> NodeLoads {
         let mut load = dimension.base_load.clone();
         let mut leaving = vec![0_u128; snapshot.nodes.len()];
@@ -108,14 +114,62 @@ impl NodeLoads {
             }
         }
         let nobody = vec![None; snapshot.nodes.len()];
-        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody };
+        let mut loads =
+            NodeLoads { load, fair: nobody.clone(), even: nobody, exact: vec![None; snapshot.nodes.len()] };
         for group in groups(snapshot, dimension.scope) {
             let from_leaving: u128 = group.iter().map(|node| leaving[node.at()]).sum();
             let sharing: Vec<NodeIndex> =
                 group.into_iter().filter(|node| !outsiders.includes(*node)).collect();
             share_out(&sharing, dimension, from_leaving, &mut loads);
         }
+        if dimension.scope == Scope::Node {
+            loads.respect_replicas(snapshot, dimension, placement, outsiders, sets);
+        }
+        loads.fair = loads.exact.iter().map(|share| share.map(|share| Load(share.units()))).collect();
         loads
+    }
+
+    /// Shares out anew where not every replica of a component may use all its nodes: what is for all of them together is
+    /// more than some can get, or less than some must take.
+    fn respect_replicas(
+        &mut self,
+        snapshot: &Snapshot,
+        dimension: &Dimension,
+        placement: &Placement,
+        outsiders: &Outsiders,
+        sets: &MemberSets,
+    ) {
+        let are_mixed = |component: &&Component| levelling::sets_of(component, sets).len() > 1;
+        let mixed: Vec<&Component> = snapshot.components.iter().filter(are_mixed).collect();
+        if mixed.is_empty() {
+            return;
+        }
+        let mut load_of_set = vec![0_u64; sets.len()];
+        let mut fixed = self.load.clone();
+        for copy in snapshot.copies.indices() {
+            let node = placement.node[copy.at()];
+            let is_outside = snapshot.copies.held[copy.at()] == Some(Held::NodeUnfit);
+            if is_outside || outsiders.excluded[node.at()] {
+                continue;
+            }
+            let of_copy = dimension.copy_load[copy.at()];
+            fixed[node.at()] = fixed[node.at()].saturating_sub(of_copy);
+            let of_set = &mut load_of_set[sets.set_of(snapshot.copies.replica[copy.at()])];
+            *of_set = of_set.saturating_add(of_copy.0);
+        }
+        let capacity = dimension.capacity.amounts();
+        for component in mixed {
+            let wanted = |node| !outsiders.includes(node);
+            let shares = levelling::level(component, sets, capacity, &load_of_set, &fixed, wanted);
+            for (node, share) in shares {
+                self.exact[node.at()] = Some(share);
+            }
+        }
+    }
+
+    /// The fair share with its fraction.
+    pub fn share(&self, node: NodeIndex) -> Option<Share> {
+        self.exact[node.at()]
     }
 
     /// Load divided by fair share; `None` for nodes that take no part.
@@ -125,7 +179,7 @@ impl NodeLoads {
 
     /// The pressure that a node would have with this load.
     pub fn pressure_with(&self, node: NodeIndex, load: Load) -> Option<Ratio> {
-        self.fair[node.at()].map(|fair| Ratio::of(load.0, fair.0))
+        self.exact[node.at()].map(|share| share.pressure(load))
     }
 }
 
@@ -176,13 +230,13 @@ fn share_out(nodes: &[NodeIndex], dimension: &Dimension, from_others: u128, load
             sharing.iter().partition(|node| u128::from(dimension.base_load[node.at()].0) > share(node));
         if flooded.is_empty() {
             for node in &sharing {
-                loads.fair[node.at()] = Some(load_of(share(node)));
+                loads.exact[node.at()] = Some(Share::part(to_share, weight(node), total_capacity));
             }
             return;
         }
         for node in &flooded {
             let base = dimension.base_load[node.at()];
-            loads.fair[node.at()] = Some(base);
+            loads.exact[node.at()] = Some(Share::whole(u128::from(base.0)));
             to_share = to_share.saturating_sub(u128::from(base.0));
         }
         sharing = dry;
@@ -221,8 +275,10 @@ mod tests {
         let nodes: Vec<NodeIndex> = (0..load.len()).map(NodeIndex::from_position).collect();
         let nobody = vec![None; load.len()];
         let load = load.iter().copied().map(Load).collect();
-        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody };
+        let exact = vec![None; nodes.len()];
+        let mut loads = NodeLoads { load, fair: nobody.clone(), even: nobody, exact };
         share_out(&nodes, &dimension(base, capacity), u128::from(from_others), &mut loads);
+        loads.fair = loads.exact.iter().map(|share| share.map(|share| Load(share.units()))).collect();
         loads
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LeftAlone;
 use super::fair_share::{NodeLoads, Outsiders, Placement, utilisation};
+use super::member_sets::MemberSets;
 use crate::model::{CopyIndex, History, NodeIndex, PlanningInput, Snapshot};
 use crate::policy::{Assessment, Dimension, Scope};
 use crate::reason::Reason;
@@ -62,13 +63,14 @@ impl<'a> DimensionView<'a> {
         placement: &Placement,
     ) -> Vec<DimensionView<'a>> {
         let outsiders = Outsiders::of(snapshot, &assessment.directives);
+        let sets = MemberSets::of(&snapshot.replicas, |_| true);
         assessment
             .dimensions
             .iter()
             .filter(|dimension| fits(snapshot, dimension))
             .map(|dimension| DimensionView {
                 dimension,
-                loads: NodeLoads::of(snapshot, dimension, placement, &outsiders),
+                loads: NodeLoads::of(snapshot, dimension, placement, &outsiders, &sets),
             })
             .collect()
     }

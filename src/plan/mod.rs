@@ -1,21 +1,33 @@
 //! Plan: one planner for all policies together. It answers with ordered steps of which every prefix is worth
 //! having, and with a proof of how good they are.
 
-mod destinations;
+mod apart;
+mod compound;
+mod descent;
 mod digest;
 pub mod fair_share;
+mod field;
 pub mod finding;
 pub mod floor;
+mod left_alone;
+mod levelling;
+mod member_sets;
+mod order;
 mod orders;
 pub mod planner;
+mod proof;
+mod prune;
 pub mod relief;
+mod rules;
 mod search;
+mod share;
+mod windows;
 
 pub use digest::{DigestError, PlanDigest};
 pub use fair_share::Placement;
 pub use finding::{DimensionView, Finding, FindingState, find_overloads, is_out_of_band, settle_history};
 pub use orders::UnmetOrder;
-pub use planner::plan;
+pub use planner::{plan, plan_next};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +118,9 @@ pub struct Proof {
     pub dimensions: Vec<DimensionProof>,
     /// Bytes that the plan moves.
     pub bytes_moved: Bytes,
+    /// Bytes that any plan must move that leaves the nodes of this one no more loaded than this one does.
+    #[serde(default)]
+    pub bytes_floor: Bytes,
     /// Candidate moves that were evaluated.
     pub effort_used: u64,
     /// Overloaded nodes that stay above their leave value, with the reason.
@@ -185,4 +200,10 @@ pub struct LeftAlone {
     pub best_candidate: Option<Move>,
     /// Why it is not made.
     pub reason: Reason,
+    /// What that move would gain, as a drop of squared pressure.
+    #[serde(default)]
+    pub gain: Ratio,
+    /// What it would have to gain at least to be worth its bytes.
+    #[serde(default)]
+    pub price: Ratio,
 }

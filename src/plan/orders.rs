@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use super::search::{Candidate, Outcome, Search};
+use super::search::Search;
 use crate::gate::Restrictions;
-use crate::model::{ComponentIndex, CopyIndex, NodeIndex, Snapshot};
+use crate::model::{CopyIndex, NodeIndex, Snapshot};
 use crate::reason::Reason;
 use crate::units::{NodeId, ReplicaId, SegmentId};
 
@@ -24,106 +24,97 @@ pub struct UnmetOrder {
     pub reason: Reason,
 }
 
-/// Carries the orders of one component out in the search's picture: the moves, and what cannot be done.
+/// Carries the orders out in the search's picture: what moves, in order, and what cannot be done.
 pub(super) fn follow(
     search: &mut Search<'_>,
-    snapshot: &Snapshot,
     restrictions: &Restrictions,
-    component: ComponentIndex,
-    mut take: impl FnMut(&mut Search<'_>, &Candidate),
-) -> Vec<UnmetOrder> {
-    let mut send_away = |search: &mut Search<'_>, copy: CopyIndex| match search.best_place(copy) {
-        Outcome::Found(candidate) => {
-            take(search, &candidate);
-            None
-        }
-        Outcome::Stuck { reason, .. } => Some((copy, reason)),
-    };
+) -> (Vec<CopyIndex>, Vec<UnmetOrder>) {
+    let snapshot = &search.input.snapshot;
+    let mut done = Vec::new();
     let mut stuck = Vec::new();
-    for copy in nominated(search, snapshot, restrictions, component) {
-        stuck.extend(send_away(search, copy));
+    for copy in nominated(search, snapshot, restrictions) {
+        stuck.extend(send_away(search, copy, &mut done));
     }
+    let is_too_close = |search: &Search<'_>, copy: CopyIndex| {
+        search.rules.apart.is_crowded(snapshot, copy, search.field.node_of[copy.at()])
+    };
     let mut too_close = Vec::new();
-    for copy in members_of_sets(snapshot, restrictions, component) {
+    for copy in members_of_sets(snapshot, restrictions) {
         // The one that stays does not go, and may be any of them.
-        if search.is_too_close(copy) {
-            too_close.extend(send_away(search, copy));
+        if is_too_close(search, copy) {
+            too_close.extend(send_away(search, copy, &mut done));
         }
     }
     // One that cannot go is well placed all the same when the other one went.
-    too_close.retain(|(copy, _)| search.is_too_close(*copy));
+    too_close.retain(|(copy, _)| is_too_close(search, *copy));
     stuck.append(&mut too_close);
-    for copy in on_evacuated_nodes(search, snapshot, restrictions, component) {
-        stuck.extend(send_away(search, copy));
+    for copy in on_evacuated_nodes(search, snapshot, restrictions) {
+        stuck.extend(send_away(search, copy, &mut done));
     }
     let mut unmet: Vec<UnmetOrder> =
         stuck.into_iter().map(|(copy, reason)| unmet_order(snapshot, copy, reason)).collect();
     unmet.sort_by_key(|order| (order.node, order.segment, order.replica));
     unmet.dedup_by_key(|order| (order.segment, order.replica));
-    unmet
+    (done, unmet)
+}
+
+/// Puts a copy that must go where it does least harm; or the reason why it stays. One that has gone already stays
+/// where it is.
+fn send_away(
+    search: &mut Search<'_>,
+    copy: CopyIndex,
+    done: &mut Vec<CopyIndex>,
+) -> Option<(CopyIndex, Reason)> {
+    if search.rules.is_bound(copy) {
+        return None;
+    }
+    match search.best_place(copy) {
+        Ok(to) => {
+            search.put(copy, to);
+            search.rules.bind(copy);
+            done.push(copy);
+            None
+        }
+        Err(reason) => Some((copy, reason)),
+    }
 }
 
 /// Nodes that are nominated without naming segments.
 pub(super) fn nominated_nodes(
     snapshot: &Snapshot,
     restrictions: &Restrictions,
-    component: ComponentIndex,
-) -> Vec<NodeIndex> {
+) -> impl Iterator<Item = NodeIndex> {
     let whole =
         restrictions.nominated.iter().filter(|(_, list)| list.iter().any(|one| one.segments.is_empty()));
-    let nodes = whole.filter_map(|(node, _)| snapshot.node_index(*node));
-    nodes.filter(|node| snapshot.node(*node).component == Some(component)).collect()
+    whole.filter_map(|(node, _)| snapshot.node_index(*node))
 }
 
 /// Copies of named segments on the nodes that they should leave, the highest priority first.
-fn nominated(
-    search: &Search<'_>,
-    snapshot: &Snapshot,
-    restrictions: &Restrictions,
-    component: ComponentIndex,
-) -> Vec<CopyIndex> {
+fn nominated(search: &mut Search<'_>, snapshot: &Snapshot, restrictions: &Restrictions) -> Vec<CopyIndex> {
     let mut wanted: Vec<(Reverse<u32>, NodeIndex, SegmentId, CopyIndex)> = Vec::new();
     for (source, nominations) in &restrictions.nominated {
         let Some(node) = snapshot.node_index(*source) else { continue };
-        if snapshot.node(node).component != Some(component) {
-            continue;
-        }
-        for nomination in nominations {
-            let is_named =
-                |copy: &&CopyIndex| nomination.segments.contains(&snapshot.copies.segment[copy.at()]);
-            let named = search.copies_on(node).iter().filter(is_named);
-            wanted.extend(
-                named.map(|copy| {
-                    (Reverse(nomination.priority), node, snapshot.copies.segment[copy.at()], *copy)
-                }),
-            );
+        for nomination in nominations.iter().filter(|nomination| !nomination.segments.is_empty()) {
+            for copy in search.copies_on(node) {
+                let segment = snapshot.copies.segment[copy.at()];
+                if nomination.segments.contains(&segment) {
+                    wanted.push((Reverse(nomination.priority), node, segment, copy));
+                }
+            }
         }
     }
     wanted.sort_unstable();
-    let mut copies: Vec<CopyIndex> = Vec::with_capacity(wanted.len());
-    for (.., copy) in wanted {
-        if !copies.contains(&copy) {
-            copies.push(copy);
-        }
-    }
-    copies
+    // A second mention of a copy finds it gone.
+    wanted.into_iter().map(|(.., copy)| copy).collect()
 }
 
 /// The copies of all segments that are to be kept apart, by id.
-fn members_of_sets(
-    snapshot: &Snapshot,
-    restrictions: &Restrictions,
-    component: ComponentIndex,
-) -> Vec<CopyIndex> {
+fn members_of_sets(snapshot: &Snapshot, restrictions: &Restrictions) -> Vec<CopyIndex> {
     let mut copies: Vec<CopyIndex> = Vec::new();
     for segment in restrictions.apart.iter().flatten() {
         let first = snapshot.copies.segment.partition_point(|other| other < segment);
         let rows = (first..snapshot.copies.len()).take_while(|row| snapshot.copies.segment[*row] == *segment);
-        let own = rows.filter(|row| {
-            let replica = snapshot.replica(snapshot.copies.replica[*row]);
-            replica.component == Some(component)
-        });
-        copies.extend(own.map(CopyIndex::from_position));
+        copies.extend(rows.map(CopyIndex::from_position));
     }
     copies.sort_unstable();
     copies.dedup();
@@ -132,15 +123,14 @@ fn members_of_sets(
 
 /// Everything on nodes that are to be emptied, the largest first: it is the hardest to place.
 fn on_evacuated_nodes(
-    search: &Search<'_>,
+    search: &mut Search<'_>,
     snapshot: &Snapshot,
     restrictions: &Restrictions,
-    component: ComponentIndex,
 ) -> Vec<CopyIndex> {
     let mut copies = Vec::new();
     for node in restrictions.evacuated.iter().filter_map(|node| snapshot.node_index(*node)) {
-        if snapshot.node(node).component == Some(component) {
-            copies.extend_from_slice(search.copies_on(node));
+        if snapshot.node(node).component.is_some() {
+            copies.append(&mut search.copies_on(node));
         }
     }
     copies.sort_unstable_by_key(|copy| (Reverse(snapshot.copies.bytes[copy.at()]), *copy));

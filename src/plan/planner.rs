@@ -5,14 +5,18 @@
 //! dimension's weight and confidence. Every step lowers a bounded sum, so a plan cannot cycle, and planning again
 //! after it has landed finds nothing.
 
+use super::descent::{self, Sources};
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
-use super::search::{Candidate, Outcome, Search};
-use super::{DimensionProof, LeftAlone, Move, Plan, Proof, Step, floor, orders};
+use super::left_alone::left_alone;
+use super::order::{Orderer, Way};
+use super::prune::prune;
+use super::search::Search;
+use super::{LeftAlone, Move, Plan, Proof, Step, compound, floor, orders, proof};
 use crate::gate::{Restrictions, minimum_gain};
-use crate::model::{ComponentIndex, NodeIndex, PlanningInput, Snapshot};
+use crate::model::{ComponentIndex, CopyIndex, NodeIndex, PlanningInput, Snapshot};
 use crate::reason::Reason;
-use crate::units::{Bytes, NodeId, Ratio};
+use crate::units::{Bytes, Load, Ratio};
 
 /// Plans one turn: steps in order, each worth having without the later ones, and the proof.
 pub fn plan(
@@ -22,162 +26,268 @@ pub fn plan(
     findings: &[Finding],
     restrictions: &Restrictions,
 ) -> Plan {
-    let mut search = Search::new(input, views, placement, restrictions);
-    let mut steps = Vec::new();
-    let mut left_alone = Vec::new();
-    let mut unmet_orders = Vec::new();
-    for position in 0..input.snapshot.components.len() {
-        let component = ComponentIndex::from_position(position);
-        let ordered = |search: &mut Search<'_>, candidate: &Candidate| steps.push(take(search, candidate));
-        let unmet = orders::follow(&mut search, &input.snapshot, restrictions, component, ordered);
-        unmet_orders.extend(unmet);
-        let nominated = orders::nominated_nodes(&input.snapshot, restrictions, component);
-        let mut sources = overloaded_in(&input.snapshot, findings, nominated, component);
-        let before = excess_in(&search, &input.snapshot, component);
-        let (done, mut own_steps) = relieve(&mut search, &mut sources);
-        let gain = before.saturating_sub(excess_in(&search, &input.snapshot, component));
-        let minimum = input.gate.minimum_gain;
-        let gainable = || gainable_in(&input.snapshot, views, placement, component);
-        let too_small =
-            if done.is_empty() { None } else { minimum_gain::too_small(Ratio(gain), minimum, gainable) };
-        if too_small.is_some() {
-            search.take_back(&done);
-            own_steps.clear();
-        }
-        steps.append(&mut own_steps);
-        leave_alone(&search, sources, too_small.as_ref(), &mut left_alone);
-    }
-    let dimensions = prove(&input.snapshot, views, &search, placement);
-    let bytes_moved =
-        steps.iter().flat_map(|step: &Step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
-    let effort_used = search.effort_used();
-    Plan { steps, proof: Proof { dimensions, bytes_moved, effort_used, left_alone, unmet_orders } }
+    let planner = Planner { input, views, placement, findings, restrictions };
+    planner.plan(None)
 }
 
-/// A node to be relieved, and why nothing more can be done for it, once that is known.
-struct Source {
-    node: NodeIndex,
-    stuck: Option<Outcome>,
-}
-
-fn overloaded_in(
-    snapshot: &Snapshot,
-    findings: &[Finding],
-    nominated: Vec<NodeIndex>,
-    component: ComponentIndex,
-) -> Vec<Source> {
-    let mut nodes: Vec<NodeIndex> = findings
-        .iter()
-        .filter(|finding| finding.state == FindingState::Overloaded)
-        .filter_map(|finding| snapshot.node_index(finding.node))
-        .filter(|node| snapshot.node(*node).component == Some(component))
-        .chain(nominated)
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes.into_iter().map(|node| Source { node, stuck: None }).collect()
-}
-
-/// Takes load off the worst source until no source has a move that pays.
-fn relieve(search: &mut Search<'_>, sources: &mut Vec<Source>) -> (Vec<Candidate>, Vec<Step>) {
-    let mut done = Vec::new();
-    let mut steps = Vec::new();
-    loop {
-        let worst = sources
-            .iter()
-            .enumerate()
-            .filter(|(_, source)| source.stuck.is_none())
-            .map(|(position, source)| {
-                (search.potential_of(source.node), std::cmp::Reverse(source.node), position)
-            })
-            .max();
-        let Some((potential, _, position)) = worst else { break };
-        if potential == 0 {
-            // The worst is inside its band, so all of them are.
-            break;
-        }
-        match search.best_move(sources[position].node) {
-            Outcome::Found(candidate) => {
-                steps.push(take(search, &candidate));
-                done.push(candidate);
-                // The destinations look different now: what was stuck may not be.
-                for source in sources.iter_mut() {
-                    source.stuck = None;
-                }
-                // A large segment can overload the node that takes it. What small ones can do about that belongs
-                // into this plan, not into the next.
-                let is_known = sources.iter().any(|source| source.node == candidate.to);
-                if !is_known && search.is_above_enter(candidate.to) {
-                    sources.push(Source { node: candidate.to, stuck: None });
-                }
-            }
-            stuck => sources[position].stuck = Some(stuck),
-        }
-    }
-    (done, steps)
-}
-
-/// Writes down who stays above the band, and why: nothing can be done, or all of it together is not worth beginning.
-fn leave_alone(
-    search: &Search<'_>,
-    sources: Vec<Source>,
-    too_small: Option<&Reason>,
-    left_alone: &mut Vec<LeftAlone>,
-) {
-    for source in sources {
-        let Some((dimension, pressure)) = search.worst_dimension(source.node) else { continue };
-        let (reason, best) = match (source.stuck, too_small) {
-            (_, Some(reason)) => (reason.clone(), None),
-            (Some(Outcome::Stuck { reason, best }), None) => (reason, best),
-            _ => continue,
-        };
-        left_alone.push(LeftAlone {
-            node: search.node_id(source.node),
-            dimension,
-            pressure,
-            best_candidate: best.map(|candidate| search.describe(&candidate)),
-            reason,
-        });
-    }
-}
-
-/// How far the nodes of a component are above their bands, all together.
-fn excess_in(search: &Search<'_>, snapshot: &Snapshot, component: ComponentIndex) -> u64 {
-    let nodes = snapshot.components[component.at()].nodes.iter();
-    nodes.map(|node| search.excess_of(*node)).fold(0, u64::saturating_add)
-}
-
-/// How much of that could be gained by moves at all: what is above the floor.
-fn gainable_in(
-    snapshot: &Snapshot,
+/// The same, but only what the next waves can carry: about so many moves, off the worst nodes. It does not wait for
+/// the rest of the plan, and proves nothing.
+pub fn plan_next(
+    input: &PlanningInput,
     views: &[DimensionView<'_>],
     placement: &Placement,
-    component: ComponentIndex,
-) -> Ratio {
-    let copies = floor::copies_by_component(snapshot, placement);
-    let nodes = &snapshot.components[component.at()];
-    let mut gainable: u64 = 0;
-    for view in views {
-        let (floor, _) = floor::floor(snapshot, view, nodes, &copies[component.at()], placement);
-        let above_floor = floor.0.saturating_sub(view.dimension.settings.leave.0);
-        for node in &nodes.nodes {
-            let excess = view.excess_with(*node, view.loads.load[node.at()]);
-            gainable = gainable.saturating_add(excess.saturating_sub(above_floor));
-        }
-    }
-    Ratio(gainable)
+    findings: &[Finding],
+    restrictions: &Restrictions,
+    moves: usize,
+) -> Plan {
+    let planner = Planner { input, views, placement, findings, restrictions };
+    planner.plan(Some(moves))
 }
 
-/// Carries a move out in the search's own picture and writes it down.
-fn take(search: &mut Search<'_>, candidate: &Candidate) -> Step {
-    let movement: Move = search.describe(candidate);
-    let source = search.relieved_dimension(candidate);
-    let before = (search.pressure(source, candidate.from), search.pressure(source, candidate.to));
-    search.apply(candidate);
-    let after = (search.pressure(source, candidate.from), search.pressure(source, candidate.to));
+/// Rounds of relieving, exchanging and taking back. Each makes the plan better; the last ones hardly do.
+const MOST_ROUNDS: usize = 4;
+/// Exchanges are looked for at so many nodes only that nothing else helps: each takes as long as hundreds of moves.
+const MOST_EXCHANGES: usize = 2_000;
+
+struct Planner<'a> {
+    input: &'a PlanningInput,
+    views: &'a [DimensionView<'a>],
+    placement: &'a Placement,
+    findings: &'a [Finding],
+    restrictions: &'a Restrictions,
+}
+
+impl Planner<'_> {
+    fn plan(&self, most_moves: Option<usize>) -> Plan {
+        let snapshot = &self.input.snapshot;
+        let mut search = Search::new(self.input, self.views, self.placement, self.restrictions);
+        let (ordered, unmet_orders) = orders::follow(&mut search, self.restrictions);
+        let mut sources = Sources::new(&mut search, &self.overloaded());
+        self.search_all(&mut search, &mut sources, most_moves);
+
+        let mut steps: Vec<(Option<ComponentIndex>, Step)> = Vec::new();
+        let mut orderer = Orderer::new(snapshot, self.views, self.placement);
+        for copy in &ordered {
+            let way = way_of(&search, *copy);
+            steps.push((None, take(&mut orderer, snapshot, &[way])));
+        }
+        let at_first = self.excess_by_component(|view, node| orderer.field.load_at(view, node));
+        for ways in &search.chosen {
+            // Beside Milvus' own balancer: in the order in which they were chosen.
+            steps.push((snapshot.node(ways[0].from).component, take(&mut orderer, snapshot, ways)));
+        }
+        let is_kept = search.is_kept();
+        let ways: Vec<Way> = search
+            .away()
+            .into_iter()
+            .filter(|copy| !is_kept && !search.rules.is_bound(*copy))
+            .map(|copy| way_of(&search, copy))
+            .collect();
+        let given_up = orderer.order(
+            ways,
+            |copy| search.price(copy),
+            |copy| search.bytes(copy),
+            |orderer, ways| {
+                steps.push((snapshot.node(ways[0].from).component, take(orderer, snapshot, ways)));
+            },
+        );
+        for way in given_up {
+            search.put(way.copy, way.from);
+        }
+        let too_small = self.too_small(&at_first, &mut search, &mut steps);
+        let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
+        let bytes_moved =
+            steps.iter().flat_map(|step| &step.moves).map(|movement| movement.bytes).sum::<Bytes>();
+        let mut proof = Proof { bytes_moved, unmet_orders, ..Proof::default() };
+        if most_moves.is_none() {
+            proof.left_alone = self.left_alone(&mut search, &sources.nodes, &too_small);
+            proof.dimensions = proof::dimensions(snapshot, &search.field, self.placement);
+            proof.bytes_floor = proof::bytes_floor(&mut search, &sources.nodes, &ordered);
+        }
+        proof.effort_used = search.effort_used();
+        Plan { steps, proof }
+    }
+
+    /// Nodes to be relieved, by index.
+    fn overloaded(&self) -> Vec<NodeIndex> {
+        let snapshot = &self.input.snapshot;
+        let mut nodes: Vec<NodeIndex> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.state == FindingState::Overloaded)
+            .filter_map(|finding| snapshot.node_index(finding.node))
+            .chain(orders::nominated_nodes(snapshot, self.restrictions))
+            .filter(|node| snapshot.node(*node).component.is_some())
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Relieves with single moves, then with exchanges where those do not help, then takes back what was not needed,
+    /// until nothing changes.
+    fn search_all(&self, search: &mut Search<'_>, sources: &mut Sources, most_moves: Option<usize>) {
+        let mut exchanges_left = MOST_EXCHANGES;
+        for _ in 0..MOST_ROUNDS {
+            loop {
+                let stuck = descent::descend(search, sources, most_moves.unwrap_or(usize::MAX));
+                if most_moves.is_some() || stuck.is_empty() || search.is_spent() {
+                    break;
+                }
+                self.list_around(search, &stuck);
+                let mut any = false;
+                for node in stuck {
+                    while exchanges_left > 0 && !search.is_spent() {
+                        let ways = compound::improve(search, node);
+                        if ways.is_empty() {
+                            break;
+                        }
+                        exchanges_left -= 1;
+                        any = true;
+                        ways.iter().for_each(|way| sources.notice(search, way.to));
+                    }
+                }
+                sources.begin_again(search);
+                if !any {
+                    break;
+                }
+            }
+            if most_moves.is_some() || search.is_spent() || !prune(search) {
+                break;
+            }
+            sources.begin_again(search);
+        }
+    }
+
+    /// Learns what is on the nodes with which these could exchange something.
+    fn list_around(&self, search: &mut Search<'_>, stuck: &[NodeIndex]) {
+        let snapshot = &self.input.snapshot;
+        let mut components: Vec<ComponentIndex> =
+            stuck.iter().filter_map(|node| snapshot.node(*node).component).collect();
+        components.sort_unstable();
+        components.dedup();
+        let nodes: Vec<NodeIndex> = components
+            .iter()
+            .flat_map(|component| &snapshot.components[component.at()].nodes)
+            .copied()
+            .collect();
+        search.list(&nodes);
+    }
+
+    /// How far the nodes of each component are above their bands, all together, with these loads.
+    fn excess_by_component(&self, load: impl Fn(usize, NodeIndex) -> Load) -> Vec<u64> {
+        let snapshot = &self.input.snapshot;
+        let mut excess = vec![0_u64; snapshot.components.len()];
+        if self.input.gate.minimum_gain == Ratio::ZERO {
+            return excess;
+        }
+        for (component, excess) in snapshot.components.iter().zip(&mut excess) {
+            for node in &component.nodes {
+                for (at, view) in self.views.iter().enumerate() {
+                    *excess = excess.saturating_add(view.excess_with(*node, load(at, *node)));
+                }
+            }
+        }
+        excess
+    }
+
+    /// Drops what levels a component when all of it together gains too little to begin with it; the reasons, by
+    /// component.
+    fn too_small(
+        &self,
+        at_first: &[u64],
+        search: &mut Search<'_>,
+        steps: &mut Vec<(Option<ComponentIndex>, Step)>,
+    ) -> Vec<Option<Reason>> {
+        let snapshot = &self.input.snapshot;
+        let minimum = self.input.gate.minimum_gain;
+        let mut reasons: Vec<Option<Reason>> = vec![None; snapshot.components.len()];
+        if minimum == Ratio::ZERO {
+            return reasons;
+        }
+        let at_last = self.excess_by_component(|view, node| search.field.load_at(view, node));
+        let mut has_steps = vec![false; snapshot.components.len()];
+        for component in steps.iter().filter_map(|(component, _)| *component) {
+            has_steps[component.at()] = true;
+        }
+        for position in (0..reasons.len()).filter(|position| has_steps[*position]) {
+            let gain = Ratio(at_first[position].saturating_sub(at_last[position]));
+            let component = ComponentIndex::from_position(position);
+            let gainable = || self.gainable_in(component);
+            reasons[position] = minimum_gain::too_small(gain, minimum, gainable);
+        }
+        let is_dropped = |component: &Option<ComponentIndex>| {
+            component.is_some_and(|component| reasons[component.at()].is_some())
+        };
+        for copy in search.away() {
+            let home = search.origin[copy.at()];
+            if !search.rules.is_bound(copy) && is_dropped(&snapshot.node(home).component) {
+                search.put(copy, home);
+            }
+        }
+        steps.retain(|(component, _)| !is_dropped(component));
+        reasons
+    }
+
+    /// How much of a component's excess could be gained by moves at all: what is above the floor.
+    fn gainable_in(&self, component: ComponentIndex) -> Ratio {
+        let snapshot = &self.input.snapshot;
+        let floors = floor::floors(snapshot, self.views, self.placement);
+        let mut gainable: u64 = 0;
+        for (view, floors) in self.views.iter().zip(&floors) {
+            let above_floor = floors[component.at()].0.0.saturating_sub(view.dimension.settings.leave.0);
+            for node in &snapshot.components[component.at()].nodes {
+                let excess = view.excess_with(*node, view.loads.load[node.at()]);
+                gainable = gainable.saturating_add(excess.saturating_sub(above_floor));
+            }
+        }
+        Ratio(gainable)
+    }
+
+    /// Who stays above the band, and why: nothing can be done, or all of it together is not worth beginning.
+    fn left_alone(
+        &self,
+        search: &mut Search<'_>,
+        sources: &[NodeIndex],
+        too_small: &[Option<Reason>],
+    ) -> Vec<LeftAlone> {
+        let mut all = Vec::new();
+        let mut nodes = sources.to_vec();
+        nodes.sort_unstable_by_key(|node| (self.input.snapshot.node(*node).component, *node));
+        for node in nodes {
+            let Some(mut left) = left_alone(search, node) else { continue };
+            let component = self.input.snapshot.node(node).component;
+            let too_small = component.and_then(|component| too_small[component.at()].as_ref());
+            if let Some(reason) = too_small {
+                left.reason = reason.clone();
+                left.best_candidate = None;
+            }
+            all.push(left);
+        }
+        all
+    }
+}
+
+fn way_of(search: &Search<'_>, copy: CopyIndex) -> Way {
+    Way { copy, from: search.origin[copy.at()], to: search.field.node_of[copy.at()] }
+}
+
+/// Carries a step out and writes it down.
+fn take(orderer: &mut Orderer<'_>, snapshot: &Snapshot, ways: &[Way]) -> Step {
+    let first = ways[0];
+    let view = relieved_dimension(orderer, ways);
+    let pressure = |orderer: &Orderer<'_>, node| {
+        if orderer.field.views.is_empty() { Ratio::ZERO } else { orderer.field.pressure(view, node) }
+    };
+    let before = (pressure(orderer, first.from), pressure(orderer, first.to));
+    for way in ways {
+        orderer.field.shift(way.copy, way.to);
+    }
+    let after = (pressure(orderer, first.from), pressure(orderer, first.to));
     Step {
-        moves: vec![movement],
-        dimension: search.dimension_name(source),
+        moves: ways.iter().map(|way| describe(snapshot, way)).collect(),
+        // None where nobody wants anything even and all is done by order.
+        dimension: orderer.field.views.get(view).map(|view| view.dimension.name.clone()).unwrap_or_default(),
         source_before: before.0,
         source_after: after.0,
         destination_before: before.1,
@@ -185,31 +295,32 @@ fn take(search: &mut Search<'_>, candidate: &Candidate) -> Step {
     }
 }
 
-fn prove(
-    snapshot: &Snapshot,
-    views: &[DimensionView<'_>],
-    search: &Search<'_>,
-    placement: &Placement,
-) -> Vec<DimensionProof> {
-    let mut proofs = Vec::new();
-    let copies = floor::copies_by_component(snapshot, placement);
-    for (component, copies) in snapshot.components.iter().zip(&copies) {
-        let Some(first) = component.nodes.first() else { continue };
-        let name: NodeId = snapshot.node(*first).id;
-        for (position, view) in views.iter().enumerate() {
-            let worst = |pressure: &dyn Fn(NodeIndex) -> Option<Ratio>| {
-                component.nodes.iter().filter_map(|node| pressure(*node)).max().unwrap_or(Ratio::ZERO)
-            };
-            let (floor, floor_cause) = floor::floor(snapshot, view, component, copies, placement);
-            proofs.push(DimensionProof {
-                dimension: view.dimension.name.clone(),
-                component: name,
-                before: worst(&|node| view.loads.pressure(node)),
-                after: worst(&|node| Some(search.pressure(position, node))),
-                floor,
-                floor_cause,
-            });
+/// The dimension in which a step takes most off its first source.
+fn relieved_dimension(orderer: &Orderer<'_>, ways: &[Way]) -> usize {
+    let field = &orderer.field;
+    let mut best = (0, f64::MIN);
+    for view in 0..field.views.len() {
+        let cell = field.cell(view, ways[0].from);
+        let leaving = field.load_of(view, ways[0].copy);
+        let relief = cell.potential(cell.load) - cell.potential(cell.load - leaving);
+        if relief > best.1 {
+            best = (view, relief);
         }
     }
-    proofs
+    best.0
+}
+
+/// A way in ids.
+pub fn describe(snapshot: &Snapshot, way: &Way) -> Move {
+    let copies = &snapshot.copies;
+    let replica = copies.replica[way.copy.at()];
+    Move {
+        segment: copies.segment[way.copy.at()],
+        collection: snapshot.collection_of(replica).id,
+        replica: snapshot.replica(replica).id,
+        from: snapshot.node(way.from).id,
+        to: snapshot.node(way.to).id,
+        bytes: copies.bytes[way.copy.at()],
+        rows: copies.rows[way.copy.at()],
+    }
 }

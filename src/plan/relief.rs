@@ -1,10 +1,11 @@
 //! What a wave of moves was to bring and what it brought: the planner's own potential, once as predicted from the
 //! loads it planned on, once with the loads as they are seen afterwards. Pure, so that a replay judges alike.
 //!
-//! Two things are kept apart. A segment that is listed on its new node has *moved*; whether its load went along is
-//! what a node's own figures say, where it reports any. And what changed for other reasons (growth, compaction,
-//! other moves) is taken out: it is neither to the wave's credit nor its fault.
+//! Two things are kept apart. A segment that is listed on its new node has *moved*; whether its load went along is what a
+//! node's own figures say, where it reports any. And what changed for other reasons (growth, compaction, other moves)
+//! is taken out: it is neither to the wave's credit nor its fault.
 
+mod growth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use super::Move;
 use super::finding::DimensionView;
 use crate::model::{NodeIndex, Snapshot};
+use crate::policy::LoadUnit;
 use crate::units::{CollectionId, Load, NodeId, Ratio, ReplicaId, SegmentId};
 
 /// The loads of all nodes at one moment, and those of the copies that somebody moves.
@@ -33,6 +35,8 @@ struct DimensionPicture {
     leave: Ratio,
     /// What its potential counts: weight times confidence.
     weight: u64,
+    /// Whether the load grows where there is room for it.
+    is_elastic: bool,
     nodes: BTreeMap<NodeId, NodePicture>,
     /// Load of a collection's rows: so much load for so many rows.
     of_rows: BTreeMap<CollectionId, (u128, u128)>,
@@ -210,6 +214,7 @@ impl DimensionPicture {
             name: dimension.name.clone(),
             leave: dimension.settings.leave,
             weight: dimension.settings.weight.share_of(dimension.confidence.0),
+            is_elastic: dimension.unit == LoadUnit::Millicores,
             nodes,
             of_rows,
         }
@@ -291,6 +296,7 @@ fn dimension_relief(
     moves: &[&Move],
 ) -> DimensionSum {
     let (dimension, seen) = (&before.dimensions[position], &after.dimensions[later]);
+    let growth = seen.growth_since(dimension);
     let mut sum = DimensionSum::default();
     sum.worst.dimension.clone_from(&dimension.name);
     let nodes: BTreeSet<NodeId> = moves.iter().flat_map(|movement| [movement.from, movement.to]).collect();
@@ -304,7 +310,7 @@ fn dimension_relief(
                 let copies_before = i128::from(was.listed.0) - i128::from(was.base.0);
                 // What the list shows of the node beyond the wave.
                 let elsewhere = dimension.load_of(rows) - copies_before - listed_shift;
-                i128::from(measured.0) - i128::from(measured_before.0) - elsewhere
+                growth.taken_out_of(measured) - i128::from(measured_before.0) - elsewhere
             }
             _ => listed_shift,
         };
@@ -391,6 +397,7 @@ pub(crate) mod tests {
                 name: "memory".to_owned(),
                 leave: LEAVE,
                 weight: Ratio::ONE.0,
+                is_elastic: false,
                 nodes: nodes.iter().map(node).collect(),
                 of_rows: BTreeMap::from([(CollectionId(1), (1, 1))]),
             }],

@@ -1,63 +1,46 @@
-//! The planner's picture of the cluster while it searches: loads as they would be after the moves chosen so far,
-//! and the evaluation of one source's candidates.
+//! The search for moves: takes load off the worst node, the most relief per byte first, until no move pays. It never
+//! looks at all segments, only at those of nodes that have too much, and at each of those as seldom as it can.
 
-use super::Move;
-use super::destinations::Destinations;
 use super::fair_share::Placement;
+use super::field::Field;
 use super::finding::DimensionView;
+use super::order::Way;
+use super::rules::{Candidate, Rules};
+use super::windows::Windows;
 use crate::gate::Restrictions;
-use crate::model::milvus_score::Keeper;
-use crate::model::{CopyIndex, NodeIndex, PlanningInput, Snapshot};
+use crate::model::{CopyIndex, NodeIndex, PlanningInput};
 use crate::reason::Reason;
-use crate::units::{Bytes, Load, NodeId, Ratio, SegmentId};
+use crate::units::Bytes;
 
-/// Potential: squared millionths of pressure, so 10⁻¹² each; weights multiply it.
-type Potential = u128;
-
-/// A copy that could go to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// What goes.
-    pub copy: CopyIndex,
-    /// From where.
-    pub from: NodeIndex,
-    /// To where.
-    pub to: NodeIndex,
-}
-
-/// What a look at one source gave.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The best move, which is worth its price.
-    Found(Candidate),
-    /// Nothing to be done, the main reason, and the move that came closest.
-    Stuck {
-        /// Why.
-        reason: Reason,
-        /// The closest.
-        best: Option<Candidate>,
-    },
-}
+/// A step must gain more than this: a square of the millionths in which pressure is told. It also ends all searches,
+/// whatever the last digit of a sum was.
+pub const LEAST_GAIN: f64 = 1e-12;
 
 /// The state of a search.
 pub struct Search<'a> {
-    input: &'a PlanningInput,
-    views: &'a [DimensionView<'a>],
-    restrictions: &'a Restrictions,
-    pinned: Vec<bool>,
-    /// What a dimension's potential counts, by dimension.
-    weights: Vec<u64>,
-    loads: Vec<Vec<Load>>,
-    destinations: Destinations,
-    room: Vec<Bytes>,
-    copies_on: Vec<Vec<CopyIndex>>,
-    /// Where each copy is after the moves chosen so far, by copy.
-    node_of: Vec<NodeIndex>,
-    /// What has arrived at each node by these moves, by limit and node.
-    arrived: Vec<Vec<Load>>,
-    in_flight: Vec<bool>,
-    keeper: Option<Keeper>,
-    fair_bytes: u64,
+    /// Everything that is known.
+    pub input: &'a PlanningInput,
+    /// Loads and places as they are after the moves chosen so far.
+    pub field: Field<'a>,
+    /// What must not be.
+    pub rules: Rules<'a>,
+    /// Where each copy counts at the beginning.
+    pub origin: &'a [NodeIndex],
+    /// Copies that were moved at any time; they may be where they were again.
+    pub moved: Vec<CopyIndex>,
+    /// By copy: whether it is among those.
+    was_moved: Vec<bool>,
+    /// Copies on a node, for nodes that anybody asked about; may name copies that have left since.
+    on_node: Vec<Option<Vec<CopyIndex>>>,
+    /// The emptiest members of large sets.
+    pub windows: Windows,
+    /// Whether what was chosen is carried out as it was chosen: in another order, or without a part of it, it might not be
+    /// allowed.
+    is_kept: bool,
+    /// The moves in the order in which they were chosen, those of a swap or a chain together.
+    pub chosen: Vec<Vec<Way>>,
+    price_per_byte: f64,
+    price_per_move: f64,
     effort_left: u64,
 }
 
@@ -66,32 +49,27 @@ impl<'a> Search<'a> {
     pub fn new(
         input: &'a PlanningInput,
         views: &'a [DimensionView<'a>],
-        placement: &Placement,
+        placement: &'a Placement,
         restrictions: &'a Restrictions,
     ) -> Search<'a> {
         let snapshot = &input.snapshot;
-        let room = snapshot.nodes.iter().map(|node| restrictions.room_of(node.id)).collect();
+        let field = Field::new(snapshot, views, placement);
+        let rules = Rules::new(input, restrictions, &field.node_of, &placement.in_flight);
         let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
-        let weight =
-            |view: &DimensionView<'_>| view.dimension.settings.weight.share_of(view.dimension.confidence.0);
-        let nodes = (0..snapshot.nodes.len()).map(NodeIndex::from_position);
-        let pressure = |node| views.iter().filter_map(|view| view.loads.pressure(node)).max();
-        let pressures = nodes.map(|node| pressure(node).unwrap_or(Ratio::ZERO)).collect();
+        let fair_bytes = (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1);
         Search {
             input,
-            views,
-            restrictions,
-            pinned: pinned_copies(snapshot, restrictions),
-            weights: views.iter().map(weight).collect(),
-            loads: views.iter().map(|view| view.loads.load.clone()).collect(),
-            destinations: Destinations::new(&snapshot.replicas, pressures),
-            room,
-            copies_on: placement.copies_by_node(snapshot.nodes.len()),
-            node_of: placement.node.clone(),
-            arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
-            in_flight: placement.in_flight.clone(),
-            keeper: restrictions.keeper.clone(),
-            fair_bytes: (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1),
+            windows: Windows::new(field.sets.len()),
+            field,
+            rules,
+            origin: &placement.node,
+            moved: Vec::new(),
+            was_moved: vec![false; snapshot.copies.len()],
+            on_node: vec![None; snapshot.nodes.len()],
+            is_kept: false,
+            chosen: Vec::new(),
+            price_per_byte: input.plan.price_per_fair_share.decimal() / decimal(fair_bytes),
+            price_per_move: input.plan.price_per_move.decimal(),
             effort_left: input.plan.effort,
         }
     }
@@ -101,383 +79,265 @@ impl<'a> Search<'a> {
         self.input.plan.effort - self.effort_left
     }
 
-    /// What a node adds to the potential.
-    pub fn potential_of(&self, node: NodeIndex) -> Potential {
-        (0..self.views.len()).map(|at| self.potential_with(at, node, self.loads[at][node.at()])).sum()
+    /// Whether the budget of candidates is used up.
+    pub fn is_spent(&self) -> bool {
+        self.effort_left == 0
     }
 
-    fn potential_with(&self, at: usize, node: NodeIndex, load: Load) -> Potential {
-        let excess = u128::from(self.views[at].excess_with(node, load));
-        if excess == 0 {
-            return 0;
-        }
-        let weight = u128::from(self.weights[at]);
-        excess.saturating_mul(excess).saturating_mul(weight) / u128::from(Ratio::ONE.0)
+    /// Counts candidates; false when there is no budget left for any.
+    pub fn spend(&mut self, candidates: usize) -> bool {
+        let could = self.effort_left > 0;
+        self.effort_left = self.effort_left.saturating_sub(candidates as u64);
+        could
     }
 
-    /// The best move off a node.
-    pub fn best_move(&mut self, from: NodeIndex) -> Outcome {
-        if let Some(reason) = self.blocked_source(from) {
-            return Outcome::Stuck { reason, best: None };
+    /// The bytes of a copy, and at least one: what has none costs something all the same.
+    pub fn bytes(&self, copy: CopyIndex) -> f64 {
+        decimal(self.input.snapshot.copies.bytes[copy.at()].0.max(1))
+    }
+
+    /// What moving a copy costs in potential.
+    pub fn price(&self, copy: CopyIndex) -> f64 {
+        self.price_per_byte * decimal(self.input.snapshot.copies.bytes[copy.at()].0) + self.price_per_move
+    }
+
+    /// What a copy's leaving the node where it is now costs: nothing if it is on a journey already.
+    pub fn fee(&self, copy: CopyIndex) -> f64 {
+        if self.origin[copy.at()] == self.field.node_of[copy.at()] { self.price(copy) } else { 0.0 }
+    }
+
+    /// What a copy's going to a node costs: nothing more if it is on a journey already, and less than nothing if it
+    /// comes home.
+    pub fn cost(&self, copy: CopyIndex, to: NodeIndex) -> f64 {
+        let (home, here) = (self.origin[copy.at()], self.field.node_of[copy.at()]);
+        match (here == home, to == home) {
+            (true, false) => self.price(copy),
+            (false, true) => -self.price(copy),
+            _ => 0.0,
         }
-        let mut best: Option<(i128, Candidate)> = None;
-        let mut closest: Option<(i128, Candidate)> = None;
-        let mut refused: Option<(Reason, Candidate)> = None;
-        let mut blocked: Option<Reason> = None;
-        let source_before = self.potential_of(from);
-        let mut destinations = Vec::new();
-        for position in 0..self.copies_on[from.at()].len() {
-            let copy = self.copies_on[from.at()][position];
-            if let Some(reason) = self.blocked_copy(copy) {
-                blocked = Some(reason);
+    }
+
+    /// The set of nodes between which a copy may move.
+    pub fn set_of(&self, copy: CopyIndex) -> usize {
+        self.field.sets.set_of(self.input.snapshot.copies.replica[copy.at()])
+    }
+
+    /// The copy's going to a node, seen from where it is at the beginning.
+    pub fn candidate(&self, copy: CopyIndex, to: NodeIndex) -> Candidate {
+        Candidate { copy, from: self.origin[copy.at()], to }
+    }
+
+    /// Whether a copy may go to a node; it may always go home.
+    pub fn may_enter(&self, copy: CopyIndex, to: NodeIndex) -> bool {
+        if to == self.origin[copy.at()] {
+            return self.rules.may_return(copy, to);
+        }
+        self.rules.may_enter(&self.candidate(copy, to))
+    }
+
+    /// Whether what was chosen is carried out as it was chosen.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Whether a copy may move, as things are after the moves chosen so far.
+    pub fn is_free(&self, copy: CopyIndex) -> bool {
+        let has_moved = self.is_kept() && self.origin[copy.at()] != self.field.node_of[copy.at()];
+        !has_moved && self.rules.is_free(copy)
+    }
+
+    /// Chooses a move, or several that belong together.
+    pub fn choose(&mut self, ways: &[Way]) {
+        for way in ways {
+            self.put(way.copy, way.to);
+        }
+        if self.is_kept() {
+            self.chosen.push(ways.to_vec());
+        }
+    }
+
+    /// Puts a copy on a node.
+    pub fn put(&mut self, copy: CopyIndex, to: NodeIndex) {
+        let from = self.field.node_of[copy.at()];
+        self.rules.count(copy, from, false);
+        self.rules.count(copy, to, true);
+        self.field.shift(copy, to);
+        self.windows.used(self.set_of(copy));
+        if let Some(copies) = &mut self.on_node[to.at()] {
+            copies.push(copy);
+        }
+        if !std::mem::replace(&mut self.was_moved[copy.at()], true) {
+            self.moved.push(copy);
+        }
+    }
+
+    /// Puts a copy on a node to see what that would change; it must be put back before anything else is asked.
+    pub fn put_for_now(&mut self, copy: CopyIndex, to: NodeIndex) {
+        let from = self.field.node_of[copy.at()];
+        self.rules.count(copy, from, false);
+        self.rules.count(copy, to, true);
+        self.field.shift(copy, to);
+    }
+
+    /// Copies that are not where they were at the beginning, by index.
+    pub fn away(&self) -> Vec<CopyIndex> {
+        let is_away = |copy: &&CopyIndex| self.field.node_of[copy.at()] != self.origin[copy.at()];
+        let mut away: Vec<CopyIndex> = self.moved.iter().filter(is_away).copied().collect();
+        away.sort_unstable();
+        away
+    }
+
+    /// Learns which copies are on these nodes; one pass over all of them, for as many nodes as may be needed.
+    pub fn list(&mut self, nodes: &[NodeIndex]) {
+        let mut is_new = vec![false; self.on_node.len()];
+        let mut any = false;
+        for node in nodes {
+            if self.on_node[node.at()].is_none() {
+                (is_new[node.at()], any) = (true, true);
+                self.on_node[node.at()] = Some(Vec::new());
+            }
+        }
+        if !any {
+            return;
+        }
+        for (position, node) in self.field.node_of.iter().enumerate() {
+            if is_new[node.at()]
+                && let Some(copies) = &mut self.on_node[node.at()]
+            {
+                copies.push(CopyIndex::from_position(position));
+            }
+        }
+    }
+
+    /// The copies on a node, by index.
+    pub fn copies_on(&mut self, node: NodeIndex) -> Vec<CopyIndex> {
+        self.list(&[node]);
+        let here = |copy: &CopyIndex| self.field.node_of[copy.at()] == node;
+        let Some(copies) = &mut self.on_node[node.at()] else { return Vec::new() };
+        copies.retain(here);
+        // A copy that left and came back is named twice.
+        copies.sort_unstable();
+        copies.dedup();
+        copies.clone()
+    }
+
+    /// The copies that count on each of these nodes at the beginning, by index.
+    pub fn copies_at_first(&mut self, nodes: &[NodeIndex]) -> Vec<Vec<CopyIndex>> {
+        self.list(nodes);
+        let mut place = vec![None; self.on_node.len()];
+        let mut copies: Vec<Vec<CopyIndex>> = Vec::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate() {
+            place[node.at()] = Some(at);
+            let now = self.on_node[node.at()].iter().flatten().copied();
+            copies.push(now.filter(|copy| self.origin[copy.at()] == *node).collect());
+        }
+        // Those that have left may have been forgotten by the list.
+        for copy in &self.moved {
+            if let Some(at) = place[self.origin[copy.at()].at()] {
+                copies[at].push(*copy);
+            }
+        }
+        for copies in &mut copies {
+            copies.sort_unstable();
+            copies.dedup();
+        }
+        copies
+    }
+
+    /// The node of a copy's set that would bear it best: the least potential added, and of those that add none the
+    /// one that it would fill least. Nothing when none takes it for less than `worth`.
+    pub fn best_destination(
+        &mut self,
+        copy: CopyIndex,
+        loads: &[f64],
+        worth: f64,
+    ) -> Option<(NodeIndex, f64)> {
+        let set = self.set_of(copy);
+        if self.field.sets.members(set).len() > Windows::SIZE {
+            self.windows.refresh(set, &self.field, &self.rules);
+            let found = self.best_of(copy, loads, worth, true);
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.best_of(copy, loads, worth, false)
+    }
+
+    /// The same, among the emptiest of a large set or among all.
+    fn best_of(
+        &mut self,
+        copy: CopyIndex,
+        loads: &[f64],
+        worth: f64,
+        narrow: bool,
+    ) -> Option<(NodeIndex, f64)> {
+        let set = self.set_of(copy);
+        let nodes: &[NodeIndex] = if narrow { self.windows.of(set) } else { self.field.sets.members(set) };
+        let here = self.field.node_of[copy.at()];
+        let mut best: Option<(f64, f64, NodeIndex)> = None;
+        for node in nodes {
+            if *node == here {
                 continue;
             }
-            let replica = self.input.snapshot.copies.replica[copy.at()];
-            let after = |to| self.highest_pressure_after(&Candidate { copy, from, to });
-            self.destinations.of(replica, from, after, &mut destinations);
-            let (relief, price) = (self.relief(copy, from, source_before), self.price(copy));
-            for to in destinations.iter().copied() {
-                if self.effort_left == 0 {
-                    return match best {
-                        Some((_, candidate)) => Outcome::Found(candidate),
-                        None => Outcome::Stuck { reason: Reason::EffortSpent, best: None },
-                    };
-                }
-                self.effort_left -= 1;
-                let candidate = Candidate { copy, from, to };
-                if let Some(reason) = self.blocked_destination(&candidate) {
-                    refused.get_or_insert((reason, candidate));
-                    continue;
-                }
-                let gain = self.gain(&candidate, relief);
-                let net = gain - price;
-                let would_win = net > 0 && best.is_none_or(|known| self.is_better(net, &candidate, known));
-                // The dearest question is asked last, about few.
-                if would_win && let Some(reason) = self.would_be_undone(&candidate) {
-                    refused.get_or_insert((reason, candidate));
-                    continue;
-                }
-                if would_win {
-                    best = Some((net, candidate));
-                }
-                if closest.is_none_or(|known| gain > known.0) {
-                    closest = Some((gain, candidate));
-                }
+            let burden = self.field.burden(copy, loads, *node) + self.cost(copy, *node);
+            if burden >= worth || best.is_some_and(|(least, ..)| burden > least) {
+                continue;
+            }
+            if !self.may_enter(copy, *node) {
+                continue;
+            }
+            let filling = self.field.filling(copy, loads, *node);
+            let is_better = best.is_none_or(|(least, filled, _)| burden < least || filling < filled);
+            if is_better {
+                best = Some((burden, filling, *node));
             }
         }
-        match (best, closest, refused) {
-            (Some((_, candidate)), _, _) => Outcome::Found(candidate),
-            (None, Some((gain, candidate)), _) => {
-                let reason = if gain > 0 { Reason::NotWorthItsPrice } else { Reason::NoImprovement };
-                Outcome::Stuck { reason, best: Some(candidate) }
-            }
-            (None, None, Some((reason, candidate))) => Outcome::Stuck { reason, best: Some(candidate) },
-            (None, None, None) => {
-                Outcome::Stuck { reason: blocked.unwrap_or(Reason::NothingMovable), best: None }
-            }
-        }
-    }
-
-    /// More net gain; then fewer bytes; then the emptier destination; then the smaller ids.
-    fn is_better(&self, net: i128, candidate: &Candidate, known: (i128, Candidate)) -> bool {
-        if net != known.0 {
-            return net > known.0;
-        }
-        let rank = |candidate: &Candidate| {
-            let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
-            (bytes, self.highest_pressure_after(candidate), candidate.copy, candidate.to)
-        };
-        rank(candidate) < rank(&known.1)
-    }
-
-    fn highest_pressure_after(&self, candidate: &Candidate) -> Ratio {
-        let after = |at: usize| {
-            let load = self.loads[at][candidate.to.at()].saturating_add(self.load_of(at, candidate.copy));
-            self.views[at].loads.pressure_with(candidate.to, load)
-        };
-        (0..self.views.len()).filter_map(after).max().unwrap_or(Ratio::ZERO)
-    }
-
-    fn highest_pressure(&self, node: NodeIndex) -> Ratio {
-        (0..self.views.len()).map(|at| self.pressure(at, node)).max().unwrap_or(Ratio::ZERO)
-    }
-
-    fn load_of(&self, at: usize, copy: CopyIndex) -> Load {
-        self.views[at].dimension.copy_load[copy.at()]
-    }
-
-    /// The source's potential with the copy and without it.
-    fn relief(&self, copy: CopyIndex, from: NodeIndex, before: Potential) -> (Potential, Potential) {
-        let mut after: Potential = 0;
-        for at in 0..self.views.len() {
-            let load = self.loads[at][from.at()].saturating_sub(self.load_of(at, copy));
-            after = after.saturating_add(self.potential_with(at, from, load));
-        }
-        (before, after)
-    }
-
-    /// By how much the move lowers the potential, of which the source's is known; negative when it raises it.
-    fn gain(&self, candidate: &Candidate, (mut before, mut after): (Potential, Potential)) -> i128 {
-        let to = candidate.to;
-        for at in 0..self.views.len() {
-            let load = self.loads[at][to.at()];
-            before = before.saturating_add(self.potential_with(at, to, load));
-            let load = load.saturating_add(self.load_of(at, candidate.copy));
-            after = after.saturating_add(self.potential_with(at, to, load));
-        }
-        let limit = |potential: Potential| i128::try_from(potential).unwrap_or(i128::MAX);
-        limit(before) - limit(after)
-    }
-
-    /// What moving a copy costs, in potential (10⁻¹²): by its share of a node's bytes, and something for any move.
-    fn price(&self, copy: CopyIndex) -> i128 {
-        let share = Ratio::of(self.input.snapshot.copies.bytes[copy.at()].0, self.fair_bytes);
-        let by_bytes = i128::from(self.input.plan.price_per_fair_share.0) * i128::from(share.0);
-        by_bytes + i128::from(self.input.plan.price_per_move.0) * i128::from(Ratio::ONE.0)
-    }
-
-    fn blocked_source(&self, from: NodeIndex) -> Option<Reason> {
-        let node = self.input.snapshot.node(from);
-        if let Some(reason) = self.restrictions.leaving(node.id) {
-            return Some(reason.clone());
-        }
-        if let Some(component) = node.component {
-            let name = self.input.snapshot.components[component.at()].nodes.first();
-            let frozen = name.and_then(|first| self.restrictions.components.get(&self.node_id(*first)));
-            if let Some(reason) = frozen {
-                return Some(reason.clone());
-            }
-        }
-        self.restrictions.sources.get(&node.id).cloned()
-    }
-
-    fn blocked_copy(&self, copy: CopyIndex) -> Option<Reason> {
-        let copies = &self.input.snapshot.copies;
-        if self.in_flight[copy.at()] {
-            return Some(Reason::InFlight);
-        }
-        if let Some(held) = copies.held[copy.at()] {
-            return Some(Reason::Held { held });
-        }
-        if self.pinned[copy.at()] {
-            return self.restrictions.copy_refusal(&self.input.snapshot, copy);
-        }
-        let radius = &self.restrictions.blast_radius;
-        if radius.is_untouched() {
+        let looked_at = nodes.len();
+        if !self.spend(looked_at) {
             return None;
         }
-        let collection = self.input.snapshot.collection_of(copies.replica[copy.at()]).id;
-        let (bytes, from) = (copies.bytes[copy.at()], self.node_id(copies.node[copy.at()]));
-        radius.collection_refusal(collection, bytes).or_else(|| radius.node_refusal(from, bytes))
+        best.map(|(burden, _, node)| (node, burden))
     }
 
-    /// The node of this replica on which a segment is that must be kept apart from the copy, if `to` is one.
-    fn kept_apart(&self, copy: CopyIndex, to: NodeIndex) -> Option<Reason> {
-        let snapshot = &self.input.snapshot;
-        let (segment, replica) = (snapshot.copies.segment[copy.at()], snapshot.copies.replica[copy.at()]);
-        let sets = self.restrictions.apart.iter().filter(|set| set.contains(&segment));
-        let mut others = sets.flatten().filter(|other| **other != segment);
-        let is_there = |other: &SegmentId| {
-            snapshot.copy_index(*other, replica).is_some_and(|other| self.node_of[other.at()] == to)
-        };
-        others.any(is_there).then(|| Reason::KeptApart { node: self.node_id(to) })
+    /// Where a copy that must go does least harm; it need not pay. Or why it cannot go.
+    pub fn best_place(&mut self, copy: CopyIndex) -> Result<NodeIndex, Reason> {
+        let here = self.field.node_of[copy.at()];
+        if let Some(reason) = self.rules.blocked_source(here).or_else(|| self.rules.blocked_copy(copy)) {
+            return Err(reason);
+        }
+        let mut loads = Vec::new();
+        self.field.loads_of(copy, &mut loads);
+        if self.is_spent() {
+            return Err(Reason::EffortSpent);
+        }
+        if let Some((to, _)) = self.best_destination(copy, &loads, f64::INFINITY) {
+            return Ok(to);
+        }
+        let members = self.field.sets.members(self.set_of(copy)).iter();
+        let others = members.filter(|node| **node != here);
+        let mut reasons =
+            others.filter_map(|node| self.rules.blocked_destination(&self.candidate(copy, *node)));
+        Err(reasons.next().unwrap_or(Reason::NoDestination))
     }
 
-    /// Whether a copy shares its node with one that it must be kept apart from.
-    pub fn is_too_close(&self, copy: CopyIndex) -> bool {
-        self.kept_apart(copy, self.node_of[copy.at()]).is_some()
-    }
-
-    /// Where a copy that must go does least harm: the least potential, then the least pressure, then the smaller id. It
-    /// need not pay.
-    pub fn best_place(&mut self, copy: CopyIndex) -> Outcome {
-        let from = self.node_of[copy.at()];
-        if let Some(reason) = self.blocked_source(from).or_else(|| self.blocked_copy(copy)) {
-            return Outcome::Stuck { reason, best: None };
-        }
-        let mut destinations = Vec::new();
-        let replica = self.input.snapshot.copies.replica[copy.at()];
-        let after = |to| self.highest_pressure_after(&Candidate { copy, from, to });
-        self.destinations.of(replica, from, after, &mut destinations);
-        let mut best: Option<((i128, Ratio), Candidate)> = None;
-        let mut refused: Option<(Reason, Candidate)> = None;
-        for to in destinations {
-            if self.effort_left == 0 {
-                return Outcome::Stuck { reason: Reason::EffortSpent, best: None };
-            }
-            self.effort_left -= 1;
-            let candidate = Candidate { copy, from, to };
-            if let Some(reason) = self.blocked_destination(&candidate) {
-                refused.get_or_insert((reason, candidate));
-                continue;
-            }
-            let harm = (-self.gain(&candidate, (0, 0)), self.highest_pressure_after(&candidate));
-            if best.as_ref().is_none_or(|(known, _)| harm < *known) {
-                best = Some((harm, candidate));
-            }
-        }
-        match (best, refused) {
-            (Some((_, candidate)), _) => Outcome::Found(candidate),
-            (None, Some((reason, candidate))) => Outcome::Stuck { reason, best: Some(candidate) },
-            (None, None) => Outcome::Stuck { reason: Reason::NoDestination, best: None },
-        }
-    }
-
-    /// The copies on a node after the moves chosen so far, those left out that have come to it by them.
-    pub fn copies_on(&self, node: NodeIndex) -> &[CopyIndex] {
-        &self.copies_on[node.at()]
-    }
-
-    fn blocked_destination(&self, candidate: &Candidate) -> Option<Reason> {
-        let node = self.node_id(candidate.to);
-        if let Some(reason) = self.restrictions.destinations.get(&node) {
-            return Some(reason.clone());
-        }
-        let copies = &self.input.snapshot.copies;
-        let (segment, needed) = (copies.segment[candidate.copy.at()], copies.bytes[candidate.copy.at()]);
-        if let Some(reason) = self.restrictions.returns.get(&(segment, node)) {
-            return Some(reason.clone());
-        }
-        for (limit, arrived) in self.restrictions.limits.iter().zip(&self.arrived) {
-            let arrived = arrived[candidate.to.at()];
-            let refusal = limit.refusal(&self.input.snapshot, candidate.copy, candidate.to, arrived);
-            if refusal.is_some() {
-                return refusal;
-            }
-        }
-        if let Some(reason) = self.kept_apart(candidate.copy, candidate.to) {
-            return Some(reason);
-        }
-        if self.restrictions.ways_are_limited() {
-            let way = (self.node_id(candidate.from), node);
-            let collection = self.input.snapshot.collection_of(copies.replica[candidate.copy.at()]).id;
-            if let Some(reason) = self.restrictions.not_that_way(collection, way, needed) {
-                return Some(reason);
-            }
-        }
-        let room = self.room[candidate.to.at()];
-        (needed > room).then(|| self.restrictions.no_room(node, needed, room))
-    }
-
-    /// Why Milvus' own balancer would undo the move, in mode `within`.
-    fn would_be_undone(&mut self, candidate: &Candidate) -> Option<Reason> {
-        let Candidate { copy, from, to } = *candidate;
-        self.keeper.as_mut()?.allows(copy, from, to).err()
-    }
-
-    /// Carries a move out. The source's room does not grow: it holds the segment until the destination has it.
-    pub fn apply(&mut self, candidate: &Candidate) {
-        for at in 0..self.views.len() {
-            let load = self.load_of(at, candidate.copy);
-            let (from, to) = (candidate.from.at(), candidate.to.at());
-            self.loads[at][from] = self.loads[at][from].saturating_sub(load);
-            self.loads[at][to] = self.loads[at][to].saturating_add(load);
-        }
-        for node in [candidate.from, candidate.to] {
-            self.destinations.update(node, self.highest_pressure(node));
-        }
-        let bytes = self.input.snapshot.copies.bytes[candidate.copy.at()];
-        self.room[candidate.to.at()] = self.room[candidate.to.at()].saturating_sub(bytes);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.apply(candidate.copy, candidate.from, candidate.to);
-        }
-        for (limit, arrived) in self.restrictions.limits.iter().zip(&mut self.arrived) {
-            let arrived = &mut arrived[candidate.to.at()];
-            *arrived = arrived.saturating_add(limit.load_of(candidate.copy));
-        }
-        self.node_of[candidate.copy.at()] = candidate.to;
-        self.copies_on[candidate.from.at()].retain(|copy| *copy != candidate.copy);
-        // It is not put on its destination's list: a plan moves a segment once.
-    }
-
-    /// Takes moves back that were carried out, all of those off and to these nodes: what is not done must not show.
-    pub fn take_back(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates.iter().rev() {
-            if let Some(keeper) = &mut self.keeper {
-                keeper.apply(candidate.copy, candidate.to, candidate.from);
-            }
-            let (from, to) = (candidate.from.at(), candidate.to.at());
-            self.node_of[candidate.copy.at()] = candidate.from;
-            for at in 0..self.views.len() {
-                let load = self.load_of(at, candidate.copy);
-                self.loads[at][to] = self.loads[at][to].saturating_sub(load);
-                self.loads[at][from] = self.loads[at][from].saturating_add(load);
-            }
-            for node in [candidate.from, candidate.to] {
-                self.destinations.update(node, self.highest_pressure(node));
-            }
-        }
-    }
-
-    /// How far a node is above its leave values, in all dimensions together.
-    pub fn excess_of(&self, node: NodeIndex) -> u64 {
-        let excess =
-            |(at, view): (usize, &DimensionView<'_>)| view.excess_with(node, self.loads[at][node.at()]);
-        self.views.iter().enumerate().map(excess).fold(0, u64::saturating_add)
-    }
-
-    /// The move in ids.
-    pub fn describe(&self, candidate: &Candidate) -> Move {
-        let snapshot = &self.input.snapshot;
-        let replica = snapshot.copies.replica[candidate.copy.at()];
-        Move {
-            segment: snapshot.copies.segment[candidate.copy.at()],
-            collection: snapshot.collection_of(replica).id,
-            replica: snapshot.replica(replica).id,
-            from: self.node_id(candidate.from),
-            to: self.node_id(candidate.to),
-            bytes: snapshot.copies.bytes[candidate.copy.at()],
-            rows: snapshot.copies.rows[candidate.copy.at()],
-        }
-    }
-
-    /// The id behind an index.
-    pub fn node_id(&self, node: NodeIndex) -> NodeId {
-        self.input.snapshot.node(node).id
-    }
-
-    /// A node's pressure in a dimension after the moves chosen so far; 0 for nodes that take no part.
-    pub fn pressure(&self, at: usize, node: NodeIndex) -> Ratio {
-        let view = self.views.get(at);
-        let pressure = view.and_then(|view| view.loads.pressure_with(node, self.loads[at][node.at()]));
-        pressure.unwrap_or(Ratio::ZERO)
-    }
-
-    /// The name of a dimension; none where nobody wants anything even and all is done by order.
-    pub fn dimension_name(&self, at: usize) -> String {
-        self.views.get(at).map(|view| view.dimension.name.clone()).unwrap_or_default()
-    }
-
-    /// The dimension in which the move takes most off its source.
-    pub fn relieved_dimension(&self, candidate: &Candidate) -> usize {
-        let relief = |at: usize| {
-            let (node, load) = (candidate.from, self.loads[at][candidate.from.at()]);
-            let after = load.saturating_sub(self.load_of(at, candidate.copy));
-            self.potential_with(at, node, load)
-                - self.potential_with(at, node, after).min(self.potential_with(at, node, load))
-        };
-        (0..self.views.len()).max_by_key(|at| (relief(*at), std::cmp::Reverse(*at))).unwrap_or(0)
+    /// Why a copy must not go to a node, whoever says so.
+    pub fn why_not(&self, copy: CopyIndex, to: NodeIndex) -> Option<Reason> {
+        self.rules.blocked_destination(&self.candidate(copy, to))
     }
 
     /// Whether a node counts as overloaded in any dimension after the moves chosen so far.
     pub fn is_above_enter(&self, node: NodeIndex) -> bool {
-        self.views.iter().enumerate().any(|(at, view)| {
-            let load = self.loads[at][node.at()];
-            let pressure = view.loads.pressure_with(node, load).unwrap_or(Ratio::ZERO);
-            pressure > view.dimension.settings.enter && view.too_little_to_matter(node, load).is_none()
+        self.field.views.iter().enumerate().any(|(at, view)| {
+            let load = self.field.unscaled(at, self.field.cell(at, node).load);
+            let pressure = view.loads.pressure_with(node, load);
+            pressure.is_some_and(|pressure| pressure > view.dimension.settings.enter)
+                && view.too_little_to_matter(node, load).is_none()
         })
-    }
-
-    /// The dimension that makes most of a node's potential, and its pressure there; `None` inside all bands.
-    pub fn worst_dimension(&self, node: NodeIndex) -> Option<(String, Ratio)> {
-        let potential = |at: usize| self.potential_with(at, node, self.loads[at][node.at()]);
-        let at = (0..self.views.len()).max_by_key(|at| (potential(*at), std::cmp::Reverse(*at)))?;
-        (potential(at) > 0).then(|| (self.dimension_name(at), self.pressure(at, node)))
     }
 }
 
-/// Which copies policies or gates hold where they are, by copy.
-fn pinned_copies(snapshot: &Snapshot, restrictions: &Restrictions) -> Vec<bool> {
-    let is_held = |copy: CopyIndex| restrictions.copy_refusal(snapshot, copy).is_some();
-    snapshot.copies.indices().map(is_held).collect()
+/// As a number to calculate with; what is lost of more than 2⁵³ bytes nobody misses.
+#[allow(clippy::cast_precision_loss)]
+pub fn decimal(amount: u64) -> f64 {
+    amount as f64
 }

@@ -1,6 +1,7 @@
 //! Policies: what load is, and what must be. A policy never moves anything by itself; the planner does, for all
 //! policies together, so that no goal undoes another.
 
+pub mod disk;
 pub mod drain;
 pub mod memory;
 pub mod nominate;
@@ -8,6 +9,7 @@ pub mod pattern;
 pub mod pin;
 mod remark;
 pub mod rows;
+pub mod search;
 pub mod segments;
 pub mod spread;
 
@@ -258,6 +260,10 @@ pub struct PolicySettings {
     pub memory: DimensionSettings,
     /// Rows, as Milvus itself balances them.
     pub rows: RowsSettings,
+    /// CPU that searches use.
+    pub search: SearchSettings,
+    /// Bytes on local disks.
+    pub disk: DiskSettings,
     /// Number of segments.
     pub segments: SegmentsSettings,
     /// Collections over many nodes.
@@ -275,17 +281,46 @@ pub struct PolicySettings {
 impl PolicySettings {
     /// The settings of every policy that has a dimension, by the policy's name.
     pub fn dimensions(&self) -> Vec<(&'static str, &DimensionSettings)> {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
-            self;
-        vec![("memory", memory), ("rows", &rows.0), ("segments", &segments.0), ("spread", &spread.dimension)]
+        let PolicySettings {
+            memory,
+            rows,
+            search,
+            disk,
+            segments,
+            spread,
+            drain: _,
+            pin: _,
+            exclude: _,
+            nominate: _,
+        } = self;
+        vec![
+            ("memory", memory),
+            ("rows", &rows.0),
+            ("search", &search.0),
+            ("disk", &disk.0),
+            ("segments", &segments.0),
+            ("spread", &spread.dimension),
+        ]
     }
 
     /// Applies a change to the settings of every policy that has a dimension.
     pub fn for_each_dimension(&mut self, mut change: impl FnMut(&mut DimensionSettings)) {
-        let PolicySettings { memory, rows, segments, spread, drain: _, pin: _, exclude: _, nominate: _ } =
-            self;
+        let PolicySettings {
+            memory,
+            rows,
+            search,
+            disk,
+            segments,
+            spread,
+            drain: _,
+            pin: _,
+            exclude: _,
+            nominate: _,
+        } = self;
         change(memory);
         change(&mut rows.0);
+        change(&mut search.0);
+        change(&mut disk.0);
         change(&mut segments.0);
         change(&mut spread.dimension);
     }
@@ -299,6 +334,38 @@ pub struct RowsSettings(pub DimensionSettings);
 impl Default for RowsSettings {
     fn default() -> Self {
         RowsSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
+    }
+}
+
+/// Options of the `search` policy: those of any dimension, but off unless asked for, because it needs the nodes' own
+/// metrics, and with a wider band, because CPU comes and goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SearchSettings(pub DimensionSettings);
+
+impl Default for SearchSettings {
+    fn default() -> Self {
+        SearchSettings(DimensionSettings {
+            enabled: false,
+            // A fifth more or less from minute to minute is usual.
+            enter: Ratio(1_500_000),
+            leave: Ratio(1_200_000),
+            // Searches do not wait while half of the cores are free.
+            matters_above: Ratio(500_000),
+            ..DimensionSettings::default()
+        })
+    }
+}
+
+/// Options of the `disk` policy: those of any dimension, but off unless asked for, because few clusters keep segments on
+/// disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiskSettings(pub DimensionSettings);
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        DiskSettings(DimensionSettings { enabled: false, ..DimensionSettings::default() })
     }
 }
 
@@ -317,13 +384,20 @@ impl Default for SegmentsSettings {
 /// The registry: builds every policy that is switched on or has something to say. A new policy is a file, a field in
 /// [`PolicySettings`] and a line here.
 pub fn registry(settings: &PolicySettings) -> Vec<Box<dyn Policy>> {
-    let PolicySettings { memory, rows, segments, spread, drain, pin, exclude, nominate } = settings;
+    let PolicySettings { memory, rows, search, disk, segments, spread, drain, pin, exclude, nominate } =
+        settings;
     let mut policies: Vec<Box<dyn Policy>> = Vec::new();
     if memory.enabled {
         policies.push(Box::new(memory::MemoryPolicy::new(memory.clone())));
     }
     if rows.0.enabled {
         policies.push(Box::new(rows::RowsPolicy::new(rows.0.clone())));
+    }
+    if search.0.enabled {
+        policies.push(Box::new(search::SearchPolicy::new(search.0.clone())));
+    }
+    if disk.0.enabled {
+        policies.push(Box::new(disk::DiskPolicy::new(disk.0.clone())));
     }
     if segments.0.enabled {
         policies.push(Box::new(segments::SegmentsPolicy::new(segments.0.clone())));

@@ -157,6 +157,7 @@ fn machine(plan: &WorldPlan, number: usize, role: SimRole) -> SimNode {
         sealed_memory: 0,
         mapped_disk: 0,
         led_memory: 0,
+        started_at: SimTime::ZERO,
         cpu_seconds: 0.0,
         demand: 0.0,
     }

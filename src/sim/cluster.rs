@@ -71,6 +71,8 @@ pub struct SimNode {
     pub mapped_disk: u64,
     /// Memory of growing segments and delegators.
     pub led_memory: u64,
+    /// When its process started.
+    pub started_at: SimTime,
     /// CPU time used, in seconds.
     pub cpu_seconds: f64,
     /// CPU time wanted per second and core; above 1 it is overloaded.

@@ -164,6 +164,7 @@ impl World {
             sealed_memory: 0,
             mapped_disk: 0,
             led_memory: 0,
+            started_at: self.now,
             cpu_seconds: 0.0,
             demand: 0.0,
             ..template

@@ -85,6 +85,32 @@ impl World {
         id
     }
 
+    /// Gives a node so many cores; a fraction is a quota.
+    pub fn set_cores(&mut self, node: NodeId, cores: f64) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.cores = cores;
+        }
+    }
+
+    /// Has a collection searched so often from now on.
+    pub fn set_searches(&mut self, collection: CollectionId, per_second: f64) {
+        if let Some(collection) = self.collections.get_mut(&collection) {
+            collection.demand.searches_per_second = per_second;
+        }
+    }
+
+    /// Puts the copies of a collection's first replica onto a node at once, as if they had always been there.
+    pub fn put_collection(&mut self, collection: CollectionId, node: NodeId) {
+        let segments = self.collections.get(&collection).map(|known| known.segments.clone());
+        for id in segments.into_iter().flatten() {
+            let homes = self.segments.get(&id).map(|segment| segment.copies.clone()).unwrap_or_default();
+            for copy in homes.into_iter().filter(|copy| copy.replica == 0) {
+                self.remove_copy(id, 0, copy.node);
+            }
+            self.add_copy(id, 0, node, CopyState::Serving);
+        }
+    }
+
     /// Neighbouring nodes for each replica; those left over go to the first ones.
     fn deal_nodes(&mut self, replicas: usize, shards: usize) -> Vec<SimReplica> {
         let in_group = |node: &&super::cluster::SimNode| {

@@ -15,9 +15,10 @@ use crate::observe::observation::{
 };
 use crate::observe::row_estimates::{RowEstimate, RowEstimates};
 use crate::observe::service::ServiceReport;
+use crate::observe::signals::SignalReport;
 use crate::observe::system_info::SystemInfo;
-use crate::observe::{ObserveError, proxy_metrics, row_size, system_info, translate};
-use crate::units::{Bytes, CollectionId, NodeId};
+use crate::observe::{ObserveError, proxy_metrics, row_size, signal_pages, system_info, translate};
+use crate::units::{Bytes, CollectionId, Moment, NodeId};
 
 fn unreachable(source: MilvusError) -> ObserveError {
     ObserveError::Unreachable { endpoint: "simulated".to_owned(), source }
@@ -53,7 +54,10 @@ impl World {
         let server = version.map(|answer| answer.version).ok().or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         let resource_groups = self.observed_groups(&server, &mut gaps);
-        let service = if reads_metrics { self.observed_service(&nodes) } else { ServiceReport::default() };
+        let (service, mut signals) =
+            if reads_metrics { self.observed_pages(&nodes) } else { Default::default() };
+        let index_of = |report: &CollectionReport| Some((report.id, estimates.get(report.id)?.index?));
+        signals.indexes = collections.iter().filter_map(index_of).collect();
         Ok(Observation {
             started_at,
             took: Duration::ZERO,
@@ -62,6 +66,7 @@ impl World {
             resource_groups,
             collections,
             service,
+            signals,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
             management: None,
             complaints: Vec::new(),
@@ -162,7 +167,7 @@ impl World {
         let schema = checked(Call::DescribeCollection, schema, |answer| answer.status.as_ref());
         let schema = match schema {
             Ok(schema) => schema.schema.unwrap_or_default(),
-            Err(error) => return RowEstimate { bytes: None, gap: Some(error.to_string()) },
+            Err(error) => return RowEstimate { bytes: None, index: None, gap: Some(error.to_string()) },
         };
         let indexes = self.describe_index(&rpc::DescribeIndexRequest {
             db_name: database.to_owned(),
@@ -171,11 +176,12 @@ impl World {
         match checked(Call::DescribeIndex, indexes, |answer| answer.status.as_ref()) {
             Ok(indexes) => {
                 let bytes = row_size::estimate(&schema, &indexes.index_descriptions);
-                RowEstimate { bytes: Some(bytes), gap: None }
+                let index = row_size::index_kind(&schema, &indexes.index_descriptions);
+                RowEstimate { bytes: Some(bytes), index, gap: None }
             }
             Err(error) => {
                 let bytes = Some(row_size::estimate(&schema, &[]));
-                RowEstimate { bytes, gap: Some(error.to_string()) }
+                RowEstimate { bytes, index: None, gap: Some(error.to_string()) }
             }
         }
     }
@@ -202,18 +208,25 @@ impl World {
         (info.nodes, info.build_version)
     }
 
-    /// What users feel, as the pages of proxy and nodes tell it, read by the code that reads real ones.
-    fn observed_service(&self, nodes: &[NodeReport]) -> ServiceReport {
-        let mut service = ServiceReport::default();
-        service.proxies.extend(
-            proxy_metrics::read_proxy(&metrics_page::of_proxy(self))
-                .map(|counters| ("simulated".to_owned(), counters)),
-        );
+    /// What users feel and what is counted, as the pages of proxy and nodes tell it, read by the code that reads real
+    /// ones.
+    fn observed_pages(&self, nodes: &[NodeReport]) -> (ServiceReport, SignalReport) {
+        let (mut service, mut signals) = (ServiceReport::default(), SignalReport::default());
+        let read_at = Moment { wall: self.wall(), monotonic: self.now() };
+        let target = "simulated".to_owned();
+        let page = metrics_page::of_proxy(self);
+        if let Some(counters) = proxy_metrics::read_proxy(&page) {
+            service.proxies.insert(target.clone(), counters);
+            signals.proxies.insert(target, signal_pages::read_demand(&page, read_at));
+        }
         let asked = nodes.iter().filter(|node| node.role == NodeRole::QueryNode && node.error.is_none());
         for node in asked.filter_map(|node| self.nodes().get(&node.id)).filter(|node| node.is_running()) {
             service.waiting.insert(node.id, metrics_page::waiting(node));
+            let page = metrics_page::of_node(self, node);
+            let counters = signal_pages::read_node(&page, node.id, &node.address, read_at);
+            signals.nodes.insert(node.id, counters);
         }
-        service
+        (service, signals)
     }
 
     /// `GetMetrics`, or what it said a moment ago; otherwise why not.

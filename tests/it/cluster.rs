@@ -43,6 +43,7 @@ pub fn cluster(nodes: i64) -> Observation {
         collections: Vec::new(),
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
         management: None,
+        signals: milvus_rebalancer::observe::signals::SignalReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }
@@ -61,6 +62,7 @@ pub fn node(id: NodeId) -> NodeReport {
         collections: None,
         collection_rows: None,
         sealed_bytes: None,
+        hardware: milvus_rebalancer::observe::observation::HardwareReport::default(),
         version: "v2.4.23".to_owned(),
     }
 }

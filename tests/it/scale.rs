@@ -25,7 +25,7 @@ const SEGMENTS: usize = 100_000;
 
 /// Too little for a plan to its end: the budget must hold, and what is planned before it ends must be sound. It
 /// also keeps a build without optimisation quick.
-const EFFORT: u64 = 300_000;
+const EFFORT: u64 = 20_000;
 
 fn big_plan() -> WorldPlan {
     WorldPlan {

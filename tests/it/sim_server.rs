@@ -48,7 +48,8 @@ fn timeless(mut seen: Observation) -> Observation {
         collection.read_at = started_at;
     }
     // Searches go on.
-    Observation { started_at, service: ServiceReport::default(), ..seen }
+    let signals = milvus_rebalancer::observe::signals::SignalReport::default();
+    Observation { started_at, service: ServiceReport::default(), signals, ..seen }
 }
 
 /// What of the service report does not depend on when it was asked: who answered, and with which edges.

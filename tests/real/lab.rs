@@ -61,7 +61,7 @@ pub struct LabOptions {
     pub compaction: bool,
     /// Bytes of memory that the node at an index believes it has.
     pub memory_limits: Vec<(usize, u64)>,
-    /// Cores that the node at an index may use (needs root and a v1 cpu cgroup).
+    /// Cores that the node at an index may use (needs root and a cpu control group, v1 or v2).
     pub cpu_limits: Vec<(usize, f64)>,
     /// Further settings of milvus.yaml, such as `("queryCoord.checkInterval", json!(500))`.
     pub settings: Vec<(String, Value)>,
@@ -383,16 +383,12 @@ impl Lab {
     }
 
     pub fn stop_load(&mut self) -> LoadReport {
-        let answer = self.agent.must("stop_load", json!({}));
-        let errors = list(&answer, "errors").iter();
-        LoadReport {
-            searches: integer(&answer, "searches") as u64,
-            failures: integer(&answer, "failures") as u64,
-            errors: errors.map(|error| error.to_string()).collect(),
-            mean_ms: number(&answer, "mean_ms"),
-            p99_ms: number(&answer, "p99_ms"),
-            per_second: number(&answer, "per_second"),
-        }
+        load_report(&self.agent.must("stop_load", json!({})))
+    }
+
+    /// What the background searches saw since they began, or since this was asked last. They go on.
+    pub fn load_window(&mut self) -> LoadReport {
+        load_report(&self.agent.must("load_window", json!({})))
     }
 
     /// Starts a node that is down, or with `None` an additional one.
@@ -582,6 +578,17 @@ fn known_node(value: &Value) -> KnownNode {
         address: text(value, "address"),
         index: value["index"].as_u64().map(|index| index as usize),
         is_live: value["live"] == json!(true),
+    }
+}
+
+fn load_report(value: &Value) -> LoadReport {
+    LoadReport {
+        searches: integer(value, "searches") as u64,
+        failures: integer(value, "failures") as u64,
+        errors: list(value, "errors").iter().map(|error| error.to_string()).collect(),
+        mean_ms: number(value, "mean_ms"),
+        p99_ms: number(value, "p99_ms"),
+        per_second: number(value, "per_second"),
     }
 }
 

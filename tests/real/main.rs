@@ -6,6 +6,7 @@
 mod by_hand;
 mod contract;
 mod daemon;
+mod hot_segment;
 mod killing;
 mod lab;
 mod levelling;

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::observe::management::ManagementReport;
 use crate::observe::observation::{
-    CollectionReport, Gap, NodeReport, NodeRole, Observation, ReplicaReport, ResourceGroupReport,
-    SegmentReport, ServerVersion,
+    CollectionReport, Gap, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
+    ResourceGroupReport, SegmentReport, ServerVersion,
 };
 use crate::observe::service::ServiceReport;
+use crate::observe::signals::SignalReport;
 use crate::units::{Bytes, CollectionId, NodeId, Rows, SegmentId};
 
 /// The new value of something that changed. The tuple keeps "changed to nothing" apart from "did not change".
@@ -59,6 +60,7 @@ changes! {
         collections: Option<Vec<CollectionId>>,
         collection_rows: Option<BTreeMap<CollectionId, Rows>>,
         sealed_bytes: Option<BTreeMap<CollectionId, Bytes>>,
+        hardware: HardwareReport,
         version: String,
     } apart from {}
 }
@@ -85,6 +87,7 @@ changes! {
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
         management: Option<ManagementReport>,
+        signals: SignalReport,
         complaints: Vec<String>,
         gaps: Vec<Gap>,
     } apart from { nodes, collections }

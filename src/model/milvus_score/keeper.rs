@@ -74,6 +74,8 @@ pub struct Keeper {
     growing: Vec<u64>,
     /// By copy: its segment, replica, rows and channel.
     copies: Vec<(SegmentId, ReplicaIndex, Rows, Option<u32>)>,
+    /// By copy: where it is after the moves applied so far.
+    place: Vec<NodeIndex>,
     /// Segments on their way at the moment that is looked at: they count, and the balancer leaves them alone.
     busy: Vec<SegmentId>,
 }
@@ -90,6 +92,7 @@ impl Keeper {
             copies: Vec::with_capacity(copies.len()),
             replicas: Vec::with_capacity(replicas.len()),
             busy: Vec::new(),
+            place: placement.to_vec(),
         };
         for (position, replica) in replicas.into_iter().enumerate() {
             for (node, _) in &replica.nodes {
@@ -130,6 +133,20 @@ impl Keeper {
     /// `from` is where the copy is after those.
     pub fn allows(&mut self, copy: CopyIndex, from: NodeIndex, to: NodeIndex) -> Result<(), Reason> {
         self.allows_step(&[(copy, from, to)])
+    }
+
+    /// The same, from wherever the copy is after the moves applied; staying there is always allowed.
+    pub fn allows_now(&mut self, copy: CopyIndex, to: NodeIndex) -> Result<(), Reason> {
+        let from = self.place[copy.at()];
+        if from == to { Ok(()) } else { self.allows(copy, from, to) }
+    }
+
+    /// Carries a move out, from wherever the copy is.
+    pub fn put(&mut self, copy: CopyIndex, to: NodeIndex) {
+        let from = self.place[copy.at()];
+        if from != to {
+            self.apply(copy, from, to);
+        }
     }
 
     /// The same for moves that are sent together and land together: a swap, a chain. What shows for the moment in
@@ -235,6 +252,7 @@ impl Keeper {
 
     fn shift(&mut self, copy: CopyIndex, from: NodeIndex, to: NodeIndex) {
         let (segment, replica, rows, channel) = self.copies[copy.at()];
+        self.place[copy.at()] = to;
         self.sealed[from.at()] = self.sealed[from.at()].saturating_sub(rows.0);
         self.sealed[to.at()] = self.sealed[to.at()].saturating_add(rows.0);
         let scored = &mut self.replicas[replica.at()];

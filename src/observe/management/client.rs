@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::lenient::{Text, Whole};
 use super::{ManagementReport, ManagementSettings, NodeState, ReplicaDetail, SegmentDetail, TaskReport};
 use crate::observe::NodeMetricsError;
-use crate::observe::milvus_observer::gap;
+use crate::observe::gaps::gap;
 use crate::observe::node_metrics::{http_client, parse_page_address};
 use crate::observe::observation::{Gap, GapSubject, ManagementPart, ServerVersion};
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};

@@ -46,14 +46,20 @@ impl Page {
     }
 }
 
+/// Milvus counts disk in MB of 2^20 bytes.
+const MEGABYTE: f64 = 1_048_576.0;
+
 /// A query node's page.
 #[allow(clippy::cast_precision_loss)] // metrics are floating point
-pub(super) fn of_node(world: &World, node: &SimNode) -> String {
+pub(in crate::sim) fn of_node(world: &World, node: &SimNode) -> String {
     let mut page = Page(String::new());
     let id = node.id.to_string();
     let line = world.profile().line;
     page.family("process_cpu_seconds_total", "counter");
     page.bare("process_cpu_seconds_total", node.cpu_seconds);
+    page.family("process_start_time_seconds", "gauge");
+    let begins = world.settings().begins_at.as_second() as f64;
+    page.bare("process_start_time_seconds", begins + node.started_at.as_secs_f64());
     page.family("process_resident_memory_bytes", "gauge");
     page.bare("process_resident_memory_bytes", node.memory_used() as f64);
 
@@ -77,7 +83,7 @@ pub(super) fn of_node(world: &World, node: &SimNode) -> String {
         page.sample(name, &[("node_id", &id)], value);
     }
     page.family("milvus_querynode_disk_used_size", "gauge");
-    page.sample("milvus_querynode_disk_used_size", &[("node_id", &id)], node.mapped_disk as f64 / 1e6);
+    page.sample("milvus_querynode_disk_used_size", &[("node_id", &id)], node.mapped_disk as f64 / MEGABYTE);
     page.0
 }
 

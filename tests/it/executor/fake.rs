@@ -182,6 +182,7 @@ impl Fake {
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
             management: None,
+            signals: milvus_rebalancer::observe::signals::SignalReport::default(),
             complaints: Vec::new(),
             gaps: Vec::new(),
         }

@@ -28,6 +28,7 @@ fn node(id: i64) -> NodeReport {
         collections: None,
         collection_rows: None,
         sealed_bytes: None,
+        hardware: milvus_rebalancer::observe::observation::HardwareReport::default(),
         version: "2.3.5".into(),
     }
 }

@@ -12,11 +12,14 @@ use milvus_rebalancer::journal::{
     recordings_folder,
 };
 use milvus_rebalancer::observe::observation::{
-    CollectionReport, Gap, GapSubject, GroupNode, NodeReport, NodeRole, Observation, ReplicaReport,
-    ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
+    CollectionReport, Gap, GapSubject, GroupNode, HardwareReport, NodeReport, NodeRole, Observation,
+    ReplicaReport, ResourceGroupReport, SegmentLevel, SegmentReport, ServerVersion, ShardReport,
 };
 use milvus_rebalancer::observe::service::{LatencyCounters, ProxyCounters, ServiceReport};
-use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, PartitionId, ReplicaId, Rows, SegmentId};
+use milvus_rebalancer::observe::signals::{NodeCounters, Oddity, SearchCounters, SignalReport};
+use milvus_rebalancer::units::{
+    Bytes, CollectionId, Moment, NodeId, PartitionId, ReplicaId, Rows, SegmentId,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -94,6 +97,7 @@ fn observation(segments: Vec<SegmentReport>) -> Observation {
         }],
         service: ServiceReport::default(),
         management: None,
+        signals: SignalReport::default(),
         complaints: Vec::new(),
         gaps: Vec::new(),
     }
@@ -198,6 +202,10 @@ fn node() -> impl Strategy<Value = NodeReport> {
                 collections,
                 collection_rows: rows.map(typed),
                 sealed_bytes: sealed.map(sized),
+                hardware: HardwareReport {
+                    cpu_cores: memory.0.map(|bytes| bytes.0),
+                    ..HardwareReport::default()
+                },
                 version,
             }
         },
@@ -229,7 +237,29 @@ prop_compose! {
         };
         let service = ServiceReport {
             proxies: searches.into_iter().map(proxy).collect(),
-            waiting: waiting.into_iter().map(|(node, count)| (NodeId(node), count)).collect(),
+            waiting: waiting.iter().copied().map(|(node, count)| (NodeId(node), count)).collect(),
+        };
+        let counters = |(node, count): (i64, u64)| {
+            let read_at = Moment { wall: started_at, monotonic: Duration::from_secs(count) };
+            let searches = SearchCounters { count, micros: 0, by_collection: [(CollectionId(node), count)].into() };
+            let counters = NodeCounters {
+                read_at,
+                source: version.clone(),
+                started_at: None,
+                cpu_micros: Some(count),
+                as_worker: Some(searches),
+                as_delegator: None,
+                growing: None,
+                resident_memory: None,
+                disk_used: None,
+                load_failures: None,
+                oddities: vec![Oddity::CutOff, Oddity::NoAmount(version.clone())],
+            };
+            (NodeId(node), counters)
+        };
+        let signals = SignalReport {
+            nodes: waiting.iter().copied().map(counters).collect(),
+            ..SignalReport::default()
         };
         let gap = |(cause, id)| Gap { subject: GapSubject::Segments { collection: CollectionId(id) }, cause };
         Observation {
@@ -241,6 +271,7 @@ prop_compose! {
             collections,
             service,
             management: None,
+            signals,
             complaints,
             gaps: gaps.into_iter().map(gap).collect(),
         }

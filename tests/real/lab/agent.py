@@ -258,22 +258,31 @@ class Lab:
         self._load.process.stdin.write((json.dumps(order) + "\n").encode())
         self._load.process.stdin.flush()
 
+    def load_window(self):
+        """What the searches saw since they began, or since this was asked last. They go on."""
+        return self._ask_load(b"window\n")
+
     def stop_load(self):
-        if self._load is None:
-            raise LabError("no load is running")
-        load, self._load = self._load, None
+        """Ends them; what they saw since they began, or since a window was asked for last."""
         try:
-            load.process.stdin.write(b"stop\n")
-            load.process.stdin.flush()
-            readable, _, _ = select.select([load.process.stdout], [], [], 40)
-            line = load.process.stdout.readline() if readable else b""
-            if not line:
-                raise LabError(f"the load gave no result:\n{load.log_tail()}")
-            return json.loads(line)
+            return self._ask_load(b"stop\n")
         finally:
-            load.kill()
+            if self._load is not None:
+                self._load.kill()
+            self._load = None
 
     # Helpers
+
+    def _ask_load(self, order):
+        if self._load is None:
+            raise LabError("no load is running")
+        self._load.process.stdin.write(order)
+        self._load.process.stdin.flush()
+        readable, _, _ = select.select([self._load.process.stdout], [], [], 40)
+        line = self._load.process.stdout.readline() if readable else b""
+        if not line:
+            raise LabError(f"the load gave no result:\n{self._load.log_tail()}")
+        return json.loads(line)
 
     def _require_cluster(self):
         if self._cluster is None:

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-CGROUP_CPU = Path("/sys/fs/cgroup/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_CPU = CGROUPS / "cpu"  # version 1; version 2 has one tree for all controllers
 CGROUP_PERIOD_US = 100_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -60,7 +61,8 @@ def _sweep_dead(parent):
 
 
 def _remove_run(folder):
-    for group in CGROUP_CPU.glob(f"milvus-{folder.name}-*"):
+    name = f"milvus-{folder.name}-*"
+    for group in [*CGROUP_CPU.glob(name), *CGROUPS.glob(name)]:
         for _ in range(50):
             try:
                 group.rmdir()
@@ -140,14 +142,22 @@ class Child:
 
 
 def make_cpu_cgroup(run_name, label, cores):
-    """A cgroup v1 with a quota of `cores` cores. Needs root."""
-    group = CGROUP_CPU / f"milvus-{run_name}-{label}"
+    """A control group, version 1 or 2, with a quota of `cores` cores. Needs root."""
+    name = f"milvus-{run_name}-{label}"
+    quota = int(cores * CGROUP_PERIOD_US)
     try:
-        group.mkdir(exist_ok=True)
-        (group / "cpu.cfs_period_us").write_text(str(CGROUP_PERIOD_US))
-        (group / "cpu.cfs_quota_us").write_text(str(int(cores * CGROUP_PERIOD_US)))
+        if (CGROUPS / "cgroup.controllers").exists():
+            (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
+            group = CGROUPS / name
+            group.mkdir(exist_ok=True)
+            (group / "cpu.max").write_text(f"{quota} {CGROUP_PERIOD_US}")
+        else:
+            group = CGROUP_CPU / name
+            group.mkdir(exist_ok=True)
+            (group / "cpu.cfs_period_us").write_text(str(CGROUP_PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(quota))
     except OSError as error:
-        raise LabError(f"cpu_limits need root and a cgroup v1 cpu controller: {error}") from error
+        raise LabError(f"cpu_limits need root and a cpu controller for groups: {error}") from error
     return group
 
 

@@ -1,7 +1,8 @@
 """Background searches in a process of their own, so that they really run beside the agent.
 
-Reads one JSON line with what to search; searches from several threads until its stdin gets a
-line or ends; then prints one JSON line with what happened.
+Reads one JSON line with what to search, and searches from several threads. A line `window` on its
+stdin prints one JSON line with what happened since the last one; any other line, or the end of
+its stdin, does the same and ends it.
 """
 
 import json
@@ -23,19 +24,30 @@ ERRORS_KEPT = 5
 
 
 class Tally:
-    """What one thread saw."""
+    """What one thread saw in this window. Another thread may take it away at any time."""
 
     def __init__(self):
+        self.lock = threading.Lock()
+        self.begin()
+
+    def begin(self):
         self.milliseconds = []
         self.failures = 0
         self.errors = []
 
+    def take(self):
+        with self.lock:
+            taken = (self.milliseconds, self.failures, self.errors)
+            self.begin()
+            return taken
+
     def record(self, started, error):
-        self.milliseconds.append((time.monotonic() - started) * 1000)
-        if error:
-            self.failures += 1
-            if len(self.errors) < ERRORS_KEPT:
-                self.errors.append(error)
+        with self.lock:
+            self.milliseconds.append((time.monotonic() - started) * 1000)
+            if error:
+                self.failures += 1
+                if len(self.errors) < ERRORS_KEPT:
+                    self.errors.append(error)
 
 
 def search_until(stopped, order, collections, offset, tally):
@@ -68,11 +80,12 @@ def search_until(stopped, order, collections, offset, tally):
 
 
 def summarize(tallies, seconds):
-    times = sorted(time for tally in tallies for time in tally.milliseconds)
+    windows = [tally.take() for tally in tallies]
+    times = sorted(time for milliseconds, _, _ in windows for time in milliseconds)
     return {
         "searches": len(times),
-        "failures": sum(tally.failures for tally in tallies),
-        "errors": [error for tally in tallies for error in tally.errors][:ERRORS_KEPT],
+        "failures": sum(failures for _, failures, _ in windows),
+        "errors": [error for _, _, errors in windows for error in errors][:ERRORS_KEPT],
         "mean_ms": round(sum(times) / len(times), 2) if times else 0.0,
         "p99_ms": round(times[min(len(times) - 1, len(times) * 99 // 100)], 2) if times else 0.0,
         "per_second": round(len(times) / seconds, 2),
@@ -92,7 +105,10 @@ def main():
     ]
     for thread in threads:
         thread.start()
-    sys.stdin.readline()
+    while sys.stdin.readline().strip() == "window":
+        now = time.monotonic()
+        print(json.dumps(summarize(tallies, now - started)), flush=True)
+        started = now
     stopped.set()
     seconds = time.monotonic() - started
     for thread in threads:

@@ -1,0 +1,278 @@
+//! The descent: the worst node gives away what relieves it most per byte, until another is worse, and so on until
+//! nothing that moves alone pays.
+//!
+//! The potential is convex, so what a copy is worth only falls while its node is relieved: a list that was sorted once
+//! is good for many moves, as long as each is looked at again before it is made.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::order::Way;
+use super::search::{LEAST_GAIN, Search};
+use crate::model::{CopyIndex, NodeIndex};
+
+/// A node is left when this part of its potential is gone: by then another may be the worst. A quarter of the
+/// potential is half of the excess.
+const DONE_AT: f64 = 0.25;
+/// Copies that are worked through between two looks at all of them.
+const BATCH: usize = 64;
+/// What a destination may suffer, as a part of the source's relief, while there are others to be tried. Mostly
+/// nothing: what is put there has to leave again.
+const TOLERATED_BURDEN: f64 = 0.02;
+
+/// The movable copies of a node, side by side.
+pub struct Source {
+    node: NodeIndex,
+    copies: Vec<CopyIndex>,
+    bytes: Vec<f64>,
+    /// Their loads in the dimensions about whole nodes, one after the other.
+    loads: Vec<f64>,
+    width: usize,
+}
+
+impl Source {
+    /// Of a node at this moment.
+    pub fn of(search: &mut Search<'_>, node: NodeIndex) -> Source {
+        let mut source = Source {
+            node,
+            copies: Vec::new(),
+            bytes: Vec::new(),
+            loads: Vec::new(),
+            width: search.field.width(),
+        };
+        for copy in search.copies_on(node) {
+            source.add(search, copy);
+        }
+        source
+    }
+
+    fn add(&mut self, search: &Search<'_>, copy: CopyIndex) {
+        if search.is_free(copy) {
+            self.copies.push(copy);
+            self.bytes.push(search.bytes(copy));
+            search.field.loads_of(copy, &mut self.loads);
+        }
+    }
+
+    fn loads(&self, at: usize) -> &[f64] {
+        &self.loads[at * self.width..(at + 1) * self.width]
+    }
+}
+
+/// How far a node was relieved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// It is inside its band.
+    Inside,
+    /// It is better, and another may be worse now.
+    Better,
+    /// No move pays.
+    Stuck,
+}
+
+/// Nodes that have too much.
+pub struct Sources {
+    heap: BinaryHeap<(u64, Reverse<NodeIndex>)>,
+    is_known: Vec<bool>,
+    /// All of them, in the order in which they became known.
+    pub nodes: Vec<NodeIndex>,
+    /// What each has to give, by node.
+    held: Vec<Option<Box<Source>>>,
+}
+
+impl Sources {
+    /// These nodes.
+    pub fn new(search: &mut Search<'_>, nodes: &[NodeIndex]) -> Sources {
+        let count = search.input.snapshot.nodes.len();
+        let mut sources = Sources {
+            heap: BinaryHeap::new(),
+            is_known: vec![false; count],
+            nodes: Vec::new(),
+            held: std::iter::repeat_with(|| None).take(count).collect(),
+        };
+        let useful: Vec<NodeIndex> =
+            nodes.iter().copied().filter(|node| search.rules.may_give(*node)).collect();
+        search.list(&useful);
+        for node in nodes {
+            sources.add(search, *node);
+        }
+        sources
+    }
+
+    /// One more.
+    pub fn add(&mut self, search: &Search<'_>, node: NodeIndex) {
+        if !std::mem::replace(&mut self.is_known[node.at()], true) {
+            self.nodes.push(node);
+            self.push(search, node);
+        }
+    }
+
+    /// Something has come to a node: it may have too much now.
+    pub fn notice(&mut self, search: &Search<'_>, to: NodeIndex) {
+        if self.is_known[to.at()] {
+            self.push(search, to);
+        } else if search.field.potential_of(to) > 0.0 && search.is_above_enter(to) {
+            self.add(search, to);
+        }
+    }
+
+    /// All of them once more: something else than the descent has moved copies.
+    pub fn begin_again(&mut self, search: &Search<'_>) {
+        self.heap.clear();
+        for node in 0..self.nodes.len() {
+            self.push(search, self.nodes[node]);
+        }
+        self.held.iter_mut().for_each(|held| *held = None);
+    }
+
+    fn push(&mut self, search: &Search<'_>, node: NodeIndex) {
+        let potential = search.field.potential_of(node);
+        if potential > 0.0 && search.rules.may_give(node) {
+            // The bits of numbers that are not negative have the numbers' order.
+            self.heap.push((potential.to_bits(), Reverse(node)));
+        }
+    }
+}
+
+/// Takes load off the worst source until no source has a move that pays and burdens nobody. Ends early when so many
+/// moves are made. Answers with the sources that are stuck above their band: others only fill up meanwhile, so that
+/// what was stuck once stays so.
+pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
+    let mut stuck: Vec<NodeIndex> = Vec::new();
+    let mut moves = 0;
+    while let Some((known, Reverse(node))) = sources.heap.pop() {
+        let potential = search.field.potential_of(node);
+        if potential == 0.0 {
+            continue;
+        }
+        if search.is_spent() {
+            stuck.push(node);
+            continue;
+        }
+        if potential.to_bits() != known {
+            sources.push(search, node);
+            continue;
+        }
+        let round = relieve(search, sources, node, &mut moves, most_moves);
+        if moves >= most_moves {
+            break;
+        }
+        match round {
+            Round::Inside => {}
+            Round::Better => sources.push(search, node),
+            Round::Stuck => stuck.push(node),
+        }
+    }
+    stuck.sort_unstable();
+    stuck.dedup();
+    stuck
+}
+
+/// One look at a source.
+fn relieve(
+    search: &mut Search<'_>,
+    sources: &mut Sources,
+    node: NodeIndex,
+    moves: &mut usize,
+    most_moves: usize,
+) -> Round {
+    let source = sources.held[node.at()].take();
+    let source = source.unwrap_or_else(|| Box::new(Source::of(search, node)));
+    let goal = search.field.potential_of(node) * DONE_AT;
+    let mut is_passed = vec![false; source.copies.len()];
+    let mut fits = true;
+    let round = loop {
+        // Where the best do not fit anywhere, the smallest may.
+        let by = if fits { By::GainPerByte } else { By::Smallness };
+        let batch = candidates(search, &source, &is_passed, by);
+        if batch.is_empty() {
+            break Round::Stuck;
+        }
+        let moves_before = *moves;
+        let cut = batch[batch.len() - 1].0;
+        let mut is_first = true;
+        for (_, at) in batch {
+            let at = at as usize;
+            let (copy, loads) = (source.copies[at], source.loads(at));
+            let relief = search.field.relief(copy, loads, node);
+            let gain = relief - LEAST_GAIN;
+            let gain_per_byte = (gain - search.fee(copy)) / source.bytes[at];
+            if by == By::GainPerByte && gain_per_byte < cut && !is_first {
+                // Others, outside this batch, may be better by now.
+                break;
+            }
+            is_first = false;
+            let worth = gain.min(relief * TOLERATED_BURDEN + search.fee(copy));
+            let Some((to, _)) = search.best_destination(copy, loads, worth) else {
+                is_passed[at] = true;
+                continue;
+            };
+            make(search, sources, copy, to);
+            *moves += 1;
+            if *moves >= most_moves || search.field.potential_of(node) <= goal {
+                break;
+            }
+        }
+        let left = search.field.potential_of(node);
+        if left == 0.0 {
+            break Round::Inside;
+        }
+        if left <= goal || *moves >= most_moves {
+            break Round::Better;
+        }
+        if search.is_spent() || (!fits && *moves == moves_before) {
+            break Round::Stuck;
+        }
+        fits = *moves > moves_before;
+    };
+    sources.held[node.at()] = Some(source);
+    round
+}
+
+/// Makes a move. A large segment can overload the node that takes it; what small ones can do about that belongs into
+/// this plan, not into the next.
+fn make(search: &mut Search<'_>, sources: &mut Sources, copy: CopyIndex, to: NodeIndex) {
+    let from = search.field.node_of[copy.at()];
+    search.choose(&[Way { copy, from, to }]);
+    if let Some(source) = &mut sources.held[to.at()] {
+        source.add(search, copy);
+    }
+    sources.notice(search, to);
+}
+
+/// By what candidates are chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    GainPerByte,
+    Smallness,
+}
+
+/// The copies that relieve a source and pay their price, the best first, each with its score.
+fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: By) -> Vec<(f64, u32)> {
+    let mut scored: Vec<(f64, u32)> = Vec::new();
+    for (at, copy) in source.copies.iter().enumerate() {
+        if is_passed.get(at) == Some(&true) || search.field.node_of[copy.at()] != source.node {
+            continue;
+        }
+        let gain = search.field.relief(*copy, source.loads(at), source.node) - LEAST_GAIN;
+        let gain = gain - search.fee(*copy);
+        if gain > 0.0 {
+            let score = match by {
+                By::GainPerByte => gain / source.bytes[at],
+                By::Smallness => -source.bytes[at],
+            };
+            #[allow(clippy::cast_possible_truncation)] // there are not as many copies
+            scored.push((score, at as u32));
+        }
+    }
+    if !search.spend(source.copies.len()) {
+        return Vec::new();
+    }
+    let order = |left: &(f64, u32), right: &(f64, u32)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
+    if scored.len() > BATCH {
+        scored.select_nth_unstable_by(BATCH, order);
+        scored.truncate(BATCH);
+    }
+    scored.sort_unstable_by(order);
+    scored
+}

@@ -1,0 +1,331 @@
+//! The planner's picture of the cluster while it searches: what every node carries in every dimension after the
+//! moves chosen so far, and what that adds to the potential.
+//!
+//! Loads are whole numbers kept in `f64`, scaled so that the sum of a dimension stays below 2⁵³: adding and taking away
+//! is then exact in any order. Potentials are computed from them by the same few operations every time, and by nothing
+//! that a compiler or a machine may round differently; so the same input gives the same bytes.
+
+use super::fair_share::Placement;
+use super::finding::DimensionView;
+use super::member_sets::MemberSets;
+use crate::model::{CopyIndex, NodeIndex, Snapshot};
+use crate::policy::{Capacity, Scope};
+use crate::units::{Load, Ratio};
+
+/// One node in one dimension. Its potential is the square of its pressure above the leave value, times weight and
+/// confidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// What it carries.
+    pub load: f64,
+    /// Up to this load nothing is wrong: it is inside the band, or so little that it does not matter.
+    pub quiet: f64,
+    /// The load at which excess begins to count.
+    pub band: f64,
+    /// Makes (load - band) the root of the potential: √weight / fair share.
+    pub slope: f64,
+}
+
+impl Cell {
+    /// A node that takes no part in the dimension.
+    const OUTSIDE: Cell = Cell { load: 0.0, quiet: f64::INFINITY, band: 0.0, slope: 0.0 };
+
+    /// What the node would add to the potential with this load.
+    #[inline]
+    pub fn potential(&self, load: f64) -> f64 {
+        if load <= self.quiet {
+            return 0.0;
+        }
+        let excess = (load - self.band) * self.slope;
+        excess * excess
+    }
+
+    /// How full it would be, for choosing among destinations that all have room; no part of the potential.
+    #[inline]
+    fn fullness(&self, load: f64) -> f64 {
+        let full = load * self.slope;
+        full * full
+    }
+}
+
+/// A dimension about one collection only.
+#[derive(Clone, Copy, Debug)]
+struct Scoped {
+    view: usize,
+    /// Where its cells begin, one for each node.
+    first_cell: usize,
+}
+
+/// All cells, and where the loads of copies are found.
+pub struct Field<'a> {
+    /// The dimensions.
+    pub views: &'a [DimensionView<'a>],
+    snapshot: &'a Snapshot,
+    /// Dimensions about whole nodes: their cells lie together, node by node.
+    dense: Vec<usize>,
+    /// Dimensions about one collection, by collection; empty when there are none at all.
+    scoped: Vec<Vec<Scoped>>,
+    cells: Vec<Cell>,
+    /// The cell of each view's first node, and how far it is to the next node's.
+    place_of_view: Vec<(usize, usize)>,
+    /// By how many binary digits loads are shortened, by view.
+    shift: Vec<u32>,
+    /// Where each copy is.
+    pub node_of: Vec<NodeIndex>,
+    /// Sets of nodes between which copies may move.
+    pub sets: MemberSets,
+}
+
+/// Whole numbers up to this many binary digits are exact.
+const EXACT_BITS: u32 = 53;
+
+impl<'a> Field<'a> {
+    /// The cluster as it will be when what is in flight has landed.
+    pub fn new(snapshot: &'a Snapshot, views: &'a [DimensionView<'a>], placement: &Placement) -> Field<'a> {
+        let nodes = snapshot.nodes.len();
+        let is_dense = |view: &DimensionView<'_>| view.dimension.scope == Scope::Node;
+        let dense: Vec<usize> = (0..views.len()).filter(|at| is_dense(&views[*at])).collect();
+        let mut scoped: Vec<Vec<Scoped>> = Vec::new();
+        let mut place_of_view = vec![(0, 0); views.len()];
+        for (at, view) in dense.iter().enumerate() {
+            place_of_view[*view] = (at, dense.len());
+        }
+        let mut first_cell = dense.len() * nodes;
+        for (at, view) in views.iter().enumerate() {
+            let Scope::NodeInGroup(collection) = view.dimension.scope else { continue };
+            scoped.resize(snapshot.collections.len(), Vec::new());
+            let Some(own) = scoped.get_mut(collection.at()) else { continue };
+            own.push(Scoped { view: at, first_cell });
+            place_of_view[at] = (first_cell, 1);
+            first_cell += nodes;
+        }
+        let mut field = Field {
+            views,
+            snapshot,
+            dense,
+            scoped,
+            cells: vec![Cell::OUTSIDE; first_cell],
+            place_of_view,
+            shift: views.iter().map(shift_of).collect(),
+            node_of: placement.node.clone(),
+            sets: MemberSets::of(&snapshot.replicas, |_| true),
+        };
+        for view in 0..views.len() {
+            for node in 0..nodes {
+                let node = NodeIndex::from_position(node);
+                let at = field.cell_at(view, node);
+                field.cells[at] = field.cell_of(view, node);
+            }
+        }
+        field
+    }
+
+    /// A node's cell at the beginning.
+    fn cell_of(&self, view: usize, node: NodeIndex) -> Cell {
+        let DimensionView { dimension, loads } = &self.views[view];
+        let load = self.scaled(view, loads.load[node.at()]);
+        let Some(share) = loads.share(node) else { return Cell { load, ..Cell::OUTSIDE } };
+        let settings = &dimension.settings;
+        let inside = share.load_at(settings.leave);
+        let harmless = match &dimension.capacity {
+            Capacity::Physical(capacity) => load_below(settings.matters_above, capacity[node.at()]),
+            Capacity::Weights(_) => 0,
+        };
+        let unit = power_of_two(self.shift[view]);
+        let fair = share.decimal() / unit;
+        let weight = settings.weight.share_of(dimension.confidence.0);
+        if fair <= 0.0 || weight == 0 {
+            return Cell { load, ..Cell::OUTSIDE };
+        }
+        Cell {
+            load,
+            quiet: self.scaled(view, Load(inside.max(harmless))),
+            band: fair * settings.leave.decimal(),
+            slope: Ratio(weight).decimal().sqrt() / fair,
+        }
+    }
+
+    /// Where the cell of a node in a dimension is.
+    pub fn cell_at(&self, view: usize, node: NodeIndex) -> usize {
+        let (first, step) = self.place_of_view[view];
+        first + step * node.at()
+    }
+
+    /// The cell of a node in a dimension.
+    pub fn cell(&self, view: usize, node: NodeIndex) -> &Cell {
+        &self.cells[self.cell_at(view, node)]
+    }
+
+    /// The same; nothing when the node takes no part in the dimension.
+    pub fn cell_if_part(&self, view: usize, node: NodeIndex) -> Option<&Cell> {
+        Some(self.cell(view, node)).filter(|cell| cell.slope > 0.0)
+    }
+
+    /// How many dimensions are about whole nodes.
+    pub fn width(&self) -> usize {
+        self.dense.len()
+    }
+
+    /// The cells of a node in those.
+    #[inline]
+    pub fn row(&self, node: NodeIndex) -> &[Cell] {
+        let first = node.at() * self.dense.len();
+        &self.cells[first..first + self.dense.len()]
+    }
+
+    /// What a copy weighs in a dimension.
+    #[inline]
+    #[allow(clippy::cast_precision_loss)] // scaled so that nothing is lost
+    pub fn load_of(&self, view: usize, copy: CopyIndex) -> f64 {
+        (self.views[view].dimension.copy_load[copy.at()].0 >> self.shift[view]) as f64
+    }
+
+    /// A load as the cells of a dimension count it.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn scaled(&self, view: usize, load: Load) -> f64 {
+        (load.0 >> self.shift[view]) as f64
+    }
+
+    /// A load in the units of its dimension.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn unscaled(&self, view: usize, load: f64) -> Load {
+        Load((load.max(0.0) as u64).checked_shl(self.shift[view]).unwrap_or(u64::MAX))
+    }
+
+    /// Writes down what a copy weighs in the dimensions about whole nodes.
+    pub fn loads_of(&self, copy: CopyIndex, into: &mut Vec<f64>) {
+        for view in &self.dense {
+            into.push(self.load_of(*view, copy));
+        }
+    }
+
+    /// Dimensions about the copy's own collection: their cells at a node and the copy's load.
+    fn scoped_of(&self, copy: CopyIndex, node: NodeIndex) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let own: &[Scoped] = if self.scoped.is_empty() {
+            &[]
+        } else {
+            let replica = self.snapshot.copies.replica[copy.at()];
+            &self.scoped[self.snapshot.replica(replica).collection.at()]
+        };
+        own.iter().map(move |scoped| (scoped.first_cell + node.at(), self.load_of(scoped.view, copy)))
+    }
+
+    /// Whether any dimension is about one collection only.
+    pub fn has_scoped(&self) -> bool {
+        !self.scoped.is_empty()
+    }
+
+    /// By how much the potential of a node falls when the copy leaves it. `loads` are the copy's, see
+    /// [`Field::loads_of`].
+    #[inline]
+    pub fn relief(&self, copy: CopyIndex, loads: &[f64], node: NodeIndex) -> f64 {
+        let mut relief = 0.0;
+        for (cell, load) in self.row(node).iter().zip(loads) {
+            relief += cell.potential(cell.load) - cell.potential(cell.load - load);
+        }
+        if self.has_scoped() {
+            for (at, load) in self.scoped_of(copy, node) {
+                let cell = &self.cells[at];
+                relief += cell.potential(cell.load) - cell.potential(cell.load - load);
+            }
+        }
+        relief
+    }
+
+    /// By how much the potential of a node rises when the copy enters it.
+    #[inline]
+    pub fn burden(&self, copy: CopyIndex, loads: &[f64], node: NodeIndex) -> f64 {
+        let mut burden = 0.0;
+        for (cell, load) in self.row(node).iter().zip(loads) {
+            burden += cell.potential(cell.load + load) - cell.potential(cell.load);
+        }
+        if self.has_scoped() {
+            for (at, load) in self.scoped_of(copy, node) {
+                let cell = &self.cells[at];
+                burden += cell.potential(cell.load + load) - cell.potential(cell.load);
+            }
+        }
+        burden
+    }
+
+    /// By how much fuller the copy would make a node, whether or not that matters.
+    #[inline]
+    pub fn filling(&self, copy: CopyIndex, loads: &[f64], node: NodeIndex) -> f64 {
+        let mut filling = 0.0;
+        for (cell, load) in self.row(node).iter().zip(loads) {
+            filling += cell.fullness(cell.load + load) - cell.fullness(cell.load);
+        }
+        if self.has_scoped() {
+            for (at, load) in self.scoped_of(copy, node) {
+                let cell = &self.cells[at];
+                filling += cell.fullness(cell.load + load) - cell.fullness(cell.load);
+            }
+        }
+        filling
+    }
+
+    /// How full a node is in the dimension in which it is fullest.
+    pub fn fullest(&self, node: NodeIndex) -> f64 {
+        self.row(node).iter().map(|cell| cell.load * cell.slope).fold(0.0, f64::max)
+    }
+
+    /// What a node adds to the potential.
+    pub fn potential_of(&self, node: NodeIndex) -> f64 {
+        let own = |view| {
+            let cell = self.cell(view, node);
+            cell.potential(cell.load)
+        };
+        if self.scoped.is_empty() {
+            return self.row(node).iter().map(|cell| cell.potential(cell.load)).sum();
+        }
+        (0..self.views.len()).map(own).sum()
+    }
+
+    /// Puts a copy on another node.
+    pub fn shift(&mut self, copy: CopyIndex, to: NodeIndex) {
+        let from = std::mem::replace(&mut self.node_of[copy.at()], to);
+        for at in 0..self.dense.len() {
+            let load = self.load_of(self.dense[at], copy);
+            let width = self.dense.len();
+            self.cells[from.at() * width + at].load -= load;
+            self.cells[to.at() * width + at].load += load;
+        }
+        if self.has_scoped() {
+            let leaving: Vec<(usize, f64)> = self.scoped_of(copy, from).collect();
+            for (at, load) in leaving {
+                self.cells[at].load -= load;
+                self.cells[at - from.at() + to.at()].load += load;
+            }
+        }
+    }
+
+    /// A node's load in a dimension.
+    pub fn load_at(&self, view: usize, node: NodeIndex) -> Load {
+        self.unscaled(view, self.cell(view, node).load)
+    }
+
+    /// A node's pressure in a dimension; 0 for nodes that take no part.
+    pub fn pressure(&self, view: usize, node: NodeIndex) -> Ratio {
+        let load = self.unscaled(view, self.cell(view, node).load);
+        self.views[view].loads.pressure_with(node, load).unwrap_or(Ratio::ZERO)
+    }
+}
+
+/// By how many binary digits loads of a dimension must be shortened for their sum to stay exact.
+fn shift_of(view: &DimensionView<'_>) -> u32 {
+    let sum: u128 = view.loads.load.iter().map(|load| u128::from(load.0)).sum();
+    (u128::BITS - sum.leading_zeros()).saturating_sub(EXACT_BITS)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn power_of_two(exponent: u32) -> f64 {
+    (1_u64 << exponent.min(u64::BITS - 1)) as f64
+}
+
+/// The largest load whose utilisation is below this; 0 when there is none.
+fn load_below(utilisation: Ratio, capacity: Load) -> u64 {
+    // utilisation_of(load) < utilisation exactly when load × 10⁶ < utilisation × capacity.
+    let limit = u128::from(utilisation.0) * u128::from(capacity.0);
+    let above = limit.div_ceil(u128::from(Ratio::ONE.0));
+    u64::try_from(above.saturating_sub(1)).unwrap_or(u64::MAX)
+}
