@@ -270,6 +270,7 @@ fn a_page_that_cannot_be_read_is_stood_in_for_and_then_nothing_goes_there() {
         in_flight: Vec::new(),
         history: History::default(),
         controls: Controls::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         plan: PlanSettings::default(),
         gate: GateSettings::default(),
         now: moment(play.second),
