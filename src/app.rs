@@ -7,13 +7,15 @@ mod daemon;
 mod error;
 mod health;
 mod once;
+mod situation;
 
 pub use by_hand::{ByHand, Turn};
 pub use controls::{approve, controls, pause, resume};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use health::health;
-pub use once::{load_balance, plan};
+pub use once::load_balance;
+pub use situation::{plan, snapshot};
 
 use std::sync::Arc;
 

@@ -35,6 +35,7 @@ pub mod reason;
 pub mod report;
 pub mod service_manager;
 pub mod sim;
+pub mod situation;
 pub mod telemetry;
 pub mod turn;
 pub mod units;

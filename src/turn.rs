@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput,
-    GuardSettings, GuardView, HeldPlan, InFlight, KnownMove, ModelState, NetZero, NodesSeen, OwnBalancer,
-    Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
+    GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen,
+    OwnBalancer, Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -23,9 +23,11 @@ use crate::units::{Moment, Ratio};
 pub const FOREIGN_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Makes a plan. It is [`plan::plan`], unless somebody wants to know what the gate holds back by itself.
-pub type Planner = Box<
-    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync,
->;
+pub type Planner = Box<PlannerFunction>;
+
+/// What a planner is.
+pub type PlannerFunction =
+    dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync;
 
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
@@ -173,9 +175,7 @@ impl Thinking {
     /// For a look at a single moment: every node counts as overloaded from the first turn on, because there will
     /// be no second one.
     pub fn for_one_look(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
-        let mut hurried = policies.clone();
-        hurried.for_each_dimension(|settings| settings.turns = 1);
-        Thinking::new(&hurried, plan, gate)
+        Thinking::new(&policies.for_one_look(), plan, gate)
     }
 
     /// How old a view may be that is acted on.
@@ -232,6 +232,25 @@ impl Thinking {
     pub fn turn(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Decision {
         let is_moving = !own.in_flight.is_empty() || !own.wave.is_empty() || own.calls_sent > self.calls_sent;
         self.calls_sent = own.calls_sent;
+        let wave = own.wave.clone();
+        let aftermath = Aftermath { landed: own.landed.clone(), wave: wave.clone() };
+        let Begun { input, snapshot_digest, foreign_moves } = self.begin(observation, own, now);
+        let in_flight = input.in_flight.clone();
+        let assessment = assess(&self.policies, &input);
+        let (decision, history) = decide(input, assessment, &self.planner, aftermath);
+
+        let guard = self.guard.look(GuardInput {
+            service: &observation.service,
+            is_moving,
+            fullest_destination: fullest_destination(&decision.snapshot, &wave, &in_flight),
+            now,
+        });
+        self.model.history = history;
+        Decision { snapshot_digest, foreign_moves, guard, ..decision }
+    }
+
+    /// Folds an observation into all that this turn's plan follows from. [`decide`] goes on from there.
+    pub fn begin(&mut self, observation: &Observation, own: OwnMoves, now: Moment) -> Begun {
         let known_foreign = self.model.history.foreign_moves.len();
         self.model.history.departures = own.departures;
         self.model.history.setbacks = own.setbacks;
@@ -245,64 +264,94 @@ impl Thinking {
         model.history.nodes_seen.note(&snapshot);
 
         let own_balancer = OwnBalancer::of(observation, &snapshot, &self.balancer, self.is_within);
-        let mut input = PlanningInput {
+        let input = PlanningInput {
             snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
-            history: model.history,
+            history: model.history.clone(),
             own_balancer,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),
             now,
         };
-        let mut assessment = policy::assess_all(&self.policies, &input);
-        assessment.directives.extend(ordered_drains(&input.controls));
-        let placement = Placement::projected(&input.snapshot, &input.in_flight);
-        let views = DimensionView::all(&input.snapshot, &assessment, &placement);
-        let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
-        let mut restrictions = gate::restrict(&input, &assessment.directives);
-        restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
-        let plan = (self.planner)(&input, &views, &placement, &findings, &restrictions);
-        plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
-        history.held_plan = gate::approval::advance(&input, &plan);
-        history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
-        let foreign = history.foreign_moves.iter().map(EndedMove::from);
-        let moved = own.landed.into_iter().chain(foreign);
-        let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
-        input.history = history;
-        let verdict = gate::check(&input, &restrictions, &plan);
-        let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &own.wave, plan.moves()));
-
-        let guard = self.guard.look(GuardInput {
-            service: &observation.service,
-            is_moving,
-            fullest_destination: fullest_destination(&input.snapshot, &own.wave, &input.in_flight),
-            now,
-        });
-
-        model.history = input.history.clone();
         self.model = model;
-        Decision {
-            snapshot: Arc::clone(&input.snapshot),
-            input: Arc::new(input),
-            snapshot_digest,
-            findings,
-            remarks: assessment.remarks.clone(),
-            assessment: Arc::new(assessment),
-            restrictions,
-            plan,
-            verdict,
-            foreign_moves,
-            net_zero,
-            loads,
-            guard,
-        }
+        Begun { input, snapshot_digest, foreign_moves }
     }
+}
+
+/// What a turn begins with.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// All that its plan follows from.
+    pub input: PlanningInput,
+    /// The name of its snapshot.
+    pub snapshot_digest: SnapshotDigest,
+    /// Moves by somebody else, noticed this turn.
+    pub foreign_moves: Vec<ForeignMove>,
+}
+
+/// What came of earlier turns and is judged in this one; no plan follows from it.
+#[derive(Clone, Debug, Default)]
+pub struct Aftermath {
+    /// Moves that landed within the last day.
+    pub landed: Vec<EndedMove>,
+    /// The wave that is under way.
+    pub wave: Vec<Move>,
 }
 
 /// What people ordered to be emptied, as policies would say it.
 fn ordered_drains(controls: &Controls) -> impl Iterator<Item = Directive> {
     controls.drains.iter().map(|drain| Directive::Evacuate { node: drain.node })
+}
+
+/// What the policies and the orders of people make of it.
+pub fn assess(policies: &[Box<dyn Policy>], input: &PlanningInput) -> Assessment {
+    let mut assessment = policy::assess_all(policies, input);
+    assessment.directives.extend(ordered_drains(&input.controls));
+    assessment
+}
+
+/// From everything that a plan follows from to the plan and its verdict, and what is to be remembered. The guard has not
+/// looked, no moves are foreign, and the digest is left out: those belong to a turn, not to a plan.
+pub fn decide(
+    mut input: PlanningInput,
+    assessment: Assessment,
+    planner: &PlannerFunction,
+    aftermath: Aftermath,
+) -> (Decision, History) {
+    let placement = Placement::projected(&input.snapshot, &input.in_flight);
+    let views = DimensionView::all(&input.snapshot, &assessment, &placement);
+    let (findings, mut history) = plan::find_overloads(&input, &views, &placement);
+    let mut restrictions = gate::restrict(&input, &assessment.directives);
+    restrictions.limits = LoadLimit::all(&input, &assessment.dimensions);
+    let plan = planner(&input, &views, &placement, &findings, &restrictions);
+    let now = input.now;
+    plan::settle_history(&mut history, &findings, &views, &plan.proof.left_alone);
+    history.held_plan = gate::approval::advance(&input, &plan);
+    history.out_of_band.record(plan::is_out_of_band(&views, &findings), now);
+    let foreign = history.foreign_moves.iter().map(EndedMove::from);
+    let moved = aftermath.landed.into_iter().chain(foreign);
+    let net_zero = NetZero::account(moved, history.out_of_band.total(now), now.wall);
+    input.history = history;
+    let verdict = gate::check(&input, &restrictions, &plan);
+    let loads = Arc::new(LoadPicture::of(&input.snapshot, &views, &aftermath.wave, plan.moves()));
+    let history = input.history.clone();
+    let decision = Decision {
+        snapshot: Arc::clone(&input.snapshot),
+        input: Arc::new(input),
+        snapshot_digest: SnapshotDigest::default(),
+        findings,
+        remarks: assessment.remarks.clone(),
+        assessment: Arc::new(assessment),
+        restrictions,
+        plan,
+        verdict,
+        foreign_moves: Vec::new(),
+        net_zero,
+        loads,
+        guard: GuardView::default(),
+    };
+    (decision, history)
 }
 
 /// Memory in use on the fullest node to which something moves.

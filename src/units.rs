@@ -3,8 +3,10 @@
 //! Everything here is an integer: sums are the same in every order and on every machine, which is what lets
 //! two runs over the same input agree to the last bit.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Declares an id: a 64-bit number of Milvus' that orders, prints and travels through JSON as a string
@@ -37,11 +39,35 @@ macro_rules! milvus_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map($name).map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(IdVisitor).map($name)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": "^-?[0-9]{1,19}$" })
             }
         }
     };
+}
+
+/// Reads an id without an allocation: there are millions of them in a snapshot.
+struct IdVisitor;
+
+impl serde::de::Visitor<'_> for IdVisitor {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id: a string of digits, such as \"449023041245184001\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<i64, E> {
+        text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
 }
 
 milvus_id! {
@@ -125,6 +151,20 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl JsonSchema for Bytes {
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of bytes; a text with a unit, such as \"4 GiB\", is read, too.",
+            "type": ["integer", "string"],
+            "minimum": 0
+        })
+    }
+}
+
 impl std::iter::Sum for Bytes {
     fn sum<I: Iterator<Item = Bytes>>(amounts: I) -> Bytes {
         amounts.fold(Bytes::ZERO, Bytes::saturating_add)
@@ -132,7 +172,9 @@ impl std::iter::Sum for Bytes {
 }
 
 /// A number of entities (Milvus calls them rows or entities).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Rows(pub u64);
 
@@ -344,7 +386,7 @@ impl<'de> Deserialize<'de> for Ratio {
 
 /// Both readings of the clock, taken once a turn: wall time for people and files, monotonic time (since the
 /// process started) for every duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Moment {
     /// What the calendar says.
     pub wall: jiff::Timestamp,

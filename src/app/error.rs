@@ -9,6 +9,8 @@ use crate::milvus::SettingsError;
 use crate::observe::{ManagementError, NodeMetricsError, ObserveError};
 use crate::reason::Reason;
 use crate::sim::server::ServeError;
+use crate::situation::file::SnapshotFileError;
+use crate::situation::what_if::WhatIfError;
 
 /// Why a subcommand ended without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,21 @@ pub enum AppError {
     /// A pause beyond the end of the calendar.
     #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
     TooFar,
+    /// The picture could not be written.
+    #[error("the picture cannot be written to {}", .path.display())]
+    Picture {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of a snapshot cannot be used.
+    #[error(transparent)]
+    SnapshotFile(#[from] SnapshotFileError),
+    /// What was asked about cannot be.
+    #[error(transparent)]
+    WhatIf(#[from] WhatIfError),
     /// What was asked for cannot be done.
     #[error(transparent)]
     Request(#[from] RequestError),

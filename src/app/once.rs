@@ -1,4 +1,4 @@
-//! The subcommands that look once: `plan` and `load-balance`.
+//! The subcommand `load-balance`, and what people have ordered where a command looks once.
 
 use std::io::{Write, stdout};
 use std::sync::Arc;
@@ -7,45 +7,19 @@ use jiff::Timestamp;
 
 use super::{AppError, ByHand, connect};
 use crate::cli::move_view::{self, MovedSegment};
-use crate::cli::{Exit, LoadBalanceArgs, OutputFormat, PlanArgs, plan_view};
+use crate::cli::{Exit, LoadBalanceArgs, OutputFormat};
 use crate::clock::Clock;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::control_loop;
 use crate::execute::manual::ManualRequest;
 use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
 use crate::model::Controls;
-use crate::report::{PlanReport, limiting_reason};
 use crate::telemetry::Chain;
-use crate::turn::{OwnMoves, Thinking};
-
-/// Looks at the cluster once and prints what would be moved and why.
-pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
-    let clock = Arc::new(Clock::system());
-    let pages = connect::Pages::for_one_look(&config);
-    let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
-    let observation = connected.observer.observe().await?;
-    let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
-    let mut thinking = Thinking::for_one_look(&config.policies, config.plan, config.gate)
-        .with_signals(config.signals, config.capacity)
-        .beside(config.milvus.balancer, config.mode == Mode::Within);
-    thinking.obey(
-        orders(&Located::beside_the_daemon(&config.journal).settings, &kill_switch, clock.read().wall).await,
-    );
-    let decision = thinking.turn(&observation, OwnMoves::default(), clock.read());
-    let limited_by = limiting_reason(config.mode, &decision, None);
-    let report = PlanReport::new(&decision, limited_by.as_ref());
-    let text = match args.format {
-        OutputFormat::Table => plan_view::tables(&report),
-        OutputFormat::Json => plan_view::json(&report),
-    };
-    stdout().write_all(text.as_bytes())?;
-    Ok(Exit::Done)
-}
 
 /// What people have ordered, for a plan that is only shown: a journal is not begun for that, and one that cannot be read
 /// is no reason to show nothing.
-async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Timestamp) -> Controls {
+pub(super) async fn orders(settings: &JournalSettings, kill_switch: &KillSwitch, now: Timestamp) -> Controls {
     let only_switch = Controls { kill_switch: kill_switch.thrown(), ..Controls::default() };
     // Without a daemon nobody pauses; with one, the journal is sound, and opening it changes nothing.
     if DaemonLock::holder(&settings.path).is_none() {

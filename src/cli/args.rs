@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
 use super::health_args::HealthArgs;
+use super::situation_args::{PlanArgs, SnapshotArgs};
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
 use crate::version;
@@ -45,6 +46,7 @@ impl Cli {
         let (mode, connection) = match &self.command {
             Command::Run(args) => (args.mode, args.connection.clone()),
             Command::Plan(args) => (None, args.connection.clone()),
+            Command::Snapshot(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
             Command::CheckConfig(_)
             | Command::Demo(_)
@@ -99,6 +101,8 @@ pub enum Command {
     Run(RunArgs),
     /// Look at the cluster once and print what would be moved and why. Moves nothing.
     Plan(PlanArgs),
+    /// Write everything that a plan follows from to a file, which `plan --snapshot` plans on, anywhere and any time.
+    Snapshot(SnapshotArgs),
     /// Check the configuration: names all problems at once. Asks Milvus nothing.
     CheckConfig(CheckConfigArgs),
     /// Watch the daemon even out a simulated cluster. Needs no Milvus and no configuration.
@@ -130,24 +134,6 @@ pub struct RunArgs {
     /// advise: plan and explain, never move. act: move, within the limits.
     #[arg(long)]
     pub mode: Option<Mode>,
-
-    /// Which of the configured connections to use ([connections.ALIAS]).
-    #[arg(long, value_name = "ALIAS")]
-    pub connection: Option<String>,
-}
-
-/// Arguments of `plan`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  milvus-rebalancer plan
-  milvus-rebalancer plan --format json | jq '.steps[].moves[]'
-
-One look knows no history: nodes count as overloaded at once, not only after several turns.")]
-pub struct PlanArgs {
-    /// A table for people or JSON for programs.
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: OutputFormat,
 
     /// Which of the configured connections to use ([connections.ALIAS]).
     #[arg(long, value_name = "ALIAS")]

@@ -5,19 +5,25 @@ mod args;
 mod check_config;
 mod control_args;
 pub mod controls_view;
+pub mod curve_svg;
+pub mod curve_view;
 mod demo_args;
 mod exit;
 mod health_args;
+pub mod milvus_view;
 pub mod move_view;
 pub mod net_zero_view;
 pub mod plan_view;
+mod situation_args;
 pub mod table;
+pub mod what_if_view;
 
-pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, PlanArgs, RunArgs};
+pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, RunArgs};
 pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
 pub use health_args::HealthArgs;
+pub use situation_args::{Opponent, PlanArgs, SnapshotArgs};
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -62,6 +68,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
     match command {
         Command::Run(args) => block_on(app::run(config, sources.clone(), args)),
         Command::Plan(args) => block_on(app::plan(config, args)),
+        Command::Snapshot(args) => block_on(app::snapshot(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
         Command::Pause(args) => block_on(app::pause(config, args)),
         Command::Resume(args) => block_on(app::resume(config, args)),

@@ -18,7 +18,7 @@ use crate::units::{CollectionId, NodeId, ReplicaId, Rows};
 
 /// The most rows that a segment is believed to have; real ones have a few million. Sums of larger figures could
 /// overflow.
-const MOST_ROWS: Rows = Rows(1 << 40);
+pub(super) const MOST_ROWS: Rows = Rows(1 << 40);
 
 /// What is remembered of the copies of the look before. Without it, all rows are made anew; the result is the same to
 /// the bit.

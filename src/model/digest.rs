@@ -5,13 +5,16 @@
 //! subtraction and one addition. Times are not in it: two looks at a cluster in which nothing has changed have the same
 //! digest.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::snapshot::{Collection, CopyRow, Held, Snapshot};
+use super::signals::NodeSignals;
+use super::snapshot::{Collection, CopyRow, Held, Node, Snapshot};
 
 /// The name of a snapshot: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +84,7 @@ const COLLECTIONS: u64 = 3;
 const REPLICAS: u64 = 4;
 const DOUBTS: u64 = 5;
 const SERVER: u64 = 6;
+const SIGNALS: u64 = 7;
 
 /// The hash of one copy. It names replica and node by their ids, so that it stays the same when a node joins and all
 /// indices shift.
@@ -100,7 +104,7 @@ pub(super) fn hash_of_copy(row: &CopyRow, snapshot: Ids<'_>) -> u64 {
 /// The tables by which indices become ids.
 #[derive(Clone, Copy)]
 pub(super) struct Ids<'a> {
-    pub(super) nodes: &'a [super::snapshot::Node],
+    pub(super) nodes: &'a [Node],
     pub(super) replicas: &'a [super::snapshot::Replica],
 }
 
@@ -123,9 +127,18 @@ impl Snapshot {
             sum_of(REPLICAS, self.replicas.iter()),
             sum_of(DOUBTS, self.doubts.iter()),
             sum_of(SERVER, std::iter::once(&self.server)),
+            sum_of(SIGNALS, self.nodes.iter().zip(&self.signals.nodes).map(figures)),
         ];
         SnapshotDigest(sum.into_iter().fold(0, u64::wrapping_add))
     }
+}
+
+/// What the signals say of a node, without when and by whom it was measured.
+fn figures((node, signals): (&Node, &NodeSignals)) -> impl Serialize + use<> {
+    let disk = signals.disk_used.as_ref().map(|used| used.value);
+    let cores = signals.capacity.cpu.as_ref().map(|cores| cores.value);
+    let size = signals.capacity.disk.as_ref().map(|size| size.value);
+    (node.id, signals.search_cpu, signals.base_cpu, disk, cores, size)
 }
 
 /// The sum over a small table. Its rows are hashed in the form in which they are written to files, so that a field that
@@ -149,6 +162,16 @@ impl FromStr for SnapshotDigest {
         let is_plain = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = is_plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
         number.map(SnapshotDigest).ok_or_else(|| SnapshotDigestError { text: text.to_owned() })
+    }
+}
+
+impl JsonSchema for SnapshotDigest {
+    fn schema_name() -> Cow<'static, str> {
+        "SnapshotDigest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" })
     }
 }
 

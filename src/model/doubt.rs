@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Standing;
@@ -11,7 +12,7 @@ use crate::observe::signals::Oddity;
 use crate::units::{CollectionId, Millicores, NodeId, ReplicaId, SegmentId};
 
 /// What a doubt, a refusal or a verdict is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "id")]
 pub enum Subject {
     /// Everything.
@@ -42,11 +43,12 @@ impl fmt::Display for Subject {
 }
 
 /// One uncertainty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Doubt {
     /// What it is about.
     pub subject: Subject,
     /// What is uncertain.
+    #[schemars(with = "super::input::Options")]
     pub kind: DoubtKind,
 }
 

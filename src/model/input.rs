@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Controls;
@@ -13,30 +14,46 @@ use crate::gate::GateSettings;
 use crate::plan::PlanSettings;
 use crate::units::{Bytes, CollectionId, Moment, NodeId, ReplicaId, Rows, SegmentId};
 
-/// The input of one turn of the pure half.
-#[derive(Clone, Debug)]
+/// The input of one turn of the pure half. It is what snapshot files hold, so every field can be written and read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PlanningInput {
     /// The cluster; shared, because readers of the decision keep it after the turn.
     pub snapshot: Arc<Snapshot>,
     /// Moves that were sent and are not settled: their memory counts on both nodes, their pressure on the
     /// destination.
+    #[serde(default)]
     pub in_flight: Vec<InFlight>,
     /// What happened before: departures, foreign moves, how long nodes have been over their band.
+    #[serde(default)]
+    #[schemars(with = "Options")]
     pub history: History,
-    /// Milvus' own balancer, as far as it is known.
+    /// Milvus' own balancer, as far as it is known. Not in files: a plan from a file is bound by nobody.
+    #[serde(skip)]
     pub own_balancer: OwnBalancer,
     /// What people have ordered.
+    #[serde(default)]
+    #[schemars(with = "Options")]
     pub controls: Controls,
     /// Settings of the planner.
+    #[serde(default)]
+    #[schemars(with = "Options")]
     pub plan: PlanSettings,
     /// Settings of the gates.
+    #[serde(default)]
+    #[schemars(with = "Options")]
     pub gate: GateSettings,
     /// The time of this turn.
     pub now: Moment,
 }
 
+/// Stands in schemas for what has a description of its own: options of the configuration, and what is remembered.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub struct Options(#[allow(dead_code)] std::collections::BTreeMap<String, serde_json::Value>); // only its schema is of use
+
 /// A move that was sent and whose end has not been seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InFlight {
     /// What moves.
     pub segment: SegmentId,

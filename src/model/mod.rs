@@ -1,6 +1,7 @@
 //! Model: folds observations into a [`Snapshot`], pure. Rates, calibration, doubts and the memory of what moved
 //! live here; nothing here reads a clock or the network.
 
+mod check;
 mod components;
 pub mod controls;
 mod copies;
@@ -26,6 +27,8 @@ mod standing;
 mod unexplained;
 mod visibility;
 
+pub use check::SnapshotError;
+pub use components::link_components;
 pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use copies::CopiesMemory;
 pub use digest::{SnapshotDigest, SnapshotDigestError};

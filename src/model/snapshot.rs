@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::doubt::Doubt;
 use super::signals::Signals;
@@ -15,7 +16,7 @@ use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, Rows, SegmentId};
 macro_rules! dense_index {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub u32);
 
@@ -57,7 +58,7 @@ dense_index! {
 }
 
 /// One state of the cluster, ready to be planned on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     /// When the observation behind it began.
     pub taken_at: Timestamp,
@@ -78,11 +79,12 @@ pub struct Snapshot {
     pub doubts: Vec<Doubt>,
     /// What nodes and proxies count: CPU, searches, disk, and what of it is each segment's.
     #[serde(default)]
+    #[schemars(with = "super::input::Options")]
     pub signals: Signals,
 }
 
 /// A query node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// Session id.
     pub id: NodeId,
@@ -109,7 +111,7 @@ pub struct Node {
 }
 
 /// Whether a node can be a source or a destination, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// A live read-write member.
@@ -147,7 +149,7 @@ impl fmt::Display for Standing {
 }
 
 /// A loaded collection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Collection {
     /// Its id.
     pub id: CollectionId,
@@ -171,7 +173,7 @@ impl Collection {
 }
 
 /// Where a segment's bytes come from. Milvus' gRPC tells none (`mem_size` is always 0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BytesSource {
     /// The nodes list the bytes of each segment.
@@ -196,7 +198,7 @@ impl fmt::Display for BytesSource {
 }
 
 /// One copy of a collection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replica {
     /// Its id.
     pub id: ReplicaId,
@@ -211,7 +213,7 @@ pub struct Replica {
 }
 
 /// A node as a member of a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// The node.
     pub node: NodeIndex,
@@ -220,7 +222,7 @@ pub struct Member {
 }
 
 /// Nodes that are linked by common replicas, and those replicas.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Component {
     /// Its nodes, by index.
     pub nodes: Vec<NodeIndex>,
@@ -229,7 +231,7 @@ pub struct Component {
 }
 
 /// Why a copy must stay where it is, whatever anybody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Held {
     /// Deletes only: must sit with the delegator.
@@ -257,20 +259,56 @@ impl fmt::Display for Held {
 }
 
 /// All sealed segments as columns; row `i` of every column is the same copy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SegmentCopies {
     /// The segment.
+    #[serde(deserialize_with = "column")]
     pub segment: Vec<SegmentId>,
     /// The replica that this copy belongs to.
+    #[serde(deserialize_with = "column")]
     pub replica: Vec<ReplicaIndex>,
     /// The node that holds it.
+    #[serde(deserialize_with = "column")]
     pub node: Vec<NodeIndex>,
     /// Its rows.
+    #[serde(deserialize_with = "column")]
     pub rows: Vec<Rows>,
     /// Its bytes in memory.
+    #[serde(deserialize_with = "column")]
     pub bytes: Vec<Bytes>,
     /// Why it must stay, if it must.
+    #[serde(deserialize_with = "column")]
     pub held: Vec<Option<Held>>,
+}
+
+/// The most rows that are read from a file: eight times a million segments.
+const MOST_COPIES: usize = 1 << 23;
+
+/// Reads a column without believing that it ever ends.
+fn column<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Column<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Column<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a column of at most {MOST_COPIES} rows")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut rows: A) -> Result<Vec<T>, A::Error> {
+            let mut column = Vec::new();
+            while let Some(row) = rows.next_element()? {
+                if column.len() == MOST_COPIES {
+                    return Err(serde::de::Error::invalid_length(MOST_COPIES + 1, &self));
+                }
+                column.push(row);
+            }
+            column.shrink_to_fit();
+            Ok(column)
+        }
+    }
+
+    deserializer.deserialize_seq(Column(std::marker::PhantomData))
 }
 
 /// One row of [`SegmentCopies`]. A new column is a field here and there, and a line in each of the three functions that

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::management::ManagementReport;
@@ -46,7 +47,7 @@ pub struct Observation {
 }
 
 /// The version that the server reports, and what follows from it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerVersion {
     /// As reported, for example `v2.3.5` or `2.6.20-dev`.
     pub text: String,

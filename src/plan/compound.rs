@@ -69,15 +69,22 @@ fn few_ways(search: &mut Search<'_>, node: NodeIndex) -> Option<Vec<Way>> {
 fn best_of_few(search: &mut Search<'_>, ways: &[Way]) -> Option<(f64, Vec<Way>)> {
     let mut best: Option<(f64, Vec<Way>)> = None;
     let mut chosen = Vec::new();
-    extend(search, ways, 0, 0.0, &mut chosen, &mut best);
+    let worst = worst_of(search, ways);
+    extend(search, ways, (0, 0.0, worst), &mut chosen, &mut best);
     best
+}
+
+/// The highest potential of the nodes between which these go, as things are. What helps must not make another node worse
+/// than the worst was.
+fn worst_of(search: &Search<'_>, ways: &[Way]) -> f64 {
+    let nodes = ways.iter().flat_map(|way| [way.from, way.to]);
+    nodes.map(|node| search.field.potential_of(node)).fold(0.0, f64::max)
 }
 
 fn extend(
     search: &mut Search<'_>,
     ways: &[Way],
-    first: usize,
-    gain: f64,
+    (first, gain, worst): (usize, f64, f64),
     chosen: &mut Vec<Way>,
     best: &mut Option<(f64, Vec<Way>)>,
 ) {
@@ -89,15 +96,15 @@ fn extend(
         }
         let gain = gain + gain_of(search, &way);
         chosen.push(way);
+        search.put_for_now(way.copy, way.to);
         let is_better = gain > LEAST_GAIN && best.as_ref().is_none_or(|(most, _)| gain > *most);
-        if is_better {
+        if is_better && worst_of(search, chosen) <= worst {
             *best = Some((gain, chosen.clone()));
         }
         if chosen.len() < MOST_TOGETHER {
-            search.put_for_now(way.copy, way.to);
-            extend(search, ways, at + 1, gain, chosen, best);
-            search.put_for_now(way.copy, way.from);
+            extend(search, ways, (at + 1, gain, worst), chosen, best);
         }
+        search.put_for_now(way.copy, way.from);
         chosen.pop();
     }
 }
@@ -117,6 +124,7 @@ fn best_chain(search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>
     let mut best: Option<(f64, Vec<Way>)> = None;
     // What a partner could give: looked for once, with the first copy that comes to it, because without any it has
     // nothing to give.
+    let worst = search.field.potential_of(node);
     let mut returns: BTreeMap<NodeIndex, Vec<CopyIndex>> = BTreeMap::new();
     for first in most_relieving(search, node, TRIED) {
         for partner in emptiest(search, first, node, PARTNERS) {
@@ -151,7 +159,15 @@ fn best_chain(search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>
                     }
                     let on = Way { copy: second, from: partner, to: third };
                     let gain = first_gain + gain_of(search, &on);
-                    keep_better(search, &mut best, gain, &[away, on]);
+                    if gain <= LEAST_GAIN {
+                        continue;
+                    }
+                    search.put_for_now(second, third);
+                    let worst_after = worst_of(search, &[away, on]);
+                    search.put_for_now(second, partner);
+                    if worst_after <= worst {
+                        keep_better(search, &mut best, gain, &[away, on]);
+                    }
                 }
             }
             search.put_for_now(first, node);

@@ -54,6 +54,13 @@ impl Source {
         }
     }
 
+    /// How much a copy relieves the node per byte, in steps of about a tenth.
+    fn steepness(&self, search: &Search<'_>, at: usize) -> u64 {
+        let steepness = search.field.steepness(self.copies[at], self.loads(at), self.node) / self.bytes[at];
+        // The bits of numbers that are not negative have the numbers' order: the exponent and eight steps inside it.
+        steepness.to_bits() >> (f64::MANTISSA_DIGITS - 1 - 3)
+    }
+
     fn loads(&self, at: usize) -> &[f64] {
         &self.loads[at * self.width..(at + 1) * self.width]
     }
@@ -189,15 +196,16 @@ fn relieve(
             break Round::Stuck;
         }
         let moves_before = *moves;
-        let cut = batch[batch.len() - 1].0;
+        let cut = batch[batch.len() - 1].steepness;
         let mut is_first = true;
-        for (_, at) in batch {
+        for Scored { at, .. } in batch {
             let at = at as usize;
             let (copy, loads) = (source.copies[at], source.loads(at));
             let relief = search.field.relief(copy, loads, node);
             let gain = relief - LEAST_GAIN;
-            let gain_per_byte = (gain - search.fee(copy)) / source.bytes[at];
-            if by == By::GainPerByte && gain_per_byte < cut && !is_first {
+            let is_worth_it = gain > search.fee(copy);
+            let now = if is_worth_it { source.steepness(search, at) } else { 0 };
+            if by == By::GainPerByte && now < cut && !is_first {
                 // Others, outside this batch, may be better by now.
                 break;
             }
@@ -247,28 +255,40 @@ enum By {
     Smallness,
 }
 
-/// The copies that relieve a source and pay their price, the best first, each with its score.
-fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: By) -> Vec<(f64, u32)> {
-    let mut scored: Vec<(f64, u32)> = Vec::new();
+/// A copy that relieves its node and pays its price.
+#[derive(Clone, Copy)]
+struct Scored {
+    steepness: u64,
+    bytes: f64,
+    at: u32,
+}
+
+/// The copies that relieve a source and pay their price, the best first. Of those that relieve it about as much per
+/// byte the largest come first: few moves are quieter than many.
+fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: By) -> Vec<Scored> {
+    let mut scored: Vec<Scored> = Vec::new();
     for (at, copy) in source.copies.iter().enumerate() {
         if is_passed.get(at) == Some(&true) || search.field.node_of[copy.at()] != source.node {
             continue;
         }
         let gain = search.field.relief(*copy, source.loads(at), source.node) - LEAST_GAIN;
-        let gain = gain - search.fee(*copy);
-        if gain > 0.0 {
-            let score = match by {
-                By::GainPerByte => gain / source.bytes[at],
-                By::Smallness => -source.bytes[at],
-            };
+        if gain > search.fee(*copy) {
+            let steepness = source.steepness(search, at);
             #[allow(clippy::cast_possible_truncation)] // there are not as many copies
-            scored.push((score, at as u32));
+            scored.push(Scored { steepness, bytes: source.bytes[at], at: at as u32 });
         }
     }
     if !search.spend(source.copies.len()) {
         return Vec::new();
     }
-    let order = |left: &(f64, u32), right: &(f64, u32)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
+    let order = |left: &Scored, right: &Scored| {
+        let larger_first = right.bytes.total_cmp(&left.bytes);
+        let first = match by {
+            By::GainPerByte => right.steepness.cmp(&left.steepness).then(larger_first),
+            By::Smallness => larger_first.reverse(),
+        };
+        first.then(left.at.cmp(&right.at))
+    };
     if scored.len() > BATCH {
         scored.select_nth_unstable_by(BATCH, order);
         scored.truncate(BATCH);

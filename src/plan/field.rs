@@ -40,6 +40,17 @@ impl Cell {
         excess * excess
     }
 
+    /// How steeply the potential falls with what leaves, up to where nothing more is to be gained: the same for large
+    /// and small pieces, of which the potential itself favours the small.
+    #[inline]
+    fn steepness(&self, leaving: f64) -> f64 {
+        if self.load <= self.quiet {
+            return 0.0;
+        }
+        let excess = self.load - self.band;
+        excess * excess.min(leaving) * self.slope * self.slope
+    }
+
     /// How full it would be, for choosing among destinations that all have room; no part of the potential.
     #[inline]
     fn fullness(&self, load: f64) -> f64 {
@@ -230,6 +241,21 @@ impl<'a> Field<'a> {
             }
         }
         relief
+    }
+
+    /// How steeply the potential of a node falls when the copy leaves it, see [`Cell::steepness`].
+    #[inline]
+    pub fn steepness(&self, copy: CopyIndex, loads: &[f64], node: NodeIndex) -> f64 {
+        let mut steepness = 0.0;
+        for (cell, load) in self.row(node).iter().zip(loads) {
+            steepness += cell.steepness(*load);
+        }
+        if self.has_scoped() {
+            for (at, load) in self.scoped_of(copy, node) {
+                steepness += self.cells[at].steepness(load);
+            }
+        }
+        steepness
     }
 
     /// By how much the potential of a node rises when the copy enters it.

@@ -2,7 +2,7 @@
 //! that follow. What is only worth having together becomes one step.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::fair_share::Placement;
 use super::field::Field;
@@ -92,7 +92,8 @@ impl<'a> Orderer<'a> {
         take(self, ways);
     }
 
-    /// Takes all that pay by themselves, the best first; what is left does not pay, or not yet.
+    /// Takes all that pay by themselves: each node's in the order in which they are given, and of all nodes the one whose
+    /// next gains most per byte. What is left does not pay, or not yet.
     fn take_singly(
         &mut self,
         ways: Vec<Way>,
@@ -100,29 +101,38 @@ impl<'a> Orderer<'a> {
         bytes: &impl Fn(CopyIndex) -> f64,
         take: &mut impl FnMut(&mut Self, &[Way]),
     ) -> Vec<Way> {
-        let mut heap: BinaryHeap<(u64, Reverse<u32>)> = BinaryHeap::with_capacity(ways.len());
+        let mut queues: BTreeMap<NodeIndex, VecDeque<Way>> = BTreeMap::new();
+        for way in ways {
+            queues.entry(way.from).or_default().push_back(way);
+        }
         let mut waiting = Vec::new();
-        let score = |orderer: &mut Self, way: &Way| {
-            let gain = orderer.gain(way) - price(way.copy) - LEAST_GAIN;
-            // The bits of numbers that are not negative have the numbers' order.
-            (gain > 0.0).then(|| (gain / bytes(way.copy)).to_bits())
+        // Puts aside what does not pay, down to the first that does.
+        let next = |orderer: &mut Self, queue: &mut VecDeque<Way>, waiting: &mut Vec<Way>| {
+            while let Some(way) = queue.front() {
+                let gain = orderer.gain(way) - price(way.copy) - LEAST_GAIN;
+                if gain > 0.0 {
+                    // The bits of numbers that are not negative have the numbers' order.
+                    return Some((gain / bytes(way.copy)).to_bits());
+                }
+                waiting.extend(queue.pop_front());
+            }
+            None
         };
-        for (at, way) in ways.iter().enumerate() {
-            match score(self, way) {
-                #[allow(clippy::cast_possible_truncation)] // there are not as many moves
-                Some(bits) => heap.push((bits, Reverse(at as u32))),
-                None => waiting.push(*way),
+        let mut heap: BinaryHeap<(u64, Reverse<NodeIndex>)> = BinaryHeap::new();
+        for (node, queue) in &mut queues {
+            heap.extend(next(self, queue, &mut waiting).map(|score| (score, Reverse(*node))));
+        }
+        while let Some((_, Reverse(node))) = heap.pop() {
+            let Some(queue) = queues.get_mut(&node) else { continue };
+            let Some(score) = next(self, queue, &mut waiting) else { continue };
+            let is_first = heap.peek().is_none_or(|other| *other <= (score, Reverse(node)));
+            if is_first && let Some(way) = queue.pop_front() {
+                take(self, &[way]);
+                heap.extend(next(self, queue, &mut waiting).map(|score| (score, Reverse(node))));
+            } else {
+                heap.push((score, Reverse(node)));
             }
         }
-        while let Some((_, Reverse(at))) = heap.pop() {
-            let way = ways[at as usize];
-            match score(self, &way) {
-                Some(bits) if heap.peek().is_none_or(|next| next.0 <= bits) => take(self, &[way]),
-                Some(bits) => heap.push((bits, Reverse(at))),
-                None => waiting.push(way),
-            }
-        }
-        waiting.sort_unstable();
         waiting
     }
 

@@ -179,12 +179,10 @@ impl<'a> Search<'a> {
         self.field.shift(copy, to);
     }
 
-    /// Copies that are not where they were at the beginning, by index.
+    /// Copies that are not where they were at the beginning, in the order in which they first left.
     pub fn away(&self) -> Vec<CopyIndex> {
         let is_away = |copy: &&CopyIndex| self.field.node_of[copy.at()] != self.origin[copy.at()];
-        let mut away: Vec<CopyIndex> = self.moved.iter().filter(is_away).copied().collect();
-        away.sort_unstable();
-        away
+        self.moved.iter().filter(is_away).copied().collect()
     }
 
     /// Learns which copies are on these nodes; one pass over all of them, for as many nodes as may be needed.

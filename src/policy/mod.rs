@@ -324,6 +324,14 @@ impl PolicySettings {
         change(&mut segments.0);
         change(&mut spread.dimension);
     }
+
+    /// The same for a look at a single moment: every node counts as overloaded from the first turn on, because there
+    /// will be no second one.
+    pub fn for_one_look(&self) -> PolicySettings {
+        let mut hurried = self.clone();
+        hurried.for_each_dimension(|settings| settings.turns = 1);
+        hurried
+    }
 }
 
 /// Options of the `rows` policy: those of any dimension, but off unless asked for, because Milvus does it itself.

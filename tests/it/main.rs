@@ -36,6 +36,7 @@ mod sim_golden;
 mod sim_http;
 mod sim_model;
 mod sim_server;
+mod situation;
 mod system;
 mod systemd_unit;
 mod waves;
