@@ -1,6 +1,8 @@
 //! Wiring: what the subcommands do, put together from the stages, each function to be read from top to bottom.
 
+mod ask;
 mod by_hand;
+mod client;
 mod connect;
 mod controls;
 mod daemon;
@@ -9,8 +11,9 @@ mod health;
 mod once;
 mod situation;
 
+pub use ask::{events, history, live_plan, nodes, status, why, why_not};
 pub use by_hand::{ByHand, Turn};
-pub use controls::{approve, controls, pause, resume};
+pub use controls::{approve, controls, drain, pause, resume, undrain};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use health::health;

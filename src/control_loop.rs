@@ -175,6 +175,7 @@ impl ControlLoop {
         let remembered = self.thinking.remembered(now.wall);
         if let Err(error) = unwritten.write(&self.journal, remembered, decision.foreign_moves.clone()).await {
             tracing::error!(error = %Chain(&error), "after a restart, the last turns would not be remembered");
+            self.metrics.journal_failed();
         }
     }
 
@@ -246,6 +247,7 @@ impl ControlLoop {
         self.executor.keep_up(self.thinking.settle_time()).await;
         if let Err(error) = self.executor.refresh_from_journal().await {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
+            self.metrics.journal_failed();
         }
         self.executor.settle(observation).await;
         let own = OwnMoves {
@@ -310,6 +312,7 @@ impl ControlLoop {
     async fn publish_wave(&self, wave: JudgedWave) {
         if let Err(error) = self.journal.record_wave(wave.record()).await {
             tracing::error!(error = %Chain(&error), "the wave is missing from the journal");
+            self.metrics.journal_failed();
         }
         self.metrics.wave_judged(&wave);
         self.state.send_modify(|state| {
@@ -350,6 +353,7 @@ impl ControlLoop {
     ) {
         if let Err(error) = self.journal.record_turn(turn, plan, verdicts).await {
             tracing::error!(error = %Chain(&error), "the turn is missing from the journal");
+            self.metrics.journal_failed();
         }
     }
 
@@ -360,6 +364,7 @@ impl ControlLoop {
         rhythm.pruned_at = Some(Instant::now());
         if let Err(error) = self.journal.check().await {
             tracing::error!(error = %Chain(&error), "the journal does not pass its check");
+            self.metrics.journal_failed();
             return;
         }
         match self.journal.prune(self.clock.read().wall).await {

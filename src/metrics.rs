@@ -1,12 +1,15 @@
 //! The daemon's own metrics, for Prometheus. One struct owns them all; what describes the current turn is
 //! replaced as a whole, so that a node that went away takes its series along.
 
+mod catalogue;
 mod guard;
+mod limits;
 mod net_zero;
 mod reloads;
 mod signals;
 mod waves;
 
+pub use catalogue::MetricDescription;
 pub use reloads::ReloadResult;
 
 use std::collections::BTreeMap;
@@ -29,10 +32,14 @@ use crate::model::NetZero;
 use crate::model::{GuardView, Snapshot};
 use crate::reason::Reason;
 use crate::units::{Bytes, NodeId, Ratio};
+use crate::version;
 use net_zero::NetZeroMetrics;
 
 /// A poll of a small cluster takes milliseconds, one of a thousand nodes seconds; a minute is a hanging server.
 const SECONDS_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// How turns end.
+const TURN_RESULTS: [&str; 2] = ["ok", "failed"];
 
 /// `limited_by` when nothing holds us back.
 const NOT_LIMITED: &str = "nothing";
@@ -52,6 +59,8 @@ pub struct TurnMetrics {
     pub pressures: Vec<NodePressure>,
     /// Worst pressure and floor of each dimension.
     pub dimensions: Vec<DimensionPressure>,
+    /// Overloaded nodes in each dimension, those without any included.
+    pub overloaded: BTreeMap<String, usize>,
     /// Moves in the plan.
     pub plan_moves: usize,
     /// Bytes that the plan moves.
@@ -108,6 +117,8 @@ pub enum CallResult {
 }
 
 impl CallResult {
+    const ALL: [CallResult; 3] = [CallResult::Answered, CallResult::Refused, CallResult::Unknown];
+
     /// The label.
     fn code(self) -> &'static str {
         match self {
@@ -121,6 +132,7 @@ impl CallResult {
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
+    catalogue: Vec<MetricDescription>,
     /// Held while the metrics of a turn are replaced and while they are read, so that nobody sees half a turn.
     replacing: Mutex<()>,
     turns: IntCounterVec,
@@ -136,6 +148,7 @@ pub struct Metrics {
     node_pressure: GaugeVec,
     worst_pressure: GaugeVec,
     floor_pressure: GaugeVec,
+    overloaded_nodes: IntGaugeVec,
     plan_moves: IntGauge,
     plan_bytes: IntGauge,
     refusals: IntGaugeVec,
@@ -147,10 +160,10 @@ pub struct Metrics {
     moves_dropped: IntCounterVec,
     operations_open: IntGauge,
     breaker: IntGaugeVec,
-    limit_used: IntGaugeVec,
-    limit: IntGaugeVec,
+    limits: limits::LimitMetrics,
     settle_patience: Gauge,
     foreign_moves: IntCounter,
+    journal_failures: IntCounter,
     net_zero: NetZeroMetrics,
     waves: waves::WaveMetrics,
     guard: guard::GuardMetrics,
@@ -164,6 +177,7 @@ fn registered<C: Collector + Clone + 'static>(
     metric: prometheus::Result<C>,
 ) -> prometheus::Result<C> {
     let metric = metric?;
+    catalogue::note(&metric);
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
@@ -176,6 +190,7 @@ fn described(name: &str, help: &str) -> Opts {
 impl Metrics {
     /// Registers everything. Fails only when the registry has such metrics already.
     pub fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        catalogue::begin();
         let gauge = |name, help| registered(registry, IntGauge::with_opts(described(name, help)));
         let gauges = |name, help, labels: &[&str]| {
             registered(registry, IntGaugeVec::new(described(name, help), labels))
@@ -190,13 +205,14 @@ impl Metrics {
             let options = HistogramOpts::from(described(name, help)).buckets(SECONDS_BUCKETS.to_vec());
             registered(registry, Histogram::with_opts(options))
         };
-        gauges("build_info", "Always 1; the label says which version runs.", &["version"])?
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        gauges("build_info", "Always 1; the labels say which version runs.", &["version", "commit"])?
+            .with_label_values(&[version::VERSION, version::COMMIT])
             .set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Metrics {
+        let metrics = Metrics {
             registry: registry.clone(),
+            catalogue: Vec::new(),
             replacing: Mutex::new(()),
             turns: counters("turns_total", "Turns of the control loop by how they ended.", &["result"])?,
             turn_seconds: seconds("turn_duration_seconds", "How long a turn took, its calls included.")?,
@@ -228,9 +244,14 @@ impl Metrics {
                 "The lowest worst pressure that moves can reach.",
                 &["dimension"],
             )?,
+            overloaded_nodes: gauges(
+                "overloaded_nodes",
+                "Nodes that are overloaded: above their band for long enough, and used enough for that to matter.",
+                &["dimension"],
+            )?,
             plan_moves: gauge("plan_moves", "Moves in the current plan.")?,
             plan_bytes: gauge("plan_bytes", "Bytes that the current plan moves.")?,
-            refusals: gauges("refusals", "Refusals of the current turn, by reason.", &["reason"])?,
+            refusals: gauges("turn_refusals", "Refusals of the last turn, by reason.", &["reason"])?,
             refusals_total: counters("refusals_total", "Refusals of all turns, by reason.", &["reason"])?,
             limited_by: gauges(
                 "limited_by",
@@ -255,13 +276,7 @@ impl Metrics {
                 "Always 1; the label says whether the circuit breaker lets calls through: closed is good.",
                 &["state"],
             )?,
-            limit_used: gauges(
-                "limit_used",
-                "How much of a limit is used, by the option that sets it; of limits for each node or collection, by \
-                 the busiest.",
-                &["limit"],
-            )?,
-            limit: gauges("limit", "Limits by the option that sets them; 0 is no limit.", &["limit"])?,
+            limits: limits::LimitMetrics::register(registry)?,
             settle_patience: registered(
                 registry,
                 Gauge::with_opts(described(
@@ -269,13 +284,39 @@ impl Metrics {
                     "How long a move is waited for whose outcome nobody knows; learned from those that landed.",
                 )),
             )?,
+            journal_failures: counter(
+                "journal_failures_total",
+                "Times that the journal could not be written or read, or did not pass its check.",
+            )?,
             foreign_moves: counter("foreign_moves_total", "Moves that were made by somebody else.")?,
             net_zero: NetZeroMetrics::register(registry)?,
             waves: waves::WaveMetrics::register(registry)?,
             guard: guard::GuardMetrics::register(registry)?,
             signals: signals::SignalMetrics::register(registry)?,
             reloads: reloads::ReloadMetrics::register(registry)?,
-        })
+        };
+        metrics.begin_at_zero();
+        Ok(Metrics { catalogue: catalogue::end(), ..metrics })
+    }
+
+    /// Every metric of our own, by name: for the page of documentation.
+    pub fn catalogue(&self) -> &[MetricDescription] {
+        &self.catalogue
+    }
+
+    /// Counters whose labels are known beforehand exist from the start: the first failure is a rise, not a beginning.
+    fn begin_at_zero(&self) {
+        for result in TURN_RESULTS {
+            self.turns.with_label_values(&[result]);
+        }
+        for result in CallResult::ALL {
+            self.calls.with_label_values(&[result.code()]);
+        }
+        for result in OperationState::END_CODES {
+            for origin in [Origin::Daemon, Origin::Manual] {
+                self.moves.with_label_values(&[result, origin.code()]);
+            }
+        }
     }
 
     /// Whether this instance leads, or is the only one.
@@ -317,6 +358,7 @@ impl Metrics {
             doubts,
             pressures,
             dimensions,
+            overloaded,
             plan_moves,
             plan_bytes,
             refusals,
@@ -339,10 +381,7 @@ impl Metrics {
         self.breaker.reset();
         self.breaker.with_label_values(&[breaker]).set(1);
         self.settle_patience.set(settle_patience.as_secs_f64());
-        for LimitUse { name, used, limit } in limits {
-            self.limit_used.with_label_values(&[name]).set(i64::try_from(*used).unwrap_or(i64::MAX));
-            self.limit.with_label_values(&[name]).set(i64::try_from(*limit).unwrap_or(i64::MAX));
-        }
+        self.limits.observe(limits);
         self.net_zero.observe(net_zero);
 
         self.doubts.reset();
@@ -367,6 +406,10 @@ impl Metrics {
             self.worst_pressure.with_label_values(&[dimension]).set(decimal(*worst));
             self.floor_pressure.with_label_values(&[dimension]).set(decimal(*floor));
         }
+        self.overloaded_nodes.reset();
+        for (dimension, nodes) in overloaded {
+            self.overloaded_nodes.with_label_values(&[dimension]).set(count(*nodes));
+        }
     }
 
     /// A `LoadBalance` call ended.
@@ -381,14 +424,15 @@ impl Metrics {
 
     /// A move ended. Only what landed counts as moved bytes.
     pub fn move_ended(&self, state: &OperationState, origin: Origin, bytes: Bytes) {
-        let origin = match origin {
-            Origin::Daemon => "daemon",
-            Origin::Manual => "manual",
-        };
-        self.moves.with_label_values(&[state.code(), origin]).inc();
+        self.moves.with_label_values(&[state.code(), origin.code()]).inc();
         if *state == OperationState::Landed {
             self.moved_bytes.inc_by(bytes.0);
         }
+    }
+
+    /// The journal could not be written or read.
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
     }
 
     /// A snapshot with these signals was made.

@@ -273,6 +273,7 @@ pub fn turn_metrics(
         doubts,
         pressures: pressures(&decision.findings),
         dimensions: dimensions(&decision.plan.proof),
+        overloaded: overloaded(&decision.findings),
         plan_moves: decision.plan.moves().count(),
         plan_bytes: decision.plan.proof.bytes_moved,
         refusals,
@@ -293,6 +294,16 @@ fn pressures(findings: &[Finding]) -> Vec<NodePressure> {
         pressure: finding.pressure,
     };
     findings.iter().map(pressure).collect()
+}
+
+/// How many nodes are overloaded in each dimension.
+fn overloaded(findings: &[Finding]) -> BTreeMap<String, usize> {
+    let mut nodes = BTreeMap::new();
+    for finding in findings {
+        let overloaded = nodes.entry(finding.dimension.clone()).or_default();
+        *overloaded += usize::from(finding.state == FindingState::Overloaded);
+    }
+    nodes
 }
 
 /// The worst component of each dimension, and the floor of that very component.

@@ -31,7 +31,9 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Answer<StatusVi
     let orders = orders(&shared.journal, &shared.kill_switch).await?;
     let pause = orders.pause.filter(|pause| pause.holds_at(now));
     let state = shared.state.borrow();
-    Ok(Json(StatusView::of(&state, shared.mode, pause.as_ref(), &orders.drains)))
+    let journal = shared.journal.path().display().to_string();
+    let status = StatusView::of(&state, shared.mode, pause.as_ref(), &orders.drains);
+    Ok(Json(StatusView { journal, ..status }))
 }
 
 /// Which nodes.

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::body::LARGEST_BODY;
 use super::problem::Problem;
 use super::shared::Shared;
-use super::{access, answer, events, orders, read, read_journal};
+use super::{access, answer, events, explain, orders, read, read_journal};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,9 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(read::doubts))
         .routes(routes!(read::plan))
         .routes(routes!(read::verdicts))
+        .routes(routes!(explain::segment))
+        .routes(routes!(explain::node))
+        .routes(routes!(explain::movement))
         .routes(routes!(read::controls))
         .routes(routes!(read::net_zero))
         .routes(routes!(read::configuration))

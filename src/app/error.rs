@@ -54,6 +54,32 @@ pub enum AppError {
     /// Nobody could use the admin API.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// There is no admin API to be asked.
+    #[error("there is no admin API to ask: admin.enabled is false, and --admin names none")]
+    NoAdmin,
+    /// The token cannot be read.
+    #[error("the token for the admin API cannot be used: {why}")]
+    Token {
+        /// Why.
+        why: String,
+    },
+    /// The daemon does not answer.
+    #[error("no daemon answers at {place}: is it running, and is admin.listen the same for both?")]
+    NoDaemon {
+        /// Where it was asked.
+        place: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The daemon refused.
+    #[error("the daemon refused: {detail}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        detail: String,
+    },
     /// The metrics cannot be registered.
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -148,6 +174,8 @@ impl AppError {
             AppError::Observe(_) => Exit::Unreachable,
             AppError::Task { .. } | AppError::EndedByItself => Exit::BrokeOff,
             AppError::NoAnswer { .. } => Exit::Unwell,
+            AppError::NoDaemon { .. } => Exit::Unwell,
+            AppError::Refused { status: 500.., .. } => Exit::Unwell,
             _ => Exit::WrongInput,
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::client::beside_journal;
 use super::{AppError, ByHand, connect};
+use crate::admin::orders::{LoadBalanceAnswer, LoadBalanceOrder};
 use crate::cli::move_view::{self, MovedSegment};
 use crate::cli::{Exit, LoadBalanceArgs, OutputFormat};
 use crate::clock::Clock;
@@ -58,6 +60,18 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
     let pages = connect::Pages::for_one_look(&config);
     let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
     let settings = tell_journal(&config);
+    if let Some(daemon) = beside_journal(&config, &settings).await? {
+        let order = LoadBalanceOrder {
+            collection,
+            database: db,
+            src_node: src_node.to_string(),
+            dst_nodes: dst_nodes.iter().map(ToString::to_string).collect(),
+            segments: segments.iter().map(ToString::to_string).collect(),
+            timeout: timeout.map(crate::config::duration::display),
+        };
+        let moved: LoadBalanceAnswer = daemon.order("/v1/load-balance", &order).await?;
+        return show_moved(&moved.segments, format);
+    }
     if let Some(process) = DaemonLock::holder(&settings.path) {
         tracing::warn!(
             process,

@@ -4,10 +4,12 @@ use std::io::{BufReader, Write, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ask::live_plan;
 use super::{AppError, connect, once};
 use crate::cli::milvus_view::{self, BesideMilvus};
 use crate::cli::{
-    Exit, Opponent, OutputFormat, PlanArgs, SnapshotArgs, curve_svg, curve_view, plan_view, what_if_view,
+    AskArgs, Exit, Opponent, OutputFormat, PlanArgs, SnapshotArgs, curve_svg, curve_view, plan_view,
+    what_if_view,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -26,8 +28,10 @@ const STREAM: &str = "-";
 
 /// Prints what would be moved and why, or what would be different if something changed.
 pub async fn plan(config: Config, args: PlanArgs) -> Result<Exit, AppError> {
-    let PlanArgs { format, connection: _, snapshot, own_settings, what_if, curve, svg, compare: beside } =
-        args;
+    if args.live {
+        return live_plan(config, AskArgs { format: args.format, daemon: args.daemon }).await;
+    }
+    let PlanArgs { format, snapshot, own_settings, what_if, curve, svg, compare: beside, .. } = args;
     let situation = match &snapshot {
         Some(path) => from_file(&config, path, own_settings)?,
         None => look(&config).await?,

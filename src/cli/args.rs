@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::client_args::{
+    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhyArgs, WhyNotArgs,
+};
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
 use super::health_args::HealthArgs;
@@ -48,6 +51,15 @@ impl Cli {
             Command::Plan(args) => (None, args.connection.clone()),
             Command::Snapshot(args) => (None, args.connection.clone()),
             Command::LoadBalance(args) => (None, args.connection.clone()),
+            Command::Status(_)
+            | Command::Nodes(_)
+            | Command::History(_)
+            | Command::Why(_)
+            | Command::WhyNot(_)
+            | Command::Drain(_)
+            | Command::Undrain(_)
+            | Command::Events(_)
+            | Command::Completions(_) => (None, None),
             Command::CheckConfig(_)
             | Command::Demo(_)
             | Command::Pause(_)
@@ -107,6 +119,24 @@ pub enum Command {
     CheckConfig(CheckConfigArgs),
     /// Watch the daemon even out a simulated cluster. Needs no Milvus and no configuration.
     Demo(DemoArgs),
+    /// Ask the daemon whether the cluster is balanced, and what it does about it.
+    Status(AskArgs),
+    /// Ask the daemon for all nodes and how loaded they are.
+    Nodes(AskArgs),
+    /// Ask the daemon what was done: turns, moves, waves, requests.
+    History(HistoryArgs),
+    /// Ask the daemon why a segment or a node is as it is.
+    Why(WhyArgs),
+    /// Ask the daemon why a segment does not go to a node.
+    WhyNot(WhyNotArgs),
+    /// Follow what the daemon does, as it happens.
+    Events(EventsArgs),
+    /// Have a node emptied of everything that can move, until undrain.
+    Drain(DrainArgs),
+    /// Take the order to empty a node back.
+    Undrain(UndrainArgs),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
     /// Move segments of one collection by hand, and wait until they are seen to have moved.
     LoadBalance(LoadBalanceArgs),
     /// Stop the daemon from moving anything, for a while or until resume. It goes on watching and planning.

@@ -3,6 +3,7 @@
 
 mod args;
 mod check_config;
+mod client_args;
 mod control_args;
 pub mod controls_view;
 pub mod curve_svg;
@@ -10,6 +11,7 @@ pub mod curve_view;
 mod demo_args;
 mod exit;
 mod health_args;
+pub mod live_view;
 pub mod milvus_view;
 pub mod move_view;
 pub mod net_zero_view;
@@ -19,6 +21,10 @@ pub mod table;
 pub mod what_if_view;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, RunArgs};
+pub use client_args::{
+    AskArgs, CompletionsArgs, DaemonArgs, DrainArgs, EventsArgs, HistoryArgs, Past, UndrainArgs, Why,
+    WhyArgs, WhyNotArgs,
+};
 pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
@@ -50,6 +56,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, sources: &Sources) -> Exit {
     let command = match command {
         Command::CheckConfig(args) => return check_config::check_config(sources, &args),
+        Command::Completions(args) => return completions(&args),
         Command::Demo(args) => return demo(args, sources),
         Command::Health(args) => return health(args, sources),
         command => command,
@@ -70,13 +77,31 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::Snapshot(args) => block_on(app::snapshot(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
+        Command::Status(args) => block_on(app::status(config, args)),
+        Command::Nodes(args) => block_on(app::nodes(config, args)),
+        Command::History(args) => block_on(app::history(config, args)),
+        Command::Why(args) => block_on(app::why(config, args)),
+        Command::WhyNot(args) => block_on(app::why_not(config, args)),
+        Command::Events(args) => block_on(app::events(config, args)),
+        Command::Drain(args) => block_on(app::drain(config, args)),
+        Command::Undrain(args) => block_on(app::undrain(config, args)),
         Command::Pause(args) => block_on(app::pause(config, args)),
         Command::Resume(args) => block_on(app::resume(config, args)),
         Command::Approve(args) => block_on(app::approve(config, args)),
         Command::Controls(args) => block_on(app::controls(config, args)),
         // Answered above, before logging starts.
-        Command::CheckConfig(_) | Command::Demo(_) | Command::Health(_) => Exit::Done,
+        Command::CheckConfig(_) | Command::Demo(_) | Command::Completions(_) | Command::Health(_) => {
+            Exit::Done
+        }
     }
+}
+
+/// Prints completions out of the definitions of the command line.
+fn completions(args: &CompletionsArgs) -> Exit {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(args.shell, &mut command, name, &mut std::io::stdout());
+    Exit::Done
 }
 
 /// Plays the demo. It reads no configuration, and logs only when it is asked to: what the daemon would log is told

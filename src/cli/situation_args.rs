@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::args::OutputFormat;
+use super::client_args::DaemonArgs;
 use crate::situation::what_if::Change;
 
 /// Arguments of `plan`.
@@ -64,6 +65,14 @@ pub struct PlanArgs {
     /// Print beside the plan what somebody else would do with the same cluster.
     #[arg(long, value_name = "WHOM", conflicts_with_all = ["curve", "what_if"])]
     pub compare: Option<Opponent>,
+
+    /// Show the plan of the running daemon instead of making one.
+    #[arg(long, conflicts_with_all = ["connection", "snapshot", "what_if", "curve", "compare"])]
+    pub live: bool,
+
+    /// Which daemon.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 }
 
 /// With whom a plan is compared.

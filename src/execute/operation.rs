@@ -393,6 +393,9 @@ impl OperationState {
         )
     }
 
+    /// The codes of ends, for metrics that should exist before they count.
+    pub const END_CODES: [&str; 5] = ["landed", "refused", "superseded", "expired", "contradicted"];
+
     /// The stable name: column value, metric label.
     pub fn code(&self) -> &'static str {
         match self {

@@ -64,8 +64,8 @@ fn every_limit_is_shown_with_what_is_used_of_it() {
     for line in [
         r#"limit_used{limit="calls_in_flight"} 1"#,
         r#"limit{limit="calls_in_flight"} 2"#,
-        r#"limit_used{limit="bytes_per_day"} 9223372036854776000"#,
-        r#"limit{limit="bytes_per_day"} 0"#,
+        r#"limit_used_bytes{limit="bytes_per_day"} 9223372036854776000"#,
+        r#"limit_bytes{limit="bytes_per_day"} 0"#,
         "settle_patience_seconds 180",
         r#"moves_dropped_total{reason="segment_gone"} 1"#,
     ] {
@@ -79,11 +79,11 @@ fn refusals_are_counted_over_turns_and_shown_for_the_current_one() {
     let refusing = TurnMetrics { refusals: BTreeMap::from([("pinned", 2)]), ..TurnMetrics::default() };
     metrics.observe_turn(&refusing);
     metrics.observe_turn(&refusing);
-    assert!(text(&metrics).contains(r#"milvus_rebalancer_refusals{reason="pinned"} 2"#));
+    assert!(text(&metrics).contains(r#"milvus_rebalancer_turn_refusals{reason="pinned"} 2"#));
     metrics.observe_turn(&TurnMetrics::default());
     let text = text(&metrics);
     assert!(text.contains(r#"milvus_rebalancer_refusals_total{reason="pinned"} 4"#), "{text}");
-    assert!(!text.contains(r#"milvus_rebalancer_refusals{reason="pinned"}"#), "{text}");
+    assert!(!text.contains(r#"milvus_rebalancer_turn_refusals{reason="pinned"}"#), "{text}");
 }
 
 #[test]
@@ -114,7 +114,11 @@ fn turns_modes_and_calls_have_their_labels() {
         "milvus_rebalancer_observation_duration_seconds_count 1",
         "milvus_rebalancer_last_successful_turn_timestamp_seconds 1700000000",
         r#"milvus_rebalancer_load_balance_calls_total{result="unknown"} 1"#,
-        concat!("milvus_rebalancer_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        concat!(
+            "milvus_rebalancer_build_info{commit=\"unknown\",version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        ),
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
     }
@@ -161,4 +165,80 @@ fn the_net_zero_ledger_is_shown_with_its_moves_and_the_time_out_of_band() {
         assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
     }
     assert!(!text.contains(r#"net_zero_moves{origin="all"}"#), "a sum over the label is the sum: {text}");
+}
+
+/// What a name of a metric must not be: a unit that is no base unit, or a unit that is not at its end.
+#[test]
+fn names_and_units_are_as_prometheus_wants_them() {
+    let metrics = metrics();
+    assert!(metrics.catalogue().len() > 30, "the catalogue knows all of them");
+    for MetricDescription { name, kind, labels, help } in metrics.catalogue() {
+        let own = name.strip_prefix("milvus_rebalancer_").unwrap_or_else(|| panic!("{name}: whose is it?"));
+        assert_eq!(own.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
+        for unit in ["milliseconds", "microseconds", "minutes", "hours", "mebibytes", "percent"] {
+            assert!(!own.contains(unit), "{name}: {unit} is no base unit");
+        }
+        let words: Vec<&str> = own.trim_end_matches("_total").split('_').collect();
+        let inner = &words[..words.len() - 1];
+        for unit in ["seconds", "bytes", "ratio"] {
+            assert!(!inner.contains(&unit), "{name}: the unit belongs at the end");
+        }
+        assert!(help.ends_with('.') && help.len() > 15, "{name}: {help:?} is no sentence");
+        // One series for each segment or collection would be a million.
+        for label in labels {
+            assert!(LABELS.contains(&label.as_str()), "{name}: is there a bound on the values of {label}?");
+        }
+    }
+    let mut names: Vec<&str> = metrics.catalogue().iter().map(|metric| metric.name.as_str()).collect();
+    let bases: Vec<String> = names.iter().map(|name| name.trim_end_matches("_total").to_owned()).collect();
+    names.dedup();
+    assert_eq!(names.len(), metrics.catalogue().len());
+    let unique: std::collections::BTreeSet<&String> = bases.iter().collect();
+    assert_eq!(unique.len(), bases.len(), "a gauge and a counter of one name are one family to OpenMetrics");
+}
+
+/// Labels whose values are few: codes of this program, options, dimensions, and the nodes of now.
+const LABELS: &[&str] = &[
+    "commit",
+    "dimension",
+    "doubt",
+    "kind",
+    "limit",
+    "mode",
+    "node",
+    "origin",
+    "plugin",
+    "policy",
+    "reason",
+    "result",
+    "signal",
+    "state",
+    "verdict",
+    "version",
+    "why",
+];
+
+#[test]
+fn counters_exist_before_they_count() {
+    let text = text(&metrics());
+    for line in [
+        r#"turns_total{result="failed"} 0"#,
+        r#"load_balance_calls_total{result="unknown"} 0"#,
+        r#"moves_total{origin="daemon",result="contradicted"} 0"#,
+        r#"config_reloads_total{result="refused"} 0"#,
+        "journal_failures_total 0",
+    ] {
+        assert!(text.lines().any(|other| other == format!("milvus_rebalancer_{line}")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn overloaded_nodes_are_counted_for_each_dimension() {
+    let metrics = metrics();
+    let overloaded = BTreeMap::from([("memory".to_owned(), 2), ("rows".to_owned(), 0)]);
+    metrics.observe_turn(&TurnMetrics { overloaded, ..TurnMetrics::default() });
+    let text = text(&metrics);
+    for line in [r#"{dimension="memory"} 2"#, r#"{dimension="rows"} 0"#] {
+        assert!(text.contains(&format!("milvus_rebalancer_overloaded_nodes{line}")), "{text}");
+    }
 }

@@ -160,14 +160,17 @@ pub(super) fn http_client(timeout: Duration) -> Result<reqwest::Client, NodeMetr
         // Whoever was faster has installed one, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
     }
-    reqwest::Client::builder()
-        // Whatever a page redirects to, it is not the metrics page that was meant.
-        .redirect(Policy::none())
-        // The nodes stand in the same network as Milvus, whatever HTTP_PROXY says about the rest.
-        .no_proxy()
-        .timeout(timeout)
-        .build()
-        .map_err(NodeMetricsError::Client)
+    let builder = || {
+        reqwest::Client::builder()
+            // Whatever a page redirects to, it is not the metrics page that was meant.
+            .redirect(Policy::none())
+            // The nodes stand in the same network as Milvus, whatever HTTP_PROXY says about the rest.
+            .no_proxy()
+            .timeout(timeout)
+    };
+    // Small images have no certificates of authorities; plain http needs none, and https will then say so itself.
+    let client = builder().build().or_else(|_| builder().tls_certs_only([]).build());
+    client.map_err(NodeMetricsError::Client)
 }
 
 /// Reads a page of at most so many bytes.

@@ -5,6 +5,7 @@ mod apart;
 mod compound;
 mod descent;
 mod digest;
+pub mod explain;
 pub mod fair_share;
 mod field;
 pub mod finding;

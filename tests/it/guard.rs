@@ -61,7 +61,7 @@ async fn a_wave_that_slows_searches_down_is_followed_by_a_hold() {
     let Some(Reason::UsersSlowed { now, usual, .. }) = limit else { panic!("{limit:?}") };
     assert!(now > usual * 3 / 2, "{now} against {usual}");
     assert_eq!(daemon.metric("guard_held"), 1.0);
-    assert!(daemon.metric("guard_signal{signal=\"search_latency\"}") > 0.0);
+    assert!(daemon.metric("guard_search_latency_seconds") > 0.0);
     let calls = state_at_hold.executor.calls_sent;
     assert!((1..=3).contains(&calls), "{calls} calls before it was noticed");
     tokio::time::sleep(5 * MINUTE).await;

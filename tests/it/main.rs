@@ -31,6 +31,7 @@ mod orders;
 mod planning;
 mod scale;
 mod service;
+mod shipping;
 mod signals;
 mod sim_golden;
 mod sim_http;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in tests a panic is the answer
 
+mod admin;
 mod by_hand;
 mod contract;
 mod daemon;

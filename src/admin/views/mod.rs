@@ -2,11 +2,13 @@
 //! command line reads the same types.
 
 mod cluster;
+mod explain;
 mod ledger;
 mod plan;
 mod status;
 
 pub use cluster::{CollectionView, DimensionView, NodeView, PressureView, SegmentView};
+pub use explain::ExplanationView;
 pub use ledger::{AuditView, NetZeroView, OperationView, TurnView, WaveView};
 pub use plan::{FloorView, LeftAloneView, MoveView, PlanView, StepView, VerdictView};
 pub use status::{ControlsView, DoubtView, DrainView, PauseView, PlanSummary, StatusView};

@@ -23,6 +23,9 @@ pub struct StatusView {
     pub version: String,
     /// `advise`, or `act` when it may move segments.
     pub mode: String,
+    /// The journal that the daemon works with: its file on its own machine.
+    #[serde(default)]
+    pub journal: String,
     /// The Milvus, by its own account.
     pub server: Option<String>,
     /// Turns since the start.
@@ -189,6 +192,7 @@ impl StatusView {
             state: word.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: mode.code().to_owned(),
+            journal: String::new(),
             server: decision.map(|decision| decision.snapshot.server.to_string()),
             turns: state.turns,
             taken_at: decision.map(|decision| decision.snapshot.taken_at),

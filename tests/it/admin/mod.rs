@@ -1,6 +1,9 @@
 //! The admin API of a daemon on a simulated cluster, over real HTTP.
 
+mod commands;
+mod documentation;
 mod events;
+mod explaining;
 mod hostile;
 mod ordering;
 mod reading;

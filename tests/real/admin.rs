@@ -1,0 +1,70 @@
+//! The admin API of a daemon on a real Milvus, by the commands that people use.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::daemon::{LIMITS_LIFTED, Ran, Site};
+use crate::lab::{CollectionSpec, Lab, LabOptions, lab_is_off};
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {:?}, stderr {}", ran.stdout, ran.stderr))
+}
+
+fn said(site: &Site, arguments: &[&str]) -> String {
+    let ran = site.run(arguments);
+    assert!(ran.status.success(), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
+#[test]
+fn a_daemon_is_asked_paused_and_moves_by_hand() {
+    if lab_is_off() {
+        return;
+    }
+    let mut lab = Lab::start(LabOptions::with_nodes(3));
+    let created = lab.create_collection(&CollectionSpec::new("books", 6, 2000));
+    let nodes = [lab.id(0), lab.id(1), lab.id(2)];
+    lab.push_all_to("books", nodes[0]);
+    let mut site = Site::of(&lab, LIMITS_LIFTED);
+    // A port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.set("ADMIN__LISTEN", &free.to_string());
+    let mut daemon = site.start(&[]);
+    daemon.wait_for("turn ended");
+
+    let status = json(&site.run(&["status", "--format", "json"]));
+    assert_eq!((&status["nodes"], &status["mode"]), (&3.into(), &"advise".into()), "{status}");
+    let plan = json(&site.run(&["plan", "--live", "--format", "json"]));
+    let movement = &plan["steps"]["items"][0]["moves"][0];
+    assert_eq!(movement["from"], nodes[0].to_string(), "{plan}");
+    let segment = movement["segment"].as_str().unwrap();
+    assert!(created.segments.iter().any(|known| known.to_string() == segment));
+    let why = said(&site, &["why", "segment", segment]);
+    assert!(why.contains("the plan moves it to node "), "{why}");
+    let to = movement["to"].as_str().unwrap();
+    assert!(said(&site, &["why-not", "--segment", segment, "--to", to]).contains("the plan does that"));
+
+    assert!(said(&site, &["pause", "--reason", "lab"]).contains("the daemon has taken the order"));
+    daemon.turns(2);
+    assert!(said(&site, &["status"]).contains("held back (paused)"));
+    said(&site, &["resume"]);
+
+    let drained = nodes[2].to_string();
+    assert!(said(&site, &["drain", &drained]).contains(&format!("drain:       node {drained}")));
+    daemon.turns(2);
+    let node = json(&site.run(&["nodes", "--format", "json"]));
+    let node = node.as_array().unwrap().iter().find(|node| node["id"] == drained).unwrap();
+    assert_eq!(node["drained"], true);
+    said(&site, &["undrain", &drained]);
+
+    let arguments = ["load-balance", "--collection", "books", "--src-node", &nodes[0].to_string()];
+    let moved = said(&site, &[&arguments[..], &["--segments", segment, "--dst-nodes", to]].concat());
+    assert!(moved.contains("1 of 1 segments moved"), "{moved}");
+    assert_eq!(lab.segment_counts("books", &nodes).iter().sum::<usize>(), 6);
+    assert_eq!(site.ask_journal("SELECT count(*) FROM audit WHERE action = 'load-balance'"), 1);
+    daemon.terminate();
+    let (ended, _) = daemon.wait();
+    assert!(ended.success(), "{ended:?}");
+}
