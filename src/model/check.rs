@@ -1,5 +1,5 @@
 //! Whether a snapshot that somebody else wrote makes sense: whatever passes can be planned on without surprises. What
-//! [`super::fold`] makes always does.
+//! [`super::fold()`] makes always does.
 
 use super::components::link_components;
 use super::copies::MOST_ROWS;
