@@ -115,7 +115,7 @@ impl World {
                 node: node_id(*node),
                 rows: Rows(*rows),
                 channel: self.channel_of(replica, position),
-                movable: true,
+                movable: self.on_the_way.is_none_or(|way| (way.0, way.1) != (replica, position)),
             });
         ReplicaView { nodes: nodes.collect(), segments: segments.collect(), channels: self.channels(replica) }
     }
