@@ -174,6 +174,6 @@ async fn a_level_that_is_none_is_refused() {
     let site = Site::start().await;
     let put = |level: &str| read(site.request(Method::PUT, "/v1/log-level").json(&json!({"level": level})));
     assert!(put("a=b=c").await.problem(422).contains("no log filter"));
-    // This test's process does not log, so there is nothing to be changed; tests/it/cli.rs changes a real daemon's.
+    // This test's process does not log, so there is nothing to be changed: only refusals are seen here.
     assert!(put("debug").await.problem(422).contains("does not log"));
 }
