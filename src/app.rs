@@ -9,15 +9,17 @@ mod daemon;
 mod error;
 mod health;
 mod once;
+mod replay;
 mod situation;
 
-pub use ask::{events, history, live_plan, nodes, status, why, why_not};
+pub use ask::{events, history, live_plan, nodes, status, what_if, why, why_not};
 pub use by_hand::{ByHand, Turn};
 pub use controls::{approve, controls, drain, pause, resume, undrain};
 pub use daemon::Daemon;
 pub use error::AppError;
 pub use health::health;
 pub use once::load_balance;
+pub use replay::{export, replay};
 pub use situation::{plan, snapshot};
 
 use std::sync::Arc;

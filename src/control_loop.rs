@@ -5,6 +5,7 @@ mod memory;
 mod opinions;
 mod orders;
 mod policies;
+mod recording;
 mod records;
 pub mod reload;
 mod state;
@@ -16,6 +17,7 @@ pub use state::{LastTurn, LoopState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -105,6 +107,8 @@ struct Told {
     memory: Unwritten,
     gates: Option<String>,
     policies: ToldOfPolicies,
+    /// Turns that were thought through since the start.
+    thought: u64,
 }
 
 impl ControlLoop {
@@ -194,14 +198,13 @@ impl ControlLoop {
             Ok(mut observation) => {
                 Box::pin(self.hear_plugins(&mut observation)).await;
                 let observation = Arc::new(observation);
-                self.journal.record_observation(started.wall, Arc::clone(&observation));
                 rhythm.failures_in_a_row = 0;
                 rhythm.least_pause = took.div_f64(self.poll.duty);
                 let pace = if self.executor.is_follower() { FOLLOWER_PACE } else { 1 };
                 let interval = self.poll.interval.saturating_mul(pace);
                 rhythm.pause = interval.max(rhythm.least_pause);
                 // On the heap, because a decision is large and everything that waits for a turn would carry it along.
-                let thinking = Box::pin(self.think_and_act(&observation, &mut rhythm.told));
+                let thinking = Box::pin(self.think_and_act(observation, started.wall, &mut rhythm.told));
                 let (record, plan, verdicts) = thinking.await;
                 self.metrics.turn_succeeded(began.elapsed(), self.clock.read().wall);
                 self.health.turn_succeeded();
@@ -248,7 +251,8 @@ impl ControlLoop {
     /// From the observation to the offer that the executor gets.
     async fn think_and_act(
         &mut self,
-        observation: &Observation,
+        observation: Arc<Observation>,
+        began: Timestamp,
         told: &mut Told,
     ) -> (TurnRecord, Option<PlanRecord>, Option<Vec<VerdictRecord>>) {
         self.executor.keep_up(self.thinking.settle_time()).await;
@@ -256,7 +260,7 @@ impl ControlLoop {
             tracing::error!(error = %Chain(&error), "cannot read from the journal what was moved by hand");
             self.metrics.journal_failed();
         }
-        self.executor.settle(observation).await;
+        self.executor.settle(&observation).await;
         let own = OwnMoves {
             in_flight: self.executor.in_flight(),
             departures: self.executor.departures(),
@@ -268,7 +272,11 @@ impl ControlLoop {
         };
         let unread = self.obey().await.err();
         let now = self.clock.read();
-        let decision = self.thinking.turn(observation, own, now);
+        let recording = self.begin_recording(began, &own, &mut told.thought);
+        let decision = self.thinking.turn(&observation, own, now);
+        if let Some(recording) = recording {
+            recording.end(observation, &decision);
+        }
         self.keep_memory(&decision, now, &mut told.memory).await;
         self.keep_gates(&mut told.gates).await;
         if let Some(wave) = self.executor.judge_wave(decision.loads.clone(), self.thinking.settle_time()) {

@@ -33,6 +33,7 @@ pub mod plan;
 pub mod plugin;
 pub mod policy;
 pub mod reason;
+pub mod replay;
 pub mod report;
 pub mod service_manager;
 pub mod sim;

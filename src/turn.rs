@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
-    CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
+    CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
     GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput,
     Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
@@ -31,8 +31,27 @@ pub type Planner = Box<PlannerFunction>;
 pub type PlannerFunction =
     dyn Fn(&PlanningInput, &[DimensionView<'_>], &Placement, &[Finding], &Restrictions) -> Plan + Send + Sync;
 
+/// The settings of the pure half.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThinkingSettings {
+    /// What load is, and what must be.
+    pub policies: PolicySettings,
+    /// Of the planner.
+    pub plan: PlanSettings,
+    /// Of the gates.
+    pub gate: GateSettings,
+    /// When what users feel holds us.
+    pub guard: GuardSettings,
+    /// How counters become rates.
+    pub signals: SignalSettings,
+    /// What nodes really have.
+    pub capacity: CapacitySettings,
+}
+
 /// The settings of the pure half and what it remembers from turn to turn.
 pub struct Thinking {
+    policy_settings: PolicySettings,
     policies: Vec<Box<dyn Policy>>,
     plugins: BTreeMap<String, PluginSettings>,
     planner: Planner,
@@ -46,7 +65,7 @@ pub struct Thinking {
 }
 
 /// What the executor contributes to a turn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OwnMoves {
     /// Sent and not settled.
     pub in_flight: Vec<InFlight>,
@@ -110,6 +129,7 @@ impl Thinking {
     /// With an empty memory.
     pub fn new(policies: &PolicySettings, plan: PlanSettings, gate: GateSettings) -> Thinking {
         Thinking {
+            policy_settings: policies.clone(),
             policies: policy::registry(policies),
             plugins: policies.plugins.clone(),
             planner: Box::new(plan::plan),
@@ -120,6 +140,35 @@ impl Thinking {
             guard: Guard::new(GuardSettings::default()),
             calls_sent: 0,
         }
+    }
+
+    /// With an empty memory and all these settings.
+    pub fn with_settings(settings: &ThinkingSettings) -> Thinking {
+        let ThinkingSettings { policies, plan, gate, guard, signals, capacity } = settings.clone();
+        Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity)
+    }
+
+    /// The settings in force. Policies that were added by [`Thinking::with_policy`] have none.
+    pub fn settings(&self) -> ThinkingSettings {
+        ThinkingSettings {
+            policies: self.policy_settings.clone(),
+            plan: self.plan.clone(),
+            gate: self.gate.clone(),
+            guard: self.guard.settings().clone(),
+            signals: self.model.signals.settings.clone(),
+            capacity: self.model.signals.capacity.clone(),
+        }
+    }
+
+    /// All that the next turn's plan builds on, beside settings and orders. What the guard has learnt is not in it: no
+    /// plan follows from that.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.model.checkpoint()
+    }
+
+    /// Goes on from there.
+    pub fn resume(&mut self, checkpoint: Checkpoint) {
+        self.model.resume(checkpoint);
     }
 
     /// With another guard than the default one.
@@ -148,6 +197,7 @@ impl Thinking {
         gate: GateSettings,
         guard: GuardSettings,
     ) {
+        self.policy_settings = policies.clone();
         self.policies = policy::registry(policies);
         self.plugins = policies.plugins.clone();
         self.plan = plan;

@@ -16,6 +16,7 @@ mod routes;
 mod settings;
 mod shared;
 pub mod views;
+mod what_if;
 
 pub use access::{Access, Peer, Role, USER_HEADER};
 pub use explain::ExplanationsView;
@@ -25,3 +26,4 @@ pub use problem::Problem;
 pub use routes::{documentation, router};
 pub use settings::{AdminSettings, Place};
 pub use shared::{Cache, Shared};
+pub use what_if::{SideView, WhatIfView};

@@ -320,6 +320,7 @@ pub(super) async fn load_balance(
             Ok(Json(LoadBalanceAnswer { segments: move_view::segments(&outcomes, &staying) }))
         }
         Ok(Err(AppError::Journal(error))) => Err(error.into()),
+        Ok(Err(AppError::Stopped { reason })) => Err(Problem::held_back(&reason)),
         Ok(Err(error @ AppError::Observe(_))) => Err(Problem::unavailable(Chain(&error).to_string())),
         Ok(Err(error)) => Err(Problem::unprocessable(Chain(&error).to_string())),
         Err(error) => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::journal::JournalError;
+use crate::reason::Reason;
 use crate::telemetry::{Chain, shown};
 
 /// What the type of each problem begins with; the rest is its code.
@@ -77,6 +78,12 @@ impl Problem {
     /// Something of the kind is under way.
     pub fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "Not at the same time", detail)
+    }
+
+    /// Something holds it back that also holds the daemon back; the type ends with the reason's code.
+    pub fn held_back(reason: &Reason) -> Problem {
+        let code = reason.code().replace('_', "-");
+        Problem::new(StatusCode::CONFLICT, &code, "Something holds this back", reason.to_string())
     }
 
     /// The body is too large.

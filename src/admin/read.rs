@@ -28,7 +28,7 @@ type Answer<T> = Result<Json<T>, Problem>;
     responses((status = 200, body = StatusView), (status = "default", body = Problem)))]
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Answer<StatusView> {
     let now = shared.clock.read().wall;
-    let orders = orders(&shared.journal, &shared.kill_switch).await?;
+    let orders = orders(&shared.journal, &shared.kill_switch()).await?;
     let pause = orders.pause.filter(|pause| pause.holds_at(now));
     let state = shared.state.borrow();
     let journal = shared.journal.path().display().to_string();
@@ -280,7 +280,7 @@ pub struct ConfigurationView {
 #[utoipa::path(get, path = "/v1/configuration", tag = "state",
     responses((status = 200, body = ConfigurationView), (status = "default", body = Problem)))]
 pub(super) async fn configuration(State(shared): State<Arc<Shared>>) -> Answer<ConfigurationView> {
-    Ok(Json(ConfigurationView { toml: shared.configuration.clone() }))
+    Ok(Json(ConfigurationView { toml: shared.configuration() }))
 }
 
 /// What people ordered, and what of it is in force: pause, drains, kill switch, windows, approvals.
@@ -292,10 +292,10 @@ pub(super) async fn controls(State(shared): State<Arc<Shared>>) -> Answer<Contro
 
 /// The same, for the answers to orders.
 pub(super) async fn controls_now(shared: &Shared) -> Result<ControlsView, Problem> {
-    let orders = orders(&shared.journal, &shared.kill_switch).await?;
+    let orders = orders(&shared.journal, &shared.kill_switch()).await?;
     let memory = shared.journal.load_state(GATE_MEMORY).await?;
     let memory: GateMemory = memory.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let now = shared.clock.read().wall;
-    let report = ControlsReport::new(&shared.gate, &orders, memory.held_plan.as_ref(), now);
+    let report = ControlsReport::new(&shared.gate(), &orders, memory.held_plan.as_ref(), now);
     Ok(ControlsView::of(&report, &orders.drains))
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::body::LARGEST_BODY;
 use super::problem::Problem;
 use super::shared::Shared;
-use super::{access, answer, events, explain, orders, read, read_journal};
+use super::{access, answer, events, explain, orders, read, read_journal, what_if};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +48,7 @@ fn described() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(explain::segment))
         .routes(routes!(explain::node))
         .routes(routes!(explain::movement))
+        .routes(routes!(what_if::what_if))
         .routes(routes!(read::controls))
         .routes(routes!(read::net_zero))
         .routes(routes!(read::configuration))

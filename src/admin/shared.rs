@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::views::{CollectionView, NodeView};
 use crate::app::ByHand;
 use crate::clock::Clock;
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 use crate::control_loop::{LastTurn, LoopState};
 use crate::gate::GateSettings;
 use crate::journal::Journal;
@@ -26,18 +26,16 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     /// Whether the daemon may move anything.
     pub mode: Mode,
-    /// Windows and approvals, to say what is in force.
-    pub gate: GateSettings,
-    /// The same file that the loop looks at.
-    pub kill_switch: KillSwitch,
-    /// The options in force as TOML, without secrets.
-    pub configuration: String,
+    /// The options in force, which a reload replaces.
+    pub in_force: watch::Receiver<Arc<Config>>,
     /// Who is let in.
     pub access: Arc<Access>,
     /// Makes the loop look sooner.
     pub wake: Arc<Notify>,
     /// Moves what a person asks for.
     pub by_hand: Arc<ByHand>,
+    /// One what-if at a time: each takes as long as a turn.
+    pub what_if: Arc<tokio::sync::Mutex<()>>,
     /// Ends open streams.
     pub stop: CancellationToken,
     /// Views of the last turn that somebody asked for.
@@ -77,6 +75,21 @@ impl Cache {
 }
 
 impl Shared {
+    /// Windows and approvals, to say what is in force.
+    pub fn gate(&self) -> GateSettings {
+        self.in_force.borrow().gate.clone()
+    }
+
+    /// The same file that the loop looks at.
+    pub fn kill_switch(&self) -> KillSwitch {
+        KillSwitch::at(self.in_force.borrow().gate.kill_switch.clone())
+    }
+
+    /// The options in force as TOML, without secrets.
+    pub fn configuration(&self) -> String {
+        self.in_force.borrow().in_force()
+    }
+
     /// The last turn that saw the cluster.
     pub(super) fn last(&self) -> Result<Arc<LastTurn>, Problem> {
         let state = self.state.borrow();

@@ -7,12 +7,23 @@ use serde::de::DeserializeOwned;
 
 use super::AppError;
 use super::client::AdminClient;
+use super::situation::from_file;
 use crate::admin::views::{AuditView, NodeView, OperationView, PlanView, StatusView, TurnView, WaveView};
-use crate::admin::{ExplanationsView, Page};
-use crate::cli::{AskArgs, EventsArgs, Exit, HistoryArgs, OutputFormat, Past, Why, WhyArgs, WhyNotArgs};
-use crate::cli::{live_view, plan_view};
+use crate::admin::explain::{why_node, why_not as why_not_there, why_segment};
+use crate::admin::{ExplanationsView, Page, WhatIfView};
+use crate::cli::{
+    AskArgs, EventsArgs, Exit, FileArgs, HistoryArgs, OutputFormat, Past, WhatIfArgs, Why, WhyArgs, WhyNotArgs,
+};
+use crate::cli::{live_view, plan_view, what_if_view};
 use crate::config::Config;
+use crate::journal::ExportReader;
+use crate::replay::{Replay, ReplayError};
+use crate::situation::what_if::Change;
 use crate::telemetry::shown;
+use crate::turn::Decision;
+
+/// So often a plan is read anew because a turn came in between; turns are far apart.
+const PLAN_TRIES: usize = 3;
 
 /// Asks one thing and prints it as a table or as it came.
 async fn ask<T: DeserializeOwned + Serialize>(
@@ -66,7 +77,39 @@ async fn all<T: DeserializeOwned>(client: &AdminClient, path: &str) -> Result<Ve
 
 /// The daemon's own plan.
 pub async fn live_plan(config: Config, args: AskArgs) -> Result<Exit, AppError> {
-    ask::<PlanView>(&config, &args, "/v1/plan?limit=1000", live_view::plan).await
+    let client = AdminClient::new(&config.admin, &args.daemon)?;
+    print(&whole_plan(&client).await?, args.format, live_view::plan)
+}
+
+/// The plan with all its steps. A turn that comes in between has another one, so that all is read anew.
+async fn whole_plan(client: &AdminClient) -> Result<PlanView, AppError> {
+    for _ in 0..PLAN_TRIES {
+        let mut plan: PlanView = client.get("/v1/plan?limit=1000").await?;
+        let mut is_one_plan = true;
+        while let Some(next) = plan.steps.next.take() {
+            let more: PlanView = client.get(&format!("/v1/plan?limit=1000&after={next}")).await?;
+            is_one_plan = (more.taken_at, &more.digest) == (plan.taken_at, &plan.digest);
+            if !is_one_plan {
+                break;
+            }
+            plan.steps.items.extend(more.steps.items);
+            plan.steps.next = more.steps.next;
+        }
+        if is_one_plan {
+            return Ok(plan);
+        }
+    }
+    Err(AppError::PlanChanges)
+}
+
+/// What would be different if something changed, as the daemon's planner sees it.
+pub async fn what_if(config: Config, args: WhatIfArgs) -> Result<Exit, AppError> {
+    let WhatIfArgs { changes, ask: how } = args;
+    let client = AdminClient::new(&config.admin, &how.daemon)?;
+    let query: Vec<String> = changes.iter().map(Change::written).collect();
+    let path = format!("/v1/what-if?changes={}", query.join(","));
+    let answer: WhatIfView = client.get(&path).await?;
+    print(&answer, how.format, what_if_view::sides)
 }
 
 /// What was done.
@@ -94,18 +137,58 @@ pub async fn history(config: Config, args: HistoryArgs) -> Result<Exit, AppError
 
 /// Why something is as it is.
 pub async fn why(config: Config, args: WhyArgs) -> Result<Exit, AppError> {
-    let (path, how) = match args.about {
-        Why::Segment { segment, ask } => (format!("/v1/why/segments/{segment}"), ask),
-        Why::Node { node, ask } => (format!("/v1/why/nodes/{node}"), ask),
+    let (path, how, file) = match &args.about {
+        Why::Segment { segment, ask, file } => (format!("/v1/why/segments/{segment}"), ask, file),
+        Why::Node { node, ask, file } => (format!("/v1/why/nodes/{node}"), ask, file),
     };
-    ask::<ExplanationsView>(&config, &how, &path, live_view::explanations).await
+    if let Some(decision) = decided(&config, file)? {
+        let (what, found) = match args.about {
+            Why::Segment { segment, .. } => (format!("segment {segment}"), why_segment(&decision, segment)),
+            Why::Node { node, .. } => (format!("node {node}"), why_node(&decision, node)),
+        };
+        return explained(what, &found, how.format);
+    }
+    ask::<ExplanationsView>(&config, how, &path, live_view::explanations).await
 }
 
 /// Why something is not done.
 pub async fn why_not(config: Config, args: WhyNotArgs) -> Result<Exit, AppError> {
-    let WhyNotArgs { segment, to, ask: how } = args;
+    let WhyNotArgs { segment, to, ask: how, file } = args;
+    if let Some(decision) = decided(&config, &file)? {
+        if decision.snapshot.node_index(to).is_none() {
+            return Err(AppError::NotInFile { what: format!("node {to}") });
+        }
+        return explained(format!("segment {segment}"), &why_not_there(&decision, segment, to), how.format);
+    }
     let path = format!("/v1/why-not?segment={segment}&to={to}");
     ask::<ExplanationsView>(&config, &how, &path, live_view::explanations).await
+}
+
+/// What was decided on the cluster in a file, where one is asked about instead of a daemon: the plan of a snapshot, or
+/// that of a recorded turn.
+fn decided(config: &Config, asked: &FileArgs) -> Result<Option<Decision>, AppError> {
+    let FileArgs { snapshot, recording, at } = asked;
+    if let Some(path) = snapshot {
+        return Ok(Some(from_file(config, path, false)?.decide()));
+    }
+    let Some(path) = recording else { return Ok(None) };
+    let mut replay = Replay::new(None);
+    let mut last = None;
+    for recorded in ExportReader::open(path)? {
+        let recorded = recorded?;
+        if at.is_some_and(|at| recorded.at > at) {
+            break;
+        }
+        last = Some(replay.turn(&recorded)?);
+    }
+    last.map(Some).ok_or(AppError::Replay(ReplayError::NoTurns))
+}
+
+fn explained(what: String, found: &ExplanationsView, format: OutputFormat) -> Result<Exit, AppError> {
+    if found.answers.is_empty() {
+        return Err(AppError::NotInFile { what });
+    }
+    print(found, format, live_view::explanations)
 }
 
 /// What happens, as it happens.

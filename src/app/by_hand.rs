@@ -3,23 +3,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::time::Instant;
 
 use super::AppError;
 use super::connect::Connected;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::execute::ExecuteSettings;
 use crate::execute::manual::{self, ManualOutcome, ManualRequest, ManualTools, Staying};
 use crate::execute::operation::Operation;
-use crate::gate::GateSettings;
 use crate::journal::Journal;
 use crate::kill_switch::KillSwitch;
+use crate::lease::Leadership;
 use crate::milvus::{MilvusClient, MilvusMover};
-use crate::model::{CapacitySettings, SignalSettings};
 use crate::observe::Observer;
-use crate::plan::PlanSettings;
-use crate::policy::PolicySettings;
 use crate::turn::{OwnMoves, Thinking};
 use crate::units::SegmentId;
 
@@ -28,13 +25,10 @@ pub struct ByHand {
     client: MilvusClient,
     observer: Arc<dyn Observer>,
     clock: Arc<Clock>,
-    signals: SignalSettings,
-    capacity: CapacitySettings,
-    policies: PolicySettings,
-    plan: PlanSettings,
-    gate: GateSettings,
-    execute: ExecuteSettings,
-    database: String,
+    /// The options in force, which a reload replaces.
+    in_force: watch::Receiver<Arc<Config>>,
+    /// Who leads, where one of several instances does.
+    leadership: Option<watch::Receiver<Leadership>>,
     /// One at a time: each looks at the whole cluster first.
     turn: Arc<Mutex<()>>,
 }
@@ -47,21 +41,27 @@ pub struct Turn {
 
 impl ByHand {
     /// On this Milvus, with these options.
-    pub(super) fn new(connected: &Connected, config: &Config, clock: Arc<Clock>) -> ByHand {
-        let connection = config.connections.get(&config.connection);
+    pub(super) fn new(
+        connected: &Connected,
+        in_force: watch::Receiver<Arc<Config>>,
+        leadership: Option<watch::Receiver<Leadership>>,
+        clock: Arc<Clock>,
+    ) -> ByHand {
         ByHand {
             client: connected.client.clone(),
             observer: Arc::clone(&connected.observer),
             clock,
-            signals: config.signals.clone(),
-            capacity: config.capacity.clone(),
-            policies: config.policies.clone(),
-            plan: config.plan.clone(),
-            gate: config.gate.clone(),
-            execute: config.execute.clone(),
-            database: connection.and_then(|connection| connection.database.clone()).unwrap_or_default(),
+            in_force,
+            leadership,
             turn: Arc::default(),
         }
+    }
+
+    /// Where one of several instances leads, only that one moves anything, by hand neither: the others would not know of
+    /// its moves.
+    fn check_leadership(&self) -> Result<(), AppError> {
+        let refusal = self.leadership.as_ref().and_then(|known| known.borrow().refusal(Instant::now()));
+        refusal.map_or(Ok(()), |reason| Err(AppError::Stopped { reason }))
     }
 
     /// Takes the turn; `None` while somebody else has it.
@@ -78,25 +78,18 @@ impl Turn {
         mut request: ManualRequest,
         journal: Journal,
     ) -> Result<(Vec<ManualOutcome>, Vec<(SegmentId, Staying)>), AppError> {
-        let ByHand {
-            client,
-            observer,
-            clock,
-            signals,
-            capacity,
-            policies,
-            plan,
-            gate,
-            execute,
-            database,
-            turn: _,
-        } = &*self.by_hand;
+        let ByHand { client, observer, clock, in_force, leadership: _, turn: _ } = &*self.by_hand;
+        let config = Arc::clone(&in_force.borrow());
+        let Config { signals, capacity, policies, plan, gate, execute, .. } = &*config;
+        self.by_hand.check_leadership()?;
         let kill_switch = KillSwitch::at(gate.kill_switch.clone());
         if let Some(reason) = kill_switch.refusal() {
             return Err(AppError::Stopped { reason });
         }
         if request.database.is_empty() {
-            request.database.clone_from(database);
+            let connection = config.connections.get(&config.connection);
+            request.database =
+                connection.and_then(|connection| connection.database.clone()).unwrap_or_default();
         }
         let observation = observer.observe().await?;
         if observation.server.is_too_old_to_act_on() {
@@ -114,6 +107,8 @@ impl Turn {
         let open: Vec<Operation> = journal.open_operations().await?.into_iter().filter(is_recent).collect();
         let chosen = manual::choose_moves(&request, &decision.snapshot, room, open.iter())?;
         let staying = chosen.staying.clone();
+        // Looking took a while.
+        self.by_hand.check_leadership()?;
         let mover = Arc::new(MilvusMover::new(client.clone(), None));
         let observer = Arc::clone(observer);
         let tools = ManualTools { mover, observer, journal, clock: Arc::clone(clock), kill_switch };

@@ -35,7 +35,7 @@ pub struct Daemon {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     stop: CancellationToken,
-    in_force: Config,
+    in_force: watch::Sender<Arc<Config>>,
     reloader: Reloader,
     _lock: DaemonLock,
 }
@@ -48,7 +48,6 @@ impl Daemon {
         stop: CancellationToken,
     ) -> Result<Daemon, AppError> {
         let in_force = config.clone();
-        let options = in_force.in_force();
         let Config {
             mode,
             connection,
@@ -109,11 +108,10 @@ impl Daemon {
             "started"
         );
 
-        let by_hand = Arc::new(ByHand::new(&connected, &in_force, clock.clone()));
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
             Mode::Act => {
-                let client = connected.client.named(&lease.instance_name());
+                let client = connected.client.clone().named(&lease.instance_name());
                 Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
             }
         };
@@ -124,6 +122,10 @@ impl Daemon {
         if let Some(election) = &election {
             executor.lead_by(election.clone());
         }
+        let in_force = watch::Sender::new(Arc::new(in_force));
+        let leadership = election.as_deref().map(Election::leadership);
+        let by_hand =
+            Arc::new(ByHand::new(&connected, in_force.subscribe(), leadership, clock.clone()));
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,
@@ -147,12 +149,11 @@ impl Daemon {
                 journal: control_loop.journal.clone(),
                 clock: control_loop.clock.clone(),
                 mode,
-                kill_switch: KillSwitch::at(in_force.gate.kill_switch.clone()),
-                gate: in_force.gate.clone(),
-                configuration: options,
+                in_force: in_force.subscribe(),
                 access: Arc::new(Access::new(&settings)),
                 wake: control_loop.wake.clone(),
                 by_hand,
+                what_if: Arc::default(),
                 stop: stop.clone(),
                 views: Cache::default(),
             };

@@ -4,11 +4,12 @@ use crate::admin::AdminError;
 use crate::cli::Exit;
 use crate::execute::manual::RequestError;
 use crate::http::HttpError;
-use crate::journal::{JournalError, LockError};
+use crate::journal::{JournalError, LockError, RecordingError};
 use crate::milvus::SettingsError;
 use crate::observe::{NodeMetricsError, ObserveError, PrometheusError};
 use crate::plugin::EndpointError;
 use crate::reason::Reason;
+use crate::replay::ReplayError;
 use crate::sim::server::ServeError;
 use crate::situation::file::SnapshotFileError;
 use crate::situation::what_if::WhatIfError;
@@ -125,7 +126,7 @@ pub enum AppError {
     /// A pause beyond the end of the calendar.
     #[error("no calendar goes that far: leave the end out, and `resume` ends the pause")]
     TooFar,
-    /// The picture could not be written.
+    /// A picture or page could not be written.
     #[error("the picture cannot be written to {}", .path.display())]
     Picture {
         /// The file.
@@ -133,6 +134,30 @@ pub enum AppError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The daemon's plan could not be read as a whole.
+    #[error("the daemon plans anew faster than its plan can be read; try again")]
+    PlanChanges,
+    /// What was asked about is not in the file.
+    #[error("{what} is not in this file")]
+    NotInFile {
+        /// What.
+        what: String,
+    },
+    /// A recording cannot be written or read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// A recording cannot be thought through again.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// There is nothing to be exported.
+    #[error(
+        "no turn is recorded in {}: has a daemon run with this journal.path, and is journal.observations.enabled true?",
+        .folder.display()
+    )]
+    NothingRecorded {
+        /// Where recordings would be.
+        folder: std::path::PathBuf,
     },
     /// A file of a snapshot cannot be used.
     #[error(transparent)]

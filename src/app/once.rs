@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::client::beside_journal;
 use super::{AppError, ByHand, connect};
@@ -98,7 +99,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         segments,
         timeout,
     };
-    let by_hand = Arc::new(ByHand::new(&connected, &config, clock));
+    let (_, in_force) = watch::channel(Arc::new(config));
+    let by_hand = Arc::new(ByHand::new(&connected, in_force, None, clock));
     // Nobody else can have its turn.
     let Some(turn) = by_hand.begin() else { return Ok(Exit::NotEverythingMoved) };
     let (outcomes, staying) = turn.load_balance(request, journal).await?;

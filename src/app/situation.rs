@@ -155,7 +155,8 @@ async fn look(config: &Config) -> Result<Situation, AppError> {
     Ok(Situation { input: begun.input, policies: config.policies.clone(), directives: Vec::new() })
 }
 
-fn from_file(config: &Config, path: &Path, own_settings: bool) -> Result<Situation, AppError> {
+/// The situation in a file, with the settings that hold there or with our own.
+pub(super) fn from_file(config: &Config, path: &Path, own_settings: bool) -> Result<Situation, AppError> {
     let read = if path == Path::new(STREAM) {
         file::read(BufReader::new(stdin().lock()), path)?
     } else {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::client_args::{
-    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhyArgs, WhyNotArgs,
+    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhatIfArgs, WhyArgs, WhyNotArgs,
 };
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;
 use super::health_args::HealthArgs;
+use super::replay_args::{RecordArgs, ReplayArgs};
 use super::situation_args::{PlanArgs, SnapshotArgs};
 use crate::config::{LogFormat, Mode, Overrides};
 use crate::units::{NodeId, SegmentId};
@@ -56,6 +57,7 @@ impl Cli {
             | Command::History(_)
             | Command::Why(_)
             | Command::WhyNot(_)
+            | Command::WhatIf(_)
             | Command::Drain(_)
             | Command::Undrain(_)
             | Command::Events(_)
@@ -66,7 +68,9 @@ impl Cli {
             | Command::Resume(_)
             | Command::Approve(_)
             | Command::Controls(_)
-            | Command::Health(_) => (None, None),
+            | Command::Health(_)
+            | Command::Record(_)
+            | Command::Replay(_) => (None, None),
         };
         Overrides { mode, connection, log_format: self.log_format, log_level: self.log_level.clone() }
     }
@@ -129,6 +133,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Ask the daemon why a segment does not go to a node.
     WhyNot(WhyNotArgs),
+    /// Ask the daemon what would be different with another node, without one, or by another threshold.
+    WhatIf(WhatIfArgs),
     /// Follow what the daemon does, as it happens.
     Events(EventsArgs),
     /// Have a node emptied of everything that can move, until undrain.
@@ -147,6 +153,10 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Show what holds the daemon: pause, kill switch, maintenance windows, approvals.
     Controls(ControlsArgs),
+    /// Do something with what the daemon has recorded.
+    Record(RecordArgs),
+    /// Think recorded turns through again, with the options of then and with others, side by side. Asks nobody.
+    Replay(ReplayArgs),
     /// Ask a running daemon whether it is well. For health checks of containers.
     Health(HealthArgs),
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::Timestamp;
 
 use super::args::OutputFormat;
 use crate::admin::Place;
+use crate::situation::what_if::Change;
 use crate::units::{NodeId, SegmentId};
 
 /// Which daemon is asked.
@@ -76,6 +78,8 @@ pub enum Past {
 Examples:
   milvus-rebalancer why segment 449023041245184001
   milvus-rebalancer why node 7
+  milvus-rebalancer why node 7 --snapshot yesterday.json.zst
+  milvus-rebalancer why node 7 --recording week.jsonl.zst --at 2026-11-24T18:00:00Z
 
 The answers are the planner's own: the rules and prices by which the last plan was made.")]
 pub struct WhyArgs {
@@ -95,6 +99,9 @@ pub enum Why {
         /// How, and of whom.
         #[command(flatten)]
         ask: AskArgs,
+        /// In which file, if in one.
+        #[command(flatten)]
+        file: FileArgs,
     },
     /// Why a node is as loaded as it is, and why it gives and takes, or not.
     Node {
@@ -104,6 +111,9 @@ pub enum Why {
         /// How, and of whom.
         #[command(flatten)]
         ask: AskArgs,
+        /// In which file, if in one.
+        #[command(flatten)]
+        file: FileArgs,
     },
 }
 
@@ -122,6 +132,46 @@ pub struct WhyNotArgs {
     /// The node to which it does not go.
     #[arg(long, value_name = "ID")]
     pub to: NodeId,
+
+    /// How, and of whom.
+    #[command(flatten)]
+    pub ask: AskArgs,
+
+    /// In which file, if in one.
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// The cluster in a file, instead of the one that a daemon sees.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "About a file instead")]
+pub struct FileArgs {
+    /// Ask about this file, which `snapshot --out` has written, and no daemon.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["admin", "token_file", "recording"])]
+    pub snapshot: Option<PathBuf>,
+
+    /// Ask about the last turn in this file, which `record export` has written, and no daemon.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["admin", "token_file"])]
+    pub recording: Option<PathBuf>,
+
+    /// Not about the last turn but about the last one that began by then.
+    #[arg(long, value_name = "TIME", requires = "recording")]
+    pub at: Option<Timestamp>,
+}
+
+/// Arguments of `what-if`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  milvus-rebalancer what-if add-node=64GiB
+  milvus-rebalancer what-if remove-node=7,threshold=1.05 --format json
+
+The daemon plans twice on what it saw last: as it is, and with the changes. Nothing is moved, and nothing changes. The
+changes are those of `plan --what-if`: add-node=MEMORY[:CORES], remove-node=ID, drain=ID, threshold=PRESSURE.")]
+pub struct WhatIfArgs {
+    /// What is different; several are separated by commas or spaces and apply in order.
+    #[arg(value_name = "CHANGE", value_delimiter = ',', required = true)]
+    pub changes: Vec<Change>,
 
     /// How, and of whom.
     #[command(flatten)]

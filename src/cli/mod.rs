@@ -16,19 +16,23 @@ pub mod milvus_view;
 pub mod move_view;
 pub mod net_zero_view;
 pub mod plan_view;
+mod replay_args;
+pub mod replay_html;
+pub mod replay_view;
 mod situation_args;
 pub mod table;
 pub mod what_if_view;
 
 pub use args::{CheckConfigArgs, Cli, Command, LoadBalanceArgs, OutputFormat, RunArgs};
 pub use client_args::{
-    AskArgs, CompletionsArgs, DaemonArgs, DrainArgs, EventsArgs, HistoryArgs, Past, UndrainArgs, Why,
-    WhyArgs, WhyNotArgs,
+    AskArgs, CompletionsArgs, DaemonArgs, DrainArgs, EventsArgs, FileArgs, HistoryArgs, Past, UndrainArgs,
+    WhatIfArgs, Why, WhyArgs, WhyNotArgs,
 };
 pub use control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 pub use demo_args::{DemoArgs, Faults, MilvusBalancer};
 pub use exit::Exit;
 pub use health_args::HealthArgs;
+pub use replay_args::{ExportArgs, Record, RecordArgs, ReplayArgs};
 pub use situation_args::{Opponent, PlanArgs, SnapshotArgs};
 
 use std::future::Future;
@@ -59,6 +63,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Completions(args) => return completions(&args),
         Command::Demo(args) => return demo(args, sources),
         Command::Health(args) => return health(args, sources),
+        Command::Replay(args) => return replay(&args, sources),
         command => command,
     };
     let loaded = match config::load(sources) {
@@ -77,11 +82,15 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::Snapshot(args) => block_on(app::snapshot(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
+        Command::Record(RecordArgs { what: Record::Export(args) }) => {
+            ended(app::export(&config, &args))
+        }
         Command::Status(args) => block_on(app::status(config, args)),
         Command::Nodes(args) => block_on(app::nodes(config, args)),
         Command::History(args) => block_on(app::history(config, args)),
         Command::Why(args) => block_on(app::why(config, args)),
         Command::WhyNot(args) => block_on(app::why_not(config, args)),
+        Command::WhatIf(args) => block_on(app::what_if(config, args)),
         Command::Events(args) => block_on(app::events(config, args)),
         Command::Drain(args) => block_on(app::drain(config, args)),
         Command::Undrain(args) => block_on(app::undrain(config, args)),
@@ -90,9 +99,11 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Approve(args) => block_on(app::approve(config, args)),
         Command::Controls(args) => block_on(app::controls(config, args)),
         // Answered above, before logging starts.
-        Command::CheckConfig(_) | Command::Demo(_) | Command::Completions(_) | Command::Health(_) => {
-            Exit::Done
-        }
+        Command::CheckConfig(_)
+        | Command::Demo(_)
+        | Command::Completions(_)
+        | Command::Health(_)
+        | Command::Replay(_) => Exit::Done,
     }
 }
 
@@ -122,6 +133,27 @@ fn demo(args: DemoArgs, sources: &Sources) -> Exit {
     block_on(crate::demo::run(args))
 }
 
+/// Thinks a recording through again. Other options are compared only where a file with them is given: those of this
+/// machine have nothing to do with a recording of another.
+fn replay(args: &ReplayArgs, sources: &Sources) -> Exit {
+    let beside = match &sources.file {
+        FileChoice::Given(_) => match config::load(sources) {
+            Ok(loaded) => Some(loaded.config),
+            Err(error) => return check_config::refuse(&error),
+        },
+        FileChoice::Nothing | FileChoice::Standard => None,
+    };
+    let Overrides { log_level, log_format, .. } = &sources.overrides;
+    let log = LogSettings {
+        level: log_level.clone().unwrap_or_else(|| LogSettings::default().level),
+        format: log_format.unwrap_or_default(),
+    };
+    if let Err(error) = telemetry::init(&log) {
+        return refuse(&error);
+    }
+    ended(app::replay(beside.as_ref(), args))
+}
+
 /// Asks a running daemon how it is. Nothing is logged: the answer is the output.
 fn health(args: HealthArgs, sources: &Sources) -> Exit {
     let listen = match args.address {
@@ -145,7 +177,12 @@ fn block_on(command: impl Future<Output = Result<Exit, AppError>>) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    match runtime.block_on(command) {
+    ended(runtime.block_on(command))
+}
+
+/// Says how a command ended.
+fn ended(outcome: Result<Exit, AppError>) -> Exit {
+    match outcome {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("error: {}", Chain(&error));

@@ -1,15 +1,17 @@
 //! What `plan --what-if` prints: the cluster as it is beside the cluster as it would be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::plan_view;
 use super::table::{Align, Table};
+use super::{live_view, plan_view};
+use crate::admin::views::FloorView;
+use crate::admin::{SideView, WhatIfView};
 use crate::plan::FindingState;
 use crate::report::PlanReport;
 use crate::situation::what_if::Change;
-use crate::units::{NodeId, Ratio};
+use crate::units::{Bytes, NodeId, Ratio};
 
 /// Two plans.
 #[derive(Clone, Debug, Serialize)]
@@ -53,6 +55,48 @@ pub fn tables(comparison: &Comparison) -> String {
     text.push_str("\nWith these changes:\n\n");
     text.push_str(&plan_view::tables(after));
     text
+}
+
+/// What the daemon answers, for people.
+pub fn sides(answer: &WhatIfView) -> String {
+    let WhatIfView { taken_at, changes, before, after } = answer;
+    let mut text = format!("What if, on the cluster as seen at {taken_at}: {}\n\n", changes.join(", "));
+    let mut table = Table::new(&[("", Align::Left), ("as it is", Align::Right), ("what if", Align::Right)]);
+    for (name, figure) in side_figures() {
+        table.row([name.to_owned(), figure(before), figure(after)]);
+    }
+    let dimensions = [before, after].into_iter().flat_map(|side| &side.plan.proof);
+    let dimensions: BTreeSet<&str> = dimensions.map(|proof| proof.dimension.as_str()).collect();
+    for dimension in dimensions {
+        for (when, figure) in [
+            ("now", (|proof| proof.before) as fn(&FloorView) -> f64),
+            ("after the plan", |proof| proof.after),
+            ("at best", |proof| proof.floor),
+        ] {
+            let worst = |side: &SideView| {
+                let proofs = side.plan.proof.iter().filter(|proof| proof.dimension == dimension);
+                proofs.map(figure).reduce(f64::max).map_or("-".to_owned(), |worst| format!("{worst:.3}"))
+            };
+            table.row([format!("worst {dimension} pressure {when}"), worst(before), worst(after)]);
+        }
+    }
+    text.push_str(&format!("{table}\n\nWith these changes:\n\n"));
+    text.push_str(&live_view::plan(&after.plan));
+    let hidden = after.plan.steps.next.is_some();
+    if hidden {
+        text.push_str(&format!("… and more steps; {} moves in all\n", after.plan.moves));
+    }
+    text
+}
+
+fn side_figures() -> [(&'static str, fn(&SideView) -> String); 5] {
+    [
+        ("query nodes", |side| side.nodes.to_string()),
+        ("overloaded nodes", |side| side.overloaded.to_string()),
+        ("moves", |side| side.plan.moves.to_string()),
+        ("bytes to move", |side| Bytes(side.plan.bytes).to_string()),
+        ("nodes left above their band", |side| side.plan.left_alone.len().to_string()),
+    ]
 }
 
 type Figure = fn(&PlanReport) -> String;

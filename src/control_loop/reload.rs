@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::ControlLoop;
 use crate::config::{Change, Config, ConfigError, Loaded, changes};
@@ -30,7 +30,7 @@ pub struct Reloader {
 struct Source {
     asked: Arc<Notify>,
     load: Arc<Load>,
-    in_force: Config,
+    in_force: watch::Sender<Arc<Config>>,
 }
 
 /// Why a configuration was not taken over.
@@ -69,8 +69,8 @@ impl Reloader {
         Reloader { source: None }
     }
 
-    /// Each time that it is `asked`, `load` says what should follow `in_force`.
-    pub fn new(in_force: Config, asked: Arc<Notify>, load: Arc<Load>) -> Reloader {
+    /// Each time that it is `asked`, `load` says what should follow `in_force`, which then shows it to everybody.
+    pub fn new(in_force: watch::Sender<Arc<Config>>, asked: Arc<Notify>, load: Arc<Load>) -> Reloader {
         Reloader { source: Some(Source { asked, load, in_force }) }
     }
 
@@ -133,7 +133,7 @@ impl ControlLoop {
         for warning in &warnings {
             tracing::warn!(key = %warning.key, origin = %warning.origin, "{}", warning.message);
         }
-        let all = changes(&source.in_force, &config);
+        let all = changes(&source.in_force.borrow(), &config);
         if all.is_empty() {
             return Ok(all);
         }
@@ -153,7 +153,7 @@ impl ControlLoop {
         // What waits was let through by other rules.
         self.executor.offer(Vec::new(), Bytes::ZERO);
         self.poll = poll;
-        source.in_force = config;
+        source.in_force.send_replace(Arc::new(config));
         Ok(all)
     }
 }

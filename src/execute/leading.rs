@@ -87,20 +87,14 @@ impl Executor {
     pub fn leadership_refusal(&self) -> Option<Reason> {
         let lead = self.lead.as_ref()?;
         let now = Instant::now();
-        match &*lead.state.borrow() {
-            Leadership::Unknown { cause } => return Some(Reason::LeaderUnknown { detail: cause.clone() }),
-            Leadership::Following { leader } => return Some(Reason::NotLeader { leader: leader.clone() }),
-            Leadership::Leading { until, .. } if *until <= now => {
-                let detail = "the lease was not prolonged in time".to_owned();
-                return Some(Reason::LeaderUnknown { detail });
-            }
-            Leadership::Leading { term, .. } if lead.taken_over != Some(*term) => {
-                let detail = lead.failure.clone();
-                let detail =
-                    detail.unwrap_or_else(|| "the moves of the one before are being read".to_owned());
-                return Some(Reason::LeaderUnknown { detail });
-            }
-            Leadership::Leading { .. } => {}
+        let state = lead.state.borrow();
+        if let Some(reason) = state.refusal(now) {
+            return Some(reason);
+        }
+        if !matches!(&*state, Leadership::Leading { term, .. } if lead.taken_over == Some(*term)) {
+            let detail = lead.failure.clone();
+            let detail = detail.unwrap_or_else(|| "the moves of the one before are being read".to_owned());
+            return Some(Reason::LeaderUnknown { detail });
         }
         (now < lead.settled_at).then(|| Reason::TakingOver { remaining: lead.settled_at - now })
     }

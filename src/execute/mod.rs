@@ -26,6 +26,7 @@ pub mod steady;
 mod usage;
 pub mod waves;
 
+pub use queue::calls_needed;
 pub use breaker::BreakerSettings;
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
 pub use usage::LimitUse;

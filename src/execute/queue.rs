@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ExecuteSettings;
 use super::operation::{Operation, OperationId};
 use crate::plan::Move;
 use crate::units::{Bytes, CollectionId, NodeId, ReplicaId, SegmentId};
@@ -257,6 +258,35 @@ impl Order {
     }
 }
 
+/// The fewest calls that can carry these moves by the limits of one call, grouped as they would be sent.
+pub fn calls_needed(settings: &ExecuteSettings, moves: &[Move]) -> usize {
+    let admitted = moves.iter().map(|movement| AdmittedMove {
+        movement: movement.clone(),
+        database: String::new(),
+        collection_name: String::new(),
+        from_address: String::new(),
+    });
+    let caps = CallCaps {
+        segments: match settings.segments_per_call {
+            0 => usize::MAX,
+            limit => limit as usize,
+        },
+        bytes: match settings.bytes_per_call {
+            Bytes::ZERO => Bytes(u64::MAX),
+            limit => limit,
+        },
+        budget: Bytes(u64::MAX),
+    };
+    let mut calls = 0;
+    for mut group in Queue::new(admitted.collect(), std::iter::empty()).groups {
+        while !group.moves.is_empty() {
+            group.moves.drain(..group.fitting(caps));
+            calls += 1;
+        }
+    }
+    calls
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,6 +325,20 @@ mod tests {
         let queue = Queue::new(moves, std::iter::empty());
         let grouped: Vec<_> = queue.groups().iter().map(segments).collect();
         assert_eq!(grouped, [vec![1, 3], vec![2]], "no second move of 3 and none from a node to itself");
+    }
+
+    #[test]
+    fn calls_are_counted_as_they_would_be_sent() {
+        let settings =
+            ExecuteSettings { segments_per_call: 2, bytes_per_call: Bytes(250), ..ExecuteSettings::default() };
+        let moves = |bytes: u64| -> Vec<Move> {
+            (1..=4).map(|segment| admitted(segment, 1, 2, bytes).movement).collect()
+        };
+        assert_eq!(calls_needed(&settings, &[]), 0);
+        assert_eq!(calls_needed(&settings, &moves(100)), 2);
+        assert_eq!(calls_needed(&settings, &moves(300)), 4, "one segment is always carried");
+        let unlimited = ExecuteSettings { segments_per_call: 0, bytes_per_call: Bytes::ZERO, ..settings };
+        assert_eq!(calls_needed(&unlimited, &moves(u64::MAX / 8)), 1);
     }
 
     #[test]

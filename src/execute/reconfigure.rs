@@ -5,6 +5,11 @@ use super::executor::Executor;
 use super::steady::Steady;
 
 impl Executor {
+    /// The settings in force.
+    pub fn settings(&self) -> &ExecuteSettings {
+        &self.settings
+    }
+
     /// Goes on under these settings. The next wave is a first one.
     pub fn reconfigure(&mut self, settings: ExecuteSettings) {
         let now = Steady::of(self.now());

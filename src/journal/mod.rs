@@ -30,7 +30,8 @@ pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
 pub use pages::PastTurn;
 pub use recordings::{
-    Recorded, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
+    ExportHeader, ExportReader, ExportWriter, begun_at as recording_begun_at,
+    Outcome, Pen, Recorded, RecordedSettings, RecordedTurn, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
 };
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;
@@ -43,7 +44,6 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
-use crate::observe::observation::Observation;
 use recordings::Recorder;
 use trust::Trust;
 
@@ -70,19 +70,19 @@ impl Journal {
         self.fresh_after_corruption.as_deref()
     }
 
-    /// Records what was seen, beside the database. It never waits and never fails: what goes wrong is logged, and
-    /// what comes too fast is left out. Needs the runtime, like everything here.
-    pub fn record_observation(&self, at: Timestamp, observation: Arc<Observation>) {
-        self.recorder.record(at, observation);
+    /// Begins to record the turn of this time, beside the database. It never waits and never fails: what goes wrong is
+    /// logged, and what comes too fast is left out (`None`). Needs the runtime, like everything here.
+    pub fn begin_recording(&self, at: Timestamp) -> Option<Pen> {
+        self.recorder.begin(at)
     }
 
-    /// Waits until the observation that is being recorded is written.
+    /// Waits until the turn that is being recorded is written.
     pub async fn finish_recording(&self) {
         self.recorder.finish().await;
     }
 
-    /// How many observations were left out because the disk was too slow.
-    pub fn observations_left_out(&self) -> u64 {
+    /// How many turns were left out because the disk was too slow.
+    pub fn turns_left_out(&self) -> u64 {
         self.recorder.dropped()
     }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::record::{RecordError, SharedRecord};
 use crate::observe::SeamFuture;
+use crate::reason::Reason;
 
 /// What this instance knows about who may act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,18 @@ impl Leadership {
     /// Whether this instance leads for sure at this time.
     pub fn leads_at(&self, now: Instant) -> bool {
         matches!(self, Leadership::Leading { until, .. } if now < *until)
+    }
+
+    /// Why this instance may not act at this time, if so.
+    pub fn refusal(&self, now: Instant) -> Option<Reason> {
+        match self {
+            Leadership::Unknown { cause } => Some(Reason::LeaderUnknown { detail: cause.clone() }),
+            Leadership::Following { leader } => Some(Reason::NotLeader { leader: leader.clone() }),
+            Leadership::Leading { until, .. } if *until <= now => {
+                Some(Reason::LeaderUnknown { detail: "the lease was not prolonged in time".to_owned() })
+            }
+            Leadership::Leading { .. } => None,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::foreign::{MovingFrom, find_foreign_moves};
 use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::points::read_points;
 use super::server_figures::{match_report, measured_capacities};
@@ -59,7 +60,7 @@ impl ModelState {
 }
 
 /// Bytes per row as a fraction, so that nothing is lost by rounding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowBytes {
     /// So many bytes …
     pub bytes: u64,

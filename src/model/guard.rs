@@ -243,6 +243,11 @@ impl Usual {
 }
 
 impl Guard {
+    /// The settings in force.
+    pub fn settings(&self) -> &GuardSettings {
+        &self.settings
+    }
+
     /// Goes on with other settings and with what it knows to be usual, but for another edge of slow searches.
     pub fn reconfigure(&mut self, settings: GuardSettings) {
         if settings.slow_search != self.settings.slow_search {

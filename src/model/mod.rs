@@ -2,6 +2,7 @@
 //! live here; nothing here reads a clock or the network.
 
 mod check;
+mod checkpoint;
 mod components;
 pub mod controls;
 mod copies;
@@ -29,6 +30,7 @@ mod unexplained;
 mod visibility;
 
 pub use check::SnapshotError;
+pub use checkpoint::Checkpoint;
 pub use components::link_components;
 pub use controls::{Approval, Controls, Drain, Pause, Thrown};
 pub use copies::CopiesMemory;

@@ -112,8 +112,8 @@ impl NetZeroShare {
         Ratio::of(self.cancelled.0, self.bytes.0)
     }
 
-    /// Of these moves, in any order.
-    fn of<'a>(moves: impl Iterator<Item = &'a EndedMove>) -> NetZeroShare {
+    /// Of these moves, in the order of their times.
+    pub fn of<'a>(moves: impl Iterator<Item = &'a EndedMove>) -> NetZeroShare {
         let mut walks: BTreeMap<(SegmentId, ReplicaId), Walk> = BTreeMap::new();
         let mut flows: BTreeMap<(CollectionId, NodeId), i128> = BTreeMap::new();
         let mut share = NetZeroShare::default();

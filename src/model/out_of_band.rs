@@ -62,6 +62,21 @@ impl OutOfBand {
         slot.add(passed, was_out);
     }
 
+    /// The last look, by this process' monotonic time, and whether somebody was above the band then.
+    pub(super) fn last_look(&self) -> Option<(Duration, bool)> {
+        self.last
+    }
+
+    /// Goes on from that look, in the same process or in one that follows its steps.
+    pub(super) fn resume(&mut self, last_look: Option<(Duration, bool)>) {
+        self.last = last_look;
+    }
+
+    /// Whether somebody was above the band at the last look; `None` when that could not be seen.
+    pub fn is_out(&self) -> Option<bool> {
+        self.last.map(|(_, is_out)| is_out)
+    }
+
     /// The sum over the last day.
     pub fn total(&self, now: Moment) -> BandTime {
         let current = slot_of(now);

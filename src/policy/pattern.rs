@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use crate::model::{Collection, Node};
+use crate::units::{CollectionId, NodeId};
 
 /// Milvus' name for the database of whoever names none; servers without databases have nothing else.
 const DEFAULT_DATABASE: &str = "default";
@@ -26,26 +27,33 @@ impl Pattern {
     /// Whether it means this node: by its id, its host name, its address `host:port`, or the host of that address. An id
     /// is that of a session and dies with the process; names outlive it.
     pub fn matches_node(&self, node: &Node) -> bool {
-        let host = node.address.rsplit_once(':').map(|(host, _)| host);
-        let names = [node.hostname.as_deref(), Some(node.address.as_str()), host];
+        self.names_node(node.id, &node.address, node.hostname.as_deref())
+    }
+
+    /// The same for a node of which this much is known.
+    pub fn names_node(&self, id: NodeId, address: &str, hostname: Option<&str>) -> bool {
+        let host = address.rsplit_once(':').map(|(host, _)| host);
+        let names = [hostname, Some(address), host];
         let is_named = names.into_iter().flatten().any(|name| !name.is_empty() && self.matches(name));
-        is_named || self.0 == node.id.to_string()
+        is_named || self.0 == id.to_string()
     }
 
     /// Whether it means this collection: by its id, by its name in any database, or, with a dot in the pattern, by
     /// `database.name`.
     pub fn matches_collection(&self, collection: &Collection) -> bool {
-        if self.0 == collection.id.to_string() {
+        self.names_collection(collection.id, &collection.database, &collection.name)
+    }
+
+    /// The same for a collection of which this much is known.
+    pub fn names_collection(&self, id: CollectionId, database: &str, name: &str) -> bool {
+        if self.0 == id.to_string() {
             return true;
         }
         if !self.0.contains('.') {
-            return self.matches(&collection.name);
+            return self.matches(name);
         }
-        let database = match collection.database.as_str() {
-            "" => DEFAULT_DATABASE,
-            database => database,
-        };
-        self.matches(&format!("{database}.{}", collection.name))
+        let database = if database.is_empty() { DEFAULT_DATABASE } else { database };
+        self.matches(&format!("{database}.{name}"))
     }
 }
 
@@ -90,7 +98,6 @@ impl Patterns {
 mod tests {
     use super::*;
     use crate::model::{BytesSource, Standing};
-    use crate::units::{CollectionId, NodeId};
 
     fn node(address: &str, hostname: Option<&str>) -> Node {
         Node {

@@ -157,6 +157,21 @@ fn cores(text: &str) -> Option<u64> {
     fits.then_some((cores * 1000.0).ceil() as u64)
 }
 
+impl Change {
+    /// As it is read back.
+    pub fn written(&self) -> String {
+        match self {
+            Change::AddNode { memory, cpu: None } => format!("add-node={}", memory.0),
+            Change::AddNode { memory, cpu: Some(cpu) } => {
+                format!("add-node={}:{}.{:03}", memory.0, cpu / 1000, cpu % 1000)
+            }
+            Change::RemoveNode(node) => format!("remove-node={node}"),
+            Change::Drain(node) => format!("drain={node}"),
+            Change::Threshold(ratio) => format!("threshold={}.{:06}", ratio.0 / 1_000_000, ratio.0 % 1_000_000),
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -352,6 +367,14 @@ mod tests {
         assert_eq!(read("remove-node=7"), Ok(Change::RemoveNode(NodeId(7))));
         assert_eq!(read(" drain = 7 "), Ok(Change::Drain(NodeId(7))));
         assert_eq!(read("threshold=1.03"), Ok(Change::Threshold(Ratio(1_030_000))));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["add-node=64GiB", "add-node=64GiB:15.5", "remove-node=7", "drain=7", "threshold=1.030001"] {
+            let change: Change = text.parse().unwrap();
+            assert_eq!(change.written().parse(), Ok(change), "{text}");
+        }
     }
 
     #[test]

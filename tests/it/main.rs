@@ -35,6 +35,7 @@ mod plugins;
 mod prometheus;
 mod scale;
 mod scenarios;
+mod replay;
 mod service;
 mod shipping;
 mod signals;

@@ -140,8 +140,8 @@ enum SegmentsDifference {
 #[derive(Debug, thiserror::Error)]
 #[error("it refers to {what} {position}, which the observation before it has not")]
 pub(super) struct Mismatch {
-    what: &'static str,
-    position: usize,
+    pub(super) what: &'static str,
+    pub(super) position: usize,
 }
 
 impl Difference {

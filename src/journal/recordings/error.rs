@@ -39,6 +39,29 @@ pub enum RecordingError {
         /// How many observations could be read.
         whole: usize,
     },
+    /// An exported file breaks off, or a line of it is damaged.
+    #[error(
+        "{} cannot be read from line {line} on ({detail}); the {whole} turns before that are whole",
+        .path.display()
+    )]
+    LineLost {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        detail: String,
+        /// How many turns could be read.
+        whole: usize,
+    },
+    /// The file is something else.
+    #[error("{} is no recording: {detail}", .path.display())]
+    NoRecording {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        detail: String,
+    },
     /// A later version of this program wrote it.
     #[error(
         "{} was recorded by a newer milvus-rebalancer (format {found}, this one knows {known}): read it with that \

@@ -3,30 +3,34 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::RecordingError;
-use super::frame::{self, Content, FORMAT, Frame};
+use super::frame::{self, FORMAT};
+use super::turns::RecordedTurn;
 use crate::observe::observation::Observation;
 
 /// What the names of recordings end with.
 pub(super) const EXTENSION: &str = ".jsonl.zst";
 
-/// An observation and when it was made.
+/// A turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// What the calendar said when the turn began.
+    /// What the calendar said when it began.
     pub at: Timestamp,
     /// What was seen.
-    pub observation: Observation,
+    pub observation: Arc<Observation>,
+    /// What else the pure half took, and what it made of it; not in recordings of versions that left it out.
+    pub turn: Option<RecordedTurn>,
 }
 
 /// Reads one file. After an error it is at its end.
 pub struct RecordingReader {
     path: PathBuf,
     file: BufReader<File>,
-    last: Option<Observation>,
+    last: Option<Recorded>,
     whole: usize,
     has_ended: bool,
 }
@@ -54,7 +58,7 @@ pub fn recordings(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
 }
 
 /// When a recording was begun, by its name; `None` for other files.
-pub(super) fn begun_at(path: &Path) -> Option<Timestamp> {
+pub fn begun_at(path: &Path) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?.strip_suffix(EXTENSION)?;
     name.parse().ok()
 }
@@ -89,27 +93,21 @@ impl RecordingReader {
             Ok(_) => {}
             Err(error) => return lost(self, error.to_string()),
         }
-        let Frame { format, at, content } = match frame::decode(&mut self.file) {
+        let frame = match frame::decode(&mut self.file) {
             Ok(frame) => frame,
             Err(detail) => return lost(self, detail),
         };
-        if format > FORMAT {
+        if frame.format > FORMAT {
             let path = self.path.clone();
-            return Err(RecordingError::TooNew { path, found: format, known: FORMAT });
+            return Err(RecordingError::TooNew { path, found: frame.format, known: FORMAT });
         }
-        let observation = match (content, self.last.take()) {
-            (Content::Whole(whole), _) => whole,
-            (Content::Difference(difference), Some(mut last)) => match difference.apply(&mut last) {
-                Ok(()) => last,
-                Err(error) => return lost(self, error.to_string()),
-            },
-            (Content::Difference(_), None) => {
-                return lost(self, "it begins with a difference".to_owned());
-            }
+        let recorded = match frame.after(self.last.take()) {
+            Ok(recorded) => recorded,
+            Err(detail) => return lost(self, detail),
         };
-        self.last = Some(observation.clone());
+        self.last = Some(recorded.clone());
         self.whole += 1;
-        Ok(Some(Recorded { at, observation }))
+        Ok(Some(recorded))
     }
 
     fn tail_lost(&self, at_byte: u64, detail: String) -> RecordingError {

@@ -1,5 +1,5 @@
-//! Writes recordings beside the control loop, which never waits for them: an observation that comes while the one
-//! before is still being written is dropped, and counted.
+//! Writes recordings beside the control loop, which never waits for them: a turn that comes while the one before is
+//! still being written is left out, and counted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::difference::Difference;
-use super::frame::{self, Content, FORMAT, Frame};
-use super::reader::{begun_at, name, recordings};
+use super::frame::{self, Frame};
+use super::reader::{Recorded, begun_at, name, recordings};
+use super::turns::RecordedTurn;
 use super::{RecordingError, RecordingSettings, folder};
 use crate::observe::observation::Observation;
 use crate::telemetry::Chain;
@@ -34,8 +34,13 @@ pub(in crate::journal) struct Recorder {
 impl Recorder {
     /// Nothing is touched before the first observation comes.
     pub(in crate::journal) fn new(journal: &Path, settings: &RecordingSettings) -> Recorder {
-        let writer =
-            Writer { folder: folder(journal), settings: settings.clone(), current: None, failure: None };
+        let writer = Writer {
+            folder: folder(journal),
+            settings: settings.clone(),
+            current: None,
+            failure: None,
+            dropped_before: 0,
+        };
         Recorder {
             is_enabled: settings.enabled,
             writer: Arc::new(Mutex::new(writer)),
@@ -43,27 +48,53 @@ impl Recorder {
         }
     }
 
-    /// Records an observation, or drops it.
-    pub(in crate::journal) fn record(&self, at: Timestamp, observation: Arc<Observation>) {
+    /// Takes up the pen for the turn that begins now; `None` where nothing is recorded, or where the turn before is
+    /// still being written and this one must be left out.
+    pub(in crate::journal) fn begin(&self, at: Timestamp) -> Option<Pen> {
         if !self.is_enabled {
-            return;
+            return None;
         }
-        let Ok(mut writer) = Arc::clone(&self.writer).try_lock_owned() else {
+        let Ok(writer) = Arc::clone(&self.writer).try_lock_owned() else {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::warn!(dropped, "the disk is too slow to record every observation; this one is left out");
-            return;
+            tracing::warn!(dropped, "the disk is too slow to record every turn; this one is left out");
+            return None;
         };
-        tokio::task::spawn_blocking(move || writer.write(at, observation));
+        let has_gap = writer.dropped_before != self.dropped.load(Ordering::Relaxed);
+        let needs_memory = has_gap || !writer.goes_on_at(at);
+        Some(Pen { writer, at, needs_memory, dropped: Arc::clone(&self.dropped) })
     }
 
-    /// Waits until the observation that is being written is.
+    /// Waits until the turn that is being written is.
     pub(in crate::journal) async fn finish(&self) {
         drop(self.writer.lock().await);
     }
 
-    /// How many observations were left out because the disk was too slow.
+    /// How many turns were left out because the disk was too slow.
     pub(in crate::journal) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to record one turn.
+pub struct Pen {
+    writer: OwnedMutexGuard<Writer>,
+    at: Timestamp,
+    needs_memory: bool,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Pen {
+    /// Whether what was remembered when the turn began must be recorded with it, because a reader does not have the turn
+    /// before it.
+    pub fn needs_memory(&self) -> bool {
+        self.needs_memory
+    }
+
+    /// Records the turn beside everything else. What goes wrong is logged.
+    pub fn record(self, observation: Arc<Observation>, turn: Option<RecordedTurn>) {
+        let Pen { mut writer, at, needs_memory: _, dropped } = self;
+        writer.dropped_before = dropped.load(Ordering::Relaxed);
+        tokio::task::spawn_blocking(move || writer.write(Recorded { at, observation, turn }));
     }
 }
 
@@ -74,6 +105,8 @@ struct Writer {
     current: Option<Current>,
     /// What was said last about a failure, so that it is said once.
     failure: Option<String>,
+    /// Turns that had been left out when the last one was written.
+    dropped_before: u64,
 }
 
 /// The file that is written to. Nobody else ever writes to it, and it is never opened again.
@@ -83,45 +116,49 @@ struct Current {
     path: PathBuf,
     begun_at: Timestamp,
     bytes: u64,
-    last: Arc<Observation>,
+    last: Recorded,
 }
 
 impl Writer {
-    /// Writes an observation; what goes wrong is said, and the next one begins a new file.
-    fn write(&mut self, at: Timestamp, observation: Arc<Observation>) {
-        match self.try_write(at, observation) {
+    /// Whether a turn of this time goes on with the file, or begins another.
+    fn goes_on_at(&self, at: Timestamp) -> bool {
+        let largest = self.settings.max_bytes.0 / PARTS_OF_THE_BUDGET;
+        self.current.as_ref().is_some_and(|current| current.bytes < largest && current.covers(at))
+    }
+
+    /// Writes a turn; what goes wrong is said, and the next one begins a new file.
+    fn write(&mut self, recorded: Recorded) {
+        match self.try_write(recorded) {
             Ok(()) => {
                 if self.failure.take().is_some() {
-                    tracing::info!("observations are recorded again");
+                    tracing::info!("turns are recorded again");
                 }
             }
             Err(error) => {
                 self.current = None;
                 let sentence = Chain(&error).to_string();
                 if self.failure.as_ref() != Some(&sentence) {
-                    tracing::error!(error = sentence, "observations are not recorded; all else goes on");
+                    tracing::error!(error = sentence, "turns are not recorded; all else goes on");
                 }
                 self.failure = Some(sentence);
             }
         }
     }
 
-    fn try_write(&mut self, at: Timestamp, observation: Arc<Observation>) -> Result<(), RecordingError> {
-        let unwritable = |source| RecordingError::Unwritable { source };
-        let largest = self.settings.max_bytes.0 / PARTS_OF_THE_BUDGET;
-        match &mut self.current {
-            Some(current) if current.bytes < largest && current.covers(at) => {
-                let content = Content::Difference(Difference::between(&current.last, &observation));
-                let bytes = frame::encode(&Frame { format: FORMAT, at, content }).map_err(unwritable)?;
+    fn try_write(&mut self, recorded: Recorded) -> Result<(), RecordingError> {
+        let at = recorded.at;
+        let goes_on = self.goes_on_at(at);
+        match self.current.as_mut().filter(|_| goes_on) {
+            Some(current) => {
+                let bytes = frame::encode(&Frame::between(Some(&current.last), &recorded))?;
                 current.append(&bytes)?;
-                current.last = observation;
+                current.last = recorded;
             }
-            _ => {
-                let content = Content::Whole(&*observation);
-                let bytes = frame::encode(&Frame { format: FORMAT, at, content }).map_err(unwritable)?;
+            None => {
+                let bytes = frame::encode(&Frame::between(None, &recorded))?;
                 // The one before is complete; it may be the one that has to go.
                 self.current = None;
-                let mut current = begin(&self.folder, at, observation)?;
+                let mut current = begin(&self.folder, recorded)?;
                 if let Err(error) = current.append(&bytes) {
                     // A full disk must not fill with the beginnings of files.
                     remove(&current.path)?;
@@ -172,13 +209,14 @@ impl Current {
 }
 
 /// Begins a new file. A file that has the name already (a clock that was set back) is left alone.
-fn begin(folder: &Path, at: Timestamp, first: Arc<Observation>) -> Result<Current, RecordingError> {
+fn begin(folder: &Path, first: Recorded) -> Result<Current, RecordingError> {
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(unusable("make the folder of recordings", folder)(error));
         }
         _ => {}
     }
+    let at = first.at;
     let mut named = at;
     loop {
         let path = folder.join(name(named));

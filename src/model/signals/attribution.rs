@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{CollectionId, NodeId, Ratio};
 
 /// How much of what a look shows about a collection's cost is believed: one part in so many.
@@ -53,7 +55,7 @@ pub(super) struct NodeShare {
 }
 
 /// What is remembered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Attribution {
     /// What searches cost, as a share of the first guess.
     costs: BTreeMap<CollectionId, Ratio>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::rates::{CounterRate, LONGEST_STRETCH, Recorded};
 use crate::model::doubt::{Doubt, DoubtKind, Subject};
@@ -19,17 +20,40 @@ const SAME_START: SignedDuration = SignedDuration::from_secs(5);
 type Name = (Option<String>, String);
 
 /// What is remembered of one proxy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ProxyRates {
     process: Option<Timestamp>,
     read_at: Option<Moment>,
     /// Whether the last page was whole: one that was cut off hides collections that have long been searched.
     was_whole: bool,
+    #[serde(with = "pairs")]
     searches: BTreeMap<Name, CounterRate>,
 }
 
+/// A map as a list of pairs, because JSON has no keys of two parts.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{CounterRate, Name};
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<Name, CounterRate>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Name, CounterRate>, D::Error> {
+        Ok(Vec::<(Name, CounterRate)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
 /// What is remembered of all proxies, by the address of their page.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Demand {
     proxies: BTreeMap<String, ProxyRates>,
 }

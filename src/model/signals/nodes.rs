@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::rates::{CounterRate, Recorded};
 use crate::model::doubt::DoubtKind;
@@ -29,7 +30,7 @@ const SAME_WORK: Ratio = Ratio(50_000);
 pub(super) type Holdings = BTreeMap<CollectionId, u64>;
 
 /// The rates of one node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct NodeRates {
     process: Option<Timestamp>,
     read_at: Option<Moment>,

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Moment, Rate};
 
 /// A stretch longer than this says nothing about now.
@@ -25,7 +27,7 @@ pub(super) enum Recorded {
 }
 
 /// A counter, and how fast it rises.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CounterRate {
     last: Option<(u64, Moment)>,
     smooth: Option<u64>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attribution, DELEGATOR_NANOS, NodeWork, part};
 use super::capacity::{Capacities, CapacityFigures, CapacitySettings};
@@ -36,11 +37,13 @@ const UNTRIED: Ratio = Ratio(850_000);
 const LEAST_TRUST: Ratio = Ratio(100_000);
 
 /// What is remembered from turn to turn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SignalState {
     /// How counters become rates.
+    #[serde(skip)]
     pub settings: SignalSettings,
     /// What nodes really have, where they do not know it.
+    #[serde(skip)]
     pub capacity: CapacitySettings,
     nodes: BTreeMap<NodeId, NodeRates>,
     demand: Demand,

@@ -38,7 +38,7 @@ async fn an_hour_of_a_large_cluster_takes_little() {
         spread_times(&mut observation);
         let observation = Arc::new(observation);
         as_json += serde_json::to_string(&*observation).unwrap().len() as u64;
-        journal.record_observation(clock.read().wall, Arc::clone(&observation));
+        journal.begin_recording(clock.read().wall).unwrap().record(Arc::clone(&observation), None);
         journal.finish_recording().await;
         seen.push(observation);
     }
@@ -46,7 +46,7 @@ async fn an_hour_of_a_large_cluster_takes_little() {
     let files = recordings(&recordings_folder(&path)).unwrap();
     let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
     let read = files.iter().flat_map(|file| RecordingReader::open(file).unwrap().map(Result::unwrap));
-    assert!(read.map(|recorded| recorded.observation).eq(seen.iter().map(|seen| (**seen).clone())));
+    assert!(read.map(|recorded| recorded.observation).eq(seen.iter().cloned()));
 
     let first = observer_bytes(&seen[0]).await;
     println!("{} files; {LOOKS} observations in {bytes} bytes, {} each", files.len(), bytes / LOOKS);
@@ -72,7 +72,7 @@ async fn observer_bytes(observation: &Arc<Observation>) -> u64 {
     let path = folder.path().join("it.db");
     let settings = JournalSettings { path: path.clone(), ..JournalSettings::default() };
     let journal = Journal::open(&settings, observation.started_at).unwrap();
-    journal.record_observation(observation.started_at, Arc::clone(observation));
+    journal.begin_recording(observation.started_at).unwrap().record(Arc::clone(observation), None);
     journal.finish_recording().await;
     recordings(&recordings_folder(&path)).unwrap()[0].metadata().unwrap().len()
 }

@@ -42,8 +42,7 @@ impl Place {
     }
 
     async fn record(&self, seconds: i64, observation: &Observation) {
-        self.journal.record_observation(at(seconds), Arc::new(observation.clone()));
-        self.journal.finish_recording().await;
+        record(&self.journal, at(seconds), observation).await;
     }
 
     fn folder(&self) -> PathBuf {
@@ -62,6 +61,16 @@ impl Place {
     fn read(&self) -> Vec<Recorded> {
         self.files().iter().flat_map(|path| read(path).map(Result::unwrap)).collect()
     }
+}
+
+async fn record(journal: &Journal, at: Timestamp, observation: &Observation) {
+    journal.begin_recording(at).unwrap().record(Arc::new(observation.clone()), None);
+    journal.finish_recording().await;
+}
+
+/// A look without the rest of its turn.
+fn recorded(seconds: i64, observation: &Observation) -> Recorded {
+    Recorded { at: at(seconds), observation: Arc::new(observation.clone()), turn: None }
 }
 
 fn read(path: &Path) -> RecordingReader {
@@ -291,12 +300,11 @@ fn what_is_read_is_what_was_seen() {
         hours.set(hour);
         let expected: Vec<Recorded> = (hour..)
             .zip(observations)
-            .map(|(second, observation)| Recorded { at: at(second), observation })
+            .map(|(second, observation)| recorded(second, &observation))
             .collect();
         runtime.block_on(async {
-            for Recorded { at, observation } in &expected {
-                place.journal.record_observation(*at, Arc::new(observation.clone()));
-                place.journal.finish_recording().await;
+            for Recorded { at, observation, turn: _ } in &expected {
+                record(&place.journal, *at, observation).await;
             }
         });
         let file = place.files().pop().unwrap();
@@ -318,7 +326,7 @@ async fn what_does_not_change_takes_next_to_nothing() {
     }
     let differences = length() - whole;
     assert!(differences < 1_000 && whole > 10_000, "{differences} bytes of differences after {whole}");
-    assert_eq!(place.read().last().unwrap().observation, seen);
+    assert_eq!(*place.read().last().unwrap().observation, seen);
 }
 
 #[tokio::test]
@@ -337,8 +345,7 @@ async fn a_file_covers_an_hour_and_a_restart_begins_another() {
 
     let settings = JournalSettings { path: place.folder.path().join("it.db"), ..JournalSettings::default() };
     let restarted = Journal::open(&settings, at(0)).unwrap();
-    restarted.record_observation(at(0), Arc::new(seen));
-    restarted.finish_recording().await;
+    record(&restarted, at(0), &seen).await;
     assert_eq!(place.names()[2], "20231114T221320.000000001Z.jsonl.zst", "nobody's file is written to");
     assert_eq!(place.read().len(), 6);
     assert_eq!(place.names().len(), 4);
@@ -469,15 +476,17 @@ async fn an_observation_that_comes_too_soon_is_left_out_and_counted() {
     let place = Place::new(RecordingSettings::default());
     let seen = Arc::new(observation((0..20_000).map(|id| segment(id, 1)).collect()));
     for second in 0..5 {
-        place.journal.record_observation(at(second), Arc::clone(&seen));
+        if let Some(pen) = place.journal.begin_recording(at(second)) {
+            pen.record(Arc::clone(&seen), None);
+        }
     }
     place.journal.finish_recording().await;
-    let left_out = place.journal.observations_left_out();
+    let left_out = place.journal.turns_left_out();
     let recorded = place.read();
     assert!(left_out > 0 && recorded.len() as u64 + left_out == 5, "{left_out} left out of 5");
     place.record(9, &seen).await;
     let last = place.read().pop().unwrap();
-    assert_eq!((last.at, last.observation == *seen), (at(9), true), "the next difference fits");
+    assert_eq!((last.at, last.observation == seen), (at(9), true), "the next difference fits");
 }
 
 #[tokio::test]
@@ -489,7 +498,7 @@ async fn a_folder_that_cannot_be_used_stops_nothing_else_and_is_tried_again() {
     place.journal.save(Vec::new()).await.unwrap();
     std::fs::remove_file(place.folder()).unwrap();
     place.record(1, &seen).await;
-    assert_eq!(place.read(), [Recorded { at: at(1), observation: seen }]);
+    assert_eq!(place.read(), [recorded(1, &seen)]);
 }
 
 #[tokio::test]
