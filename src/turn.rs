@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
-    CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
-    GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput,
-    Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
+    CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput,
+    GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause,
+    PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;

@@ -95,8 +95,7 @@ fn compare(decision: &Decision, config: &Config, changes: &[Change]) -> Result<W
         policies: config.policies.clone(),
         directives: Vec::new(),
     };
-    let changed =
-        situation.with(changes).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    let changed = situation.with(changes).map_err(|error| Problem::unprocessable(error.to_string()))?;
     Ok(WhatIfView {
         taken_at: decision.snapshot.taken_at,
         changes: changes.iter().map(Change::to_string).collect(),

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use super::AppError;
 use super::client::AdminClient;
 use super::situation::from_file;
-use crate::admin::views::{AuditView, NodeView, OperationView, PlanView, StatusView, TurnView, WaveView};
 use crate::admin::explain::{why_node, why_not as why_not_there, why_segment};
+use crate::admin::views::{AuditView, NodeView, OperationView, PlanView, StatusView, TurnView, WaveView};
 use crate::admin::{ExplanationsView, Page, WhatIfView};
 use crate::cli::{
-    AskArgs, EventsArgs, Exit, FileArgs, HistoryArgs, OutputFormat, Past, WhatIfArgs, Why, WhyArgs, WhyNotArgs,
+    AskArgs, EventsArgs, Exit, FileArgs, HistoryArgs, OutputFormat, Past, WhatIfArgs, Why, WhyArgs,
+    WhyNotArgs,
 };
 use crate::cli::{live_view, plan_view, what_if_view};
 use crate::config::Config;

@@ -124,8 +124,7 @@ impl Daemon {
         }
         let in_force = watch::Sender::new(Arc::new(in_force));
         let leadership = election.as_deref().map(Election::leadership);
-        let by_hand =
-            Arc::new(ByHand::new(&connected, in_force.subscribe(), leadership, clock.clone()));
+        let by_hand = Arc::new(ByHand::new(&connected, in_force.subscribe(), leadership, clock.clone()));
         executor.obey(KillSwitch::at(gate.kill_switch.clone()));
         let control_loop = ControlLoop {
             observer: connected.observer,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::client_args::{
-    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhatIfArgs, WhyArgs, WhyNotArgs,
+    AskArgs, CompletionsArgs, DrainArgs, EventsArgs, HistoryArgs, UndrainArgs, WhatIfArgs, WhyArgs,
+    WhyNotArgs,
 };
 use super::control_args::{ApproveArgs, ControlsArgs, PauseArgs, ResumeArgs};
 use super::demo_args::DemoArgs;

@@ -82,9 +82,7 @@ fn dispatch(command: Command, sources: &Sources) -> Exit {
         Command::Plan(args) => block_on(app::plan(config, args)),
         Command::Snapshot(args) => block_on(app::snapshot(config, args)),
         Command::LoadBalance(args) => block_on(app::load_balance(config, args)),
-        Command::Record(RecordArgs { what: Record::Export(args) }) => {
-            ended(app::export(&config, &args))
-        }
+        Command::Record(RecordArgs { what: Record::Export(args) }) => ended(app::export(&config, &args)),
         Command::Status(args) => block_on(app::status(config, args)),
         Command::Nodes(args) => block_on(app::nodes(config, args)),
         Command::History(args) => block_on(app::history(config, args)),

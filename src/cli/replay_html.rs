@@ -112,7 +112,8 @@ struct Line {
 /// Of both sides, by what a turn shows.
 fn lines(report: &ReplayReport, height: impl Fn(&Sample) -> Option<f64>) -> Vec<Line> {
     let line = |class, words, side: &SideFigures| {
-        let points = side.series.iter().filter_map(|sample| Some((seconds(sample), height(sample)?))).collect();
+        let points =
+            side.series.iter().filter_map(|sample| Some((seconds(sample), height(sample)?))).collect();
         Line { class, words, points }
     };
     let mut lines = vec![line("old", "recorded options", &report.old)];
@@ -130,9 +131,7 @@ fn pressure_lines(report: &ReplayReport, dimension: &str) -> Vec<Line> {
         Some((seconds(sample), sample.pressures.get(dimension)?.now.decimal().min(HIGHEST)))
     });
     let mut all = vec![Line { class: "seen", words: "as seen", points: seen.collect() }];
-    all.extend(lines(report, |sample| {
-        Some(sample.pressures.get(dimension)?.planned.decimal().min(HIGHEST))
-    }));
+    all.extend(lines(report, |sample| Some(sample.pressures.get(dimension)?.planned.decimal().min(HIGHEST))));
     all
 }
 
@@ -165,9 +164,8 @@ struct Scale {
 impl Scale {
     fn of(lines: &[Line], lowest: f64) -> Scale {
         let points = || lines.iter().flat_map(|line| &line.points);
-        let fold = |of: fn(&(f64, f64)) -> f64, begin, pick: fn(f64, f64) -> f64| {
-            points().map(of).fold(begin, pick)
-        };
+        let fold =
+            |of: fn(&(f64, f64)) -> f64, begin, pick: fn(f64, f64) -> f64| points().map(of).fold(begin, pick);
         let first = fold(|point| point.0, f64::INFINITY, f64::min);
         let last = fold(|point| point.0, f64::NEG_INFINITY, f64::max);
         let lowest = fold(|point| point.1, lowest, f64::min);
@@ -293,11 +291,7 @@ fn escaped(text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
         .map(|line| {
-            shown(line)
-                .replace('&', "&amp;")
-                .replace('<', "&lt;")
-                .replace('>', "&gt;")
-                .replace('"', "&quot;")
+            shown(line).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
         })
         .collect();
     lines.join("\n")

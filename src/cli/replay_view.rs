@@ -34,7 +34,9 @@ pub fn heading(report: &ReplayReport) -> String {
     if reproduced == turns {
         text.push_str("the recorded options give the recorded plans, turn by turn\n");
     } else {
-        text.push_str(&format!("the recorded options give the recorded plans in {reproduced} of {turns} turns\n"));
+        text.push_str(&format!(
+            "the recorded options give the recorded plans in {reproduced} of {turns} turns\n"
+        ));
     }
     if let Some(deviation) = &report.first_deviation {
         let (then, now) = (&deviation.recorded, &deviation.replayed);
@@ -88,9 +90,7 @@ fn figures() -> [(&'static str, Figure); 7] {
         ("bytes of these", |side| side.asked.bytes.to_string()),
         ("of these undone (net-zero)", |side| undone(&side.asked)),
         ("calls for these, at least", |side| side.calls.to_string()),
-        ("time out of band", |side| {
-            format!("{} of {}", shown(side.out_of_band), shown(side.observed))
-        }),
+        ("time out of band", |side| format!("{} of {}", shown(side.out_of_band), shown(side.observed))),
         ("most overloaded nodes", |side| {
             side.series.iter().map(|sample| sample.overloaded).max().unwrap_or(0).to_string()
         }),

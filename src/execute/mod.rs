@@ -26,9 +26,9 @@ pub mod steady;
 mod usage;
 pub mod waves;
 
-pub use queue::calls_needed;
 pub use breaker::BreakerSettings;
 pub use executor::{AdmittedMove, Executor, ExecutorStatus};
+pub use queue::calls_needed;
 pub use usage::LimitUse;
 
 use std::time::Duration;

@@ -329,8 +329,11 @@ mod tests {
 
     #[test]
     fn calls_are_counted_as_they_would_be_sent() {
-        let settings =
-            ExecuteSettings { segments_per_call: 2, bytes_per_call: Bytes(250), ..ExecuteSettings::default() };
+        let settings = ExecuteSettings {
+            segments_per_call: 2,
+            bytes_per_call: Bytes(250),
+            ..ExecuteSettings::default()
+        };
         let moves = |bytes: u64| -> Vec<Move> {
             (1..=4).map(|segment| admitted(segment, 1, 2, bytes).movement).collect()
         };

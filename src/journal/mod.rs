@@ -30,8 +30,9 @@ pub use lock::{DaemonLock, LockError};
 pub use operations::Intent;
 pub use pages::PastTurn;
 pub use recordings::{
-    ExportHeader, ExportReader, ExportWriter, begun_at as recording_begun_at,
-    Outcome, Pen, Recorded, RecordedSettings, RecordedTurn, RecordingError, RecordingReader, RecordingSettings, folder as recordings_folder, recordings,
+    ExportHeader, ExportReader, ExportWriter, Outcome, Pen, Recorded, RecordedSettings, RecordedTurn,
+    RecordingError, RecordingReader, RecordingSettings, begun_at as recording_begun_at,
+    folder as recordings_folder, recordings,
 };
 pub use records::{DaemonStart, PlanRecord, TurnId, TurnRecord, VerdictRecord};
 pub use settings::JournalSettings;

@@ -113,3 +113,25 @@ impl LeaderNews {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_lead_is_told_who_does() {
+        let now = Instant::now();
+        let following = Leadership::Following { leader: Some("rebalancer-2".to_owned()) };
+        let reason = following.refusal(now).unwrap();
+        assert_eq!(reason, Reason::NotLeader { leader: Some("rebalancer-2".to_owned()) });
+        assert!(reason.to_string().contains("rebalancer-2"), "{reason}");
+        let unknown = Leadership::Unknown { cause: "etcd does not answer".to_owned() };
+        assert!(matches!(unknown.refusal(now), Some(Reason::LeaderUnknown { .. })));
+        let leading = Leadership::Leading { term: 1, until: now + Duration::from_secs(1) };
+        assert_eq!(leading.refusal(now), None);
+        let late = leading.refusal(now + Duration::from_secs(1));
+        assert!(matches!(late, Some(Reason::LeaderUnknown { .. })), "a lease that ran out is none");
+    }
+}

@@ -234,7 +234,8 @@ impl Scrubber {
                 }
             }
         }
-        for collection in value.pointer_mut("/previous/collections").and_then(Value::as_array_mut).into_iter().flatten()
+        for collection in
+            value.pointer_mut("/previous/collections").and_then(Value::as_array_mut).into_iter().flatten()
         {
             self.rename(collection.get_mut("database"), Scrubber::database);
             self.rename(collection.get_mut("name"), Scrubber::collection);
@@ -256,7 +257,9 @@ impl Scrubber {
             Value::Object(fields) => {
                 for (key, field) in fields {
                     match (key.as_str(), field) {
-                        ("address" | "from_address" | "hostname", Value::String(text)) => *text = self.host(text),
+                        ("address" | "from_address" | "hostname", Value::String(text)) => {
+                            *text = self.host(text)
+                        }
                         (_, field) => self.hosts_in(field),
                     }
                 }
@@ -273,9 +276,10 @@ fn resolve_nodes(patterns: &mut Patterns, seen: &Observation) {
         hostnames.insert(node.id, node.hostname.as_str());
     }
     resolve(patterns, |pattern| {
-        let nodes = seen.nodes.iter().filter(|node| {
-            pattern.names_node(node.id, &node.address, hostnames.get(&node.id).copied())
-        });
+        let nodes = seen
+            .nodes
+            .iter()
+            .filter(|node| pattern.names_node(node.id, &node.address, hostnames.get(&node.id).copied()));
         nodes.map(|node| node.id.to_string()).collect()
     });
 }

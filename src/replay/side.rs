@@ -60,7 +60,8 @@ impl Side {
     }
 
     fn note(&mut self, settings: &RecordedSettings, turn: &RecordedTurn, decision: &Decision) {
-        let steps = decision.verdict.admitted.iter().filter_map(|position| decision.plan.steps.get(*position));
+        let steps =
+            decision.verdict.admitted.iter().filter_map(|position| decision.plan.steps.get(*position));
         let admitted: Vec<&Move> = steps.flat_map(|step| &step.moves).collect();
         let new: Vec<Move> =
             admitted.iter().filter(|movement| !self.standing.contains(movement)).copied().cloned().collect();

@@ -167,7 +167,9 @@ impl Change {
             }
             Change::RemoveNode(node) => format!("remove-node={node}"),
             Change::Drain(node) => format!("drain={node}"),
-            Change::Threshold(ratio) => format!("threshold={}.{:06}", ratio.0 / 1_000_000, ratio.0 % 1_000_000),
+            Change::Threshold(ratio) => {
+                format!("threshold={}.{:06}", ratio.0 / 1_000_000, ratio.0 % 1_000_000)
+            }
         }
     }
 }
@@ -371,7 +373,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for text in ["add-node=64GiB", "add-node=64GiB:15.5", "remove-node=7", "drain=7", "threshold=1.030001"] {
+        for text in
+            ["add-node=64GiB", "add-node=64GiB:15.5", "remove-node=7", "drain=7", "threshold=1.030001"]
+        {
             let change: Change = text.parse().unwrap();
             assert_eq!(change.written().parse(), Ok(change), "{text}");
         }

@@ -11,7 +11,7 @@ use milvus_rebalancer::execute::ExecuteSettings;
 use milvus_rebalancer::execute::executor::Executor;
 use milvus_rebalancer::gate::GateSettings;
 use milvus_rebalancer::http::Health;
-use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings};
+use milvus_rebalancer::journal::{Drain, Journal, JournalError, JournalSettings};
 use milvus_rebalancer::metrics::Metrics;
 use milvus_rebalancer::plan::{FindingState, PlanSettings};
 use milvus_rebalancer::policy::PolicySettings;
@@ -246,4 +246,27 @@ async fn nonsense_in_the_state_is_passed_over_and_replaced() {
         }
         daemon.kill().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_being_emptied_stays_so() {
+    let (world, folder) = (uneven(), tempfile::tempdir().unwrap());
+    let mut first = Daemon::start(&world, folder.path(), ExecuteSettings::default());
+    let drain = Drain {
+        node: NodeId(2),
+        address: String::new(),
+        from: world.clock().read().wall,
+        reason: "new disk".to_owned(),
+        by: "ann".to_owned(),
+    };
+    first.journal.drain(drain).await.unwrap();
+    let turn = first.turn(2).await;
+    assert!(turn.decision.restrictions.evacuated.contains(&NodeId(2)));
+    first.kill().await;
+
+    let mut second = Daemon::start(&world, folder.path(), ExecuteSettings::default());
+    let turn = second.turn(1).await;
+    assert!(turn.decision.restrictions.evacuated.contains(&NodeId(2)), "from the first turn on");
+    assert_eq!(turn.decision.input.controls.drains[0].reason, "new disk");
+    second.kill().await;
 }

@@ -131,8 +131,17 @@ impl Service {
 
     /// Where it listens, from its log.
     fn address(&self) -> SocketAddr {
+        self.addresses().0
+    }
+
+    /// Where it listens for metrics, and where its admin API is.
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
         let line = self.logged("listen=");
-        line.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+        let named = |name: &str| -> SocketAddr {
+            let value = line.split(name).nth(1).unwrap().split_whitespace().next().unwrap();
+            value.trim_matches('"').parse().unwrap()
+        };
+        (named("listen="), named("admin="))
     }
 
     fn signal(&self, name: &str) {
@@ -149,8 +158,19 @@ impl Drop for Service {
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
+    request(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+}
+
+/// Sends a JSON document to the admin API.
+fn put(address: SocketAddr, path: &str, body: &str) -> String {
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close");
+    let kind = format!("content-type: application/json\r\ncontent-length: {}", body.len());
+    request(address, &format!("{head}\r\n{kind}\r\n\r\n{body}"))
+}
+
+fn request(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n").unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -291,9 +311,14 @@ fn reload(endpoint: &str) {
     let manager = Manager::new(endpoint, "execute.calls_per_minute = 5");
     let service = manager.start(Some(Duration::from_secs(1)));
     manager.told_line("READY=1");
-    let address = service.address();
+    let (address, admin) = service.addresses();
     manager.told_line("STATUS=3 nodes");
     assert!(limit(address, 5));
+    let configured = |number: u32| {
+        let shown = get(admin, "/v1/configuration");
+        shown.contains(&format!("calls_per_minute = {number}"))
+    };
+    assert!(configured(5), "{}", get(admin, "/v1/configuration"));
 
     // What is valid is in force with the next turn, which follows at once.
     manager
@@ -305,6 +330,13 @@ fn reload(endpoint: &str) {
     assert!(logged.contains("execute.calls_per_minute: 5 → 9"), "{logged}");
     manager.told_line("STATUS=3 nodes");
     assert!(limit(address, 9));
+    assert!(configured(9), "the API shows what is in force");
+
+    // So is another level of the log, without a restart.
+    let answer = put(admin, "/v1/log-level", r#"{"level": "debug"}"#);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    service.logged("DEBUG");
+    put(admin, "/v1/log-level", r#"{"level": "info"}"#);
 
     // The same again changes nothing.
     service.signal("HUP");

@@ -64,7 +64,25 @@ fn a_daemon_is_asked_paused_and_moves_by_hand() {
     assert!(moved.contains("1 of 1 segments moved"), "{moved}");
     assert_eq!(lab.segment_counts("books", &nodes).iter().sum::<usize>(), 6);
     assert_eq!(site.ask_journal("SELECT count(*) FROM audit WHERE action = 'load-balance'"), 1);
+    let more = json(&site.run(&["what-if", "add-node=1GiB", "--format", "json"]));
+    assert_eq!((&more["before"]["nodes"], &more["after"]["nodes"]), (&3.into(), &4.into()), "{more}");
+    daemon.turns(2);
     daemon.terminate();
     let (ended, _) = daemon.wait();
     assert!(ended.success(), "{ended:?}");
+
+    // What it recorded of a real cluster gives the same plans again.
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (plain, scrubbed) = (file("all.jsonl.zst"), file("scrubbed.jsonl"));
+    said(&site, &["record", "export", "--out", &plain]);
+    said(&site, &["record", "export", "--out", &scrubbed, "--scrub"]);
+    for recording in [&plain, &scrubbed] {
+        let report = json(&site.run(&["replay", recording, "--format", "json"]));
+        let turns = report["turns"].as_u64().unwrap();
+        println!("{turns} real turns in {} bytes", std::fs::metadata(recording).unwrap().len());
+        assert!(turns > 5, "{report}");
+        assert_eq!(report["reproduced"], turns, "{}", report["first_deviation"]);
+    }
+    assert!(!std::fs::read_to_string(&scrubbed).unwrap().contains("books"));
 }

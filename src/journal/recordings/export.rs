@@ -75,8 +75,7 @@ impl ExportWriter {
             scrubbed,
         };
         let mut writer = ExportWriter { path: path.to_owned(), file, encoder, last: None };
-        let mut line =
-            serde_json::to_vec(&header).map_err(|source| RecordingError::Unwritable { source })?;
+        let mut line = serde_json::to_vec(&header).map_err(|source| RecordingError::Unwritable { source })?;
         line.push(b'\n');
         writer.write(&line)?;
         Ok(writer)
@@ -167,8 +166,7 @@ impl ExportReader {
     }
 
     fn begin(&mut self) -> Result<(), RecordingError> {
-        let no_recording =
-            |detail: String| RecordingError::NoRecording { path: self.path.clone(), detail };
+        let no_recording = |detail: String| RecordingError::NoRecording { path: self.path.clone(), detail };
         let line = match next_line(&mut *self.lines, self.longest_line) {
             Ok(Some(line)) => line,
             Ok(None) => return Err(no_recording("it is empty".to_owned())),

@@ -48,9 +48,7 @@ impl<'a> Frame<&'a Observation> {
     /// What is to be written of a turn after the one before it in the same file; after none, everything.
     pub(super) fn between(before: Option<&Recorded>, now: &'a Recorded) -> Frame<&'a Observation> {
         let content = match before {
-            Some(before) => {
-                Content::Difference(Difference::between(&before.observation, &now.observation))
-            }
+            Some(before) => Content::Difference(Difference::between(&before.observation, &now.observation)),
             None => Content::Whole(&*now.observation),
         };
         let turn_before = before.and_then(|before| before.turn.as_ref());

@@ -9,7 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::difference::Mismatch;
 use crate::config::Mode;
 use crate::execute::ExecuteSettings;
-use crate::model::{Checkpoint, Controls, Departure, EndedMove, InFlight, KnownMove, Setback, SnapshotDigest};
+use crate::model::{
+    Checkpoint, Controls, Departure, EndedMove, InFlight, KnownMove, Setback, SnapshotDigest,
+};
 use crate::plan::{Move, PlanDigest};
 use crate::turn::{Decision, OwnMoves, ThinkingSettings};
 use crate::units::{Bytes, Moment};

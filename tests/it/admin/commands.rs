@@ -114,3 +114,37 @@ fn completions_know_every_command() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_if_is_asked_and_recordings_are_explained() {
+    let site = Site::start().await;
+    site.two_turns().await;
+    let text = say(&site, &["what-if", "add-node=64GiB"]).await;
+    assert!(text.contains("one more node") && text.contains("worst rows pressure now"), "{text}");
+    let json: Value =
+        serde_json::from_str(&say(&site, &["what-if", "threshold=1.5", "--format", "json"]).await).unwrap();
+    assert_eq!(json["before"]["nodes"], 3);
+    let wrong = run(&site, &["what-if", "drain=424242"]).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("there is no node 424242"));
+
+    // The daemon's own recording is asked the same, without it.
+    let live: Value =
+        serde_json::from_str(&say(&site, &["plan", "--live", "--format", "json"]).await).unwrap();
+    let movement = &live["steps"]["items"][0]["moves"][0];
+    let [segment, from, to] = ["segment", "from", "to"].map(|key| movement[key].as_str().unwrap());
+    let out = site.folder.path().join("it.jsonl.zst").display().to_string();
+    say(&site, &["record", "export", "--out", &out]).await;
+    let recorded = ["--recording", out.as_str()];
+    let why = say(&site, &[&["why", "segment", segment], &recorded[..]].concat()).await;
+    assert!(why.contains(&format!("the plan moves it to node {to}")), "{why}");
+    let why = say(&site, &[&["why", "node", from], &recorded[..]].concat()).await;
+    assert!(why.contains("times its fair share"), "{why}");
+    let not = say(&site, &[&["why-not", "--segment", segment, "--to", to], &recorded[..]].concat()).await;
+    assert!(not.contains("the plan does that"), "{not}");
+    let none = run(&site, &[&["why", "segment", "1"], &recorded[..]].concat()).await;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("segment 1 is not in this file"));
+    let early = [&["why", "node", from, "--at", "2001-01-01T00:00:00Z"], &recorded[..]].concat();
+    assert!(String::from_utf8_lossy(&run(&site, &early).await.stderr).contains("there is no turn"));
+}

@@ -86,3 +86,45 @@ async fn what_was_just_moved_rests_and_says_for_how_long() {
     let code = not["answers"][0]["reasons"][0]["code"].as_str().unwrap();
     assert!(["cooling_down", "settling", "return_too_soon"].contains(&code), "{not}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_if_is_answered_by_the_planner_and_changes_nothing() {
+    let site =
+        Site::with(uneven(), |config| config.poll.interval = std::time::Duration::from_secs(600)).await;
+    let plan = site.json("/v1/plan").await;
+    let answer = site.json("/v1/what-if?changes=add-node=64GiB").await;
+    assert_eq!((&answer["before"]["nodes"], &answer["after"]["nodes"]), (&3.into(), &4.into()), "{answer}");
+    assert_eq!(answer["before"]["plan"]["digest"], plan["digest"], "as it is, the plan is the plan");
+    assert_ne!(answer["after"]["plan"]["digest"], plan["digest"]);
+    assert!(answer["changes"][0].as_str().unwrap().contains("one more node with 64"), "{answer}");
+    let node = site.json("/v1/nodes?limit=1").await["items"][0]["id"].as_str().unwrap().to_owned();
+    let both = site.json(&format!("/v1/what-if?changes=drain={node},threshold=1.5")).await;
+    assert_eq!(both["changes"].as_array().unwrap().len(), 2);
+    assert_eq!(site.json("/v1/plan").await, plan);
+    assert_eq!(site.json("/v1/policies").await["evacuated"], serde_json::json!([]));
+    assert_eq!(site.json("/v1/nodes").await["items"].as_array().unwrap().len(), 3);
+
+    for (changes, status, named) in [
+        ("", 400, "add-node=MEMORY"),
+        ("grow=7", 400, "grow=7"),
+        ("drain=424242", 422, "there is no node 424242"),
+        ("remove-node=99999999999999999999", 400, "no id of a node"),
+        ("threshold=0.5", 400, "threshold"),
+        (&["threshold=1.1"; 17].join(","), 400, "16 at most"),
+    ] {
+        let detail = site.get(&format!("/v1/what-if?changes={changes}")).await.problem(status);
+        assert!(detail.contains(named), "{changes}: {detail}");
+    }
+    assert!(site.get("/v1/what-if").await.problem(400).contains("changes"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_what_if_at_a_time_is_thought_about() {
+    let site = Site::start().await;
+    let questions: Vec<_> = (0..12).map(|_| site.get("/v1/what-if?changes=add-node=64GiB")).collect();
+    let answers = futures::future::join_all(questions).await;
+    assert!(answers.iter().any(|answer| answer.status == 200));
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert!(answer.problem(409).contains("another what-if"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Orders over the API: they go the way of the command line's, survive a restart and are written down.
 
 use milvus_rebalancer::gate::ApprovalRule;
+use milvus_rebalancer::lease::LeaseEngine;
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::sim::{SharedWorld, SimServer, build};
 use reqwest::Method;
@@ -158,6 +159,26 @@ async fn segments_are_moved_by_hand_within_the_rules() {
     let wrong = json!({"collection": collection["name"], "src_node": 7});
     let detail = site.post("/v1/load-balance", &wrong).await.problem(400);
     assert!(detail.contains("src_node"), "ids are texts: {detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_lead_moves_nothing_by_hand_either() {
+    let site = Site::with(uneven(), |config| {
+        acting(config);
+        config.gate.approval = ApprovalRule::Required;
+        config.lease.engine = LeaseEngine::Etcd;
+        // Nobody is there, so nobody leads.
+        config.lease.etcd.endpoints = vec!["http://127.0.0.1:1".to_owned()];
+    })
+    .await;
+    let from = site.json("/v1/nodes?state=overloaded").await["items"][0]["id"].as_str().unwrap().to_owned();
+    let collection = site.json("/v1/collections").await["items"][0].clone();
+    let order =
+        json!({"collection": collection["name"], "database": collection["database"], "src_node": from});
+    let answer = site.post("/v1/load-balance", &order).await;
+    answer.problem(409);
+    assert_eq!(answer.json()["type"], "urn:milvus-rebalancer:problem:leader-unknown");
+    assert_eq!(site.json("/v1/operations").await["items"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,7 +56,11 @@ async fn an_exported_recording_is_the_recording() {
     assert!(length("all.jsonl") > 4 * length("all.jsonl.zst"));
 
     let later = ["record", "export", "--out", "later.jsonl", "--since", "2999-01-01T00:00:00Z"];
-    assert_eq!(said(&run(folder.path(), &later)), "6 turns written to later.jsonl\n", "the newest file stays");
+    assert_eq!(
+        said(&run(folder.path(), &later)),
+        "6 turns written to later.jsonl\n",
+        "the newest file stays"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +84,9 @@ async fn the_program_replays_what_it_exported_and_compares_other_options() {
 
     let page = std::fs::read_to_string(folder.path().join("page.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
-    for part in ["other options", "<svg", "Worst memory pressure", "time out of band", "polyline class=\"new\""] {
+    for part in
+        ["other options", "<svg", "Worst memory pressure", "time out of band", "polyline class=\"new\""]
+    {
         assert!(page.contains(part), "{part} is missing");
     }
     for part in ["<script", "http-equiv", "src=", "NaN", "inf,", "<link"] {
@@ -101,9 +107,12 @@ async fn a_scrubbed_recording_says_no_name_and_gives_the_same_plans() {
     for turn in &turns {
         let observation = &turn.observation;
         names.extend(observation.nodes.iter().map(|node| node.address.clone()));
-        names.extend(observation.nodes.iter().filter_map(|node| {
-            node.address.rsplit_once(':').map(|(host, _)| host.to_owned())
-        }));
+        names.extend(
+            observation
+                .nodes
+                .iter()
+                .filter_map(|node| node.address.rsplit_once(':').map(|(host, _)| host.to_owned())),
+        );
         for group in observation.resource_groups.iter().flatten() {
             names.extend(group.nodes.iter().flatten().map(|node| node.hostname.clone()));
         }

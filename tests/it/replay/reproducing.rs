@@ -6,12 +6,22 @@ use milvus_rebalancer::replay::Replay;
 use milvus_rebalancer::turn::{Decision, ThinkingSettings};
 use milvus_rebalancer::units::{Bytes, Ratio};
 
-use super::world::{Daemon, recorded, somebody_moves, uneven};
+use super::world::{Daemon, files, recorded, somebody_moves, uneven};
 
 /// What must come out again. The guard is left out: no plan follows from it.
 fn essence(decision: &Decision) -> String {
-    let Decision { input, snapshot_digest, findings, drains, restrictions, plan, verdict, foreign_moves, net_zero, .. } =
-        decision;
+    let Decision {
+        input,
+        snapshot_digest,
+        findings,
+        drains,
+        restrictions,
+        plan,
+        verdict,
+        foreign_moves,
+        net_zero,
+        ..
+    } = decision;
     format!(
         "{snapshot_digest:?}{:?}{findings:?}{drains:?}{restrictions:?}{plan:?}{verdict:?}{foreign_moves:?}{net_zero:?}",
         input.history
@@ -39,7 +49,7 @@ async fn every_recorded_plan_comes_out_again_over_restarts_orders_and_other_peop
     second.stop().await;
 
     // Small files, so that one ends in the middle of a process.
-    let small = RecordingSettings { max_bytes: Bytes(300_000), ..RecordingSettings::default() };
+    let small = RecordingSettings { max_bytes: Bytes(80_000), ..RecordingSettings::default() };
     let mut changed = settings.clone();
     changed.policies.memory.enter = Ratio(1_100_000);
     let mut third = Daemon::recording(&world, folder.path(), &changed, Mode::Act, small);
@@ -59,6 +69,8 @@ async fn every_recorded_plan_comes_out_again_over_restarts_orders_and_other_peop
     assert_eq!(recorded.len(), decided.len());
     assert!(decided.iter().any(|turn| !turn.decision.foreign_moves.is_empty()), "somebody was noticed");
     let memories = recorded.iter().filter(|turn| turn.turn.as_ref().unwrap().memory.is_some()).count();
+    let sizes: Vec<u64> = files(folder.path()).iter().map(|file| file.metadata().unwrap().len()).collect();
+    println!("files of {sizes:?} bytes");
     assert!(memories > 3, "each process begins with what it remembers, and a file in the middle of one, too");
     let report = replay.finish().unwrap();
     assert_eq!((report.turns, report.reproduced), (decided.len(), decided.len()));

@@ -40,11 +40,7 @@ pub fn uneven() -> SharedWorld {
 
 /// Without a budget for the day, so that it keeps moving.
 pub fn busy() -> ExecuteSettings {
-    ExecuteSettings {
-        bytes_per_hour: Ratio::ZERO,
-        bytes_per_day: Ratio::ZERO,
-        ..ExecuteSettings::default()
-    }
+    ExecuteSettings { bytes_per_hour: Ratio::ZERO, bytes_per_day: Ratio::ZERO, ..ExecuteSettings::default() }
 }
 
 /// A running daemon.
