@@ -2,7 +2,6 @@
 //! light and on dark ground and on paper.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use super::replay_view;
 use crate::replay::{ReplayReport, Sample, SideFigures};
@@ -204,8 +203,7 @@ fn plot(page: &mut String, lines: &[Line], lowest: f64) {
     for line in lines {
         page.push_str(&format!("<polyline class=\"{}\" points=\"", line.class));
         for (time, height) in thinned(&line.points) {
-            // Writing to a text cannot fail.
-            let _ = write!(page, "{:.1},{:.1} ", scale.x(time), scale.y(height));
+            page.push_str(&format!("{:.1},{:.1} ", scale.x(time), scale.y(height)));
         }
         page.push_str(&format!("\"><title>{}</title></polyline>\n", line.words));
     }

@@ -89,7 +89,9 @@ pub fn sides(answer: &WhatIfView) -> String {
     text
 }
 
-fn side_figures() -> [(&'static str, fn(&SideView) -> String); 5] {
+type SideFigure = fn(&SideView) -> String;
+
+fn side_figures() -> [(&'static str, SideFigure); 5] {
     [
         ("query nodes", |side| side.nodes.to_string()),
         ("overloaded nodes", |side| side.overloaded.to_string()),

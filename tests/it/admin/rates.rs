@@ -1,9 +1,10 @@
 //! What reading costs at the size that everything is designed for: 1,000 nodes with 1,000,000 segments.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milvus_rebalancer::sim::{Line, Profile, WorldPlan};
 use reqwest::Method;
+use tokio::time::Instant;
 
 use super::{Site, read};
 
