@@ -2,6 +2,7 @@
 //! that act. `cargo bench --bench hot_segment` prints a table and a line of JSON for each; needs root and control groups
 //! for the small nodes, and twelve quiet minutes. The figures are in docs/signals.md.
 #![allow(dead_code, unused_imports, reason = "the tests that these files hold are not run here")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "as in tests: what fails here is to be seen")]
 
 #[path = "../tests/real/daemon.rs"]
 mod daemon;
