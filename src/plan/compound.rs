@@ -17,12 +17,16 @@ const TRIED: usize = 24;
 const PARTNERS: usize = 16;
 /// Copies of a node of each kind that it could give in an exchange: so many of each dimension, and so many sizes.
 const OF_EACH_KIND: usize = 12;
-/// Nodes to which a partner could give one on.
-const THIRDS: usize = 6;
+/// Exchanges that one look may make: the best it found, each weighed again before it is made.
+const AT_ONCE: usize = 8;
+/// Chains are looked for among fewer: copies of the node, partners, copies of a partner, and third nodes.
+const CHAINED: (usize, usize, usize, usize) = (6, 4, 12, 3);
 
 /// What the nodes have to exchange, as far as anybody asked.
 pub struct Exchanges {
     samples: Vec<Option<Sample>>,
+    /// How many changes had been made when nothing was found for a node.
+    failed_at: Vec<Option<u64>>,
 }
 
 /// Some copies of a node, and their loads in the dimensions about whole nodes, one after the other.
@@ -94,17 +98,40 @@ fn chosen_of(search: &Search<'_>, copies: &[CopyIndex], loads: &[f64]) -> Vec<us
 impl Exchanges {
     /// For so many nodes.
     pub fn new(nodes: usize) -> Exchanges {
-        Exchanges { samples: vec![None; nodes] }
+        Exchanges { samples: vec![None; nodes], failed_at: vec![None; nodes] }
     }
 
     /// Looks for moves that help a stuck node together, and chooses the best of them. None when there are none.
     pub fn improve(&mut self, search: &mut Search<'_>, node: NodeIndex) -> Vec<Way> {
-        if !search.rules.may_give(node) || search.field.potential_of(node) == 0.0 {
+        let state = search.changes;
+        // What helped nobody as things are now need not be tried again.
+        if self.failed_at[node.at()] == Some(state)
+            || !search.rules.may_give(node)
+            || search.field.potential_of(node) == 0.0
+        {
             return Vec::new();
         }
-        let Some((_, ways)) = self.best(search, node) else { return Vec::new() };
-        search.choose(&ways);
-        ways
+        let found = self.look(search, node);
+        let mut made = Vec::new();
+        for (at, (value, ways)) in found.into_iter().enumerate() {
+            let is_there = ways.iter().all(|way| search.field.node_of[way.copy.at()] == way.from);
+            let worst = search.field.potential_of(node);
+            // The first is as it was looked at.
+            let is_as_good = at == 0
+                || is_there
+                    && played(search, worst, &ways).is_some_and(|gain| {
+                        gain > LEAST_GAIN && gain / bytes_of(search, &ways) * 2.0 > value
+                    })
+                    && ways.iter().all(|way| search.may_enter(way.copy, way.to));
+            if is_as_good {
+                search.choose(&ways);
+                made.extend(ways);
+            }
+        }
+        if made.is_empty() {
+            self.failed_at[node.at()] = Some(state);
+        }
+        made
     }
 
     fn sample(&mut self, search: &mut Search<'_>, node: NodeIndex) -> Sample {
@@ -114,8 +141,9 @@ impl Exchanges {
         }
     }
 
-    fn best(&mut self, search: &mut Search<'_>, node: NodeIndex) -> Option<(f64, Vec<Way>)> {
-        let mut look = Look { node, worst: search.field.potential_of(node), best: None };
+    /// The best exchanges, with what they gain per byte.
+    fn look(&mut self, search: &mut Search<'_>, node: NodeIndex) -> Vec<(f64, Vec<Way>)> {
+        let mut look = Look { node, worst: search.field.potential_of(node), best: Vec::new() };
         let own = self.sample(search, node);
         let firsts = most_relieving(search, &own, node);
         let mut partners: Vec<(usize, Vec<NodeIndex>)> = Vec::new();
@@ -141,11 +169,11 @@ impl Exchanges {
                 self.samples[partner.at()] = Some(theirs);
             }
         }
-        if look.best.is_none() {
+        if look.best.is_empty() {
             for (set, nodes) in &partners {
-                for partner in nodes.iter().take(THIRDS) {
+                for partner in nodes.iter().take(CHAINED.1) {
                     let theirs = self.samples[partner.at()].clone().unwrap_or_default();
-                    for at in firsts.iter().take(TRIED / 2) {
+                    for at in firsts.iter().take(CHAINED.0) {
                         if search.set_of(own.copies[*at]) == *set {
                             look.chain(search, (&own, *at), *partner, &theirs);
                         }
@@ -163,7 +191,8 @@ struct Look {
     node: NodeIndex,
     /// Nothing that helps may make another node worse than this one was.
     worst: f64,
-    best: Option<(f64, Vec<Way>)>,
+    /// What was found, with what it gains per byte, the best first; of each copy of the node the best.
+    best: Vec<(f64, Vec<Way>)>,
 }
 
 impl Look {
@@ -171,14 +200,18 @@ impl Look {
         if gain <= LEAST_GAIN {
             return;
         }
-        let bytes: f64 = ways.iter().map(|way| search.bytes(way.copy)).sum();
-        if self.best.as_ref().is_none_or(|(most, _)| gain / bytes > *most) && self.is_allowed(search, ways) {
-            self.best = Some((gain / bytes, ways.to_vec()));
+        let value = gain / bytes_of(search, ways);
+        let is_full = self.best.len() == AT_ONCE;
+        if is_full && self.best.last().is_some_and(|(least, _)| *least >= value)
+            || self.best.iter().any(|(known, own)| own[0].copy == ways[0].copy && *known >= value)
+            || !ways.iter().all(|way| search.may_enter(way.copy, way.to))
+        {
+            return;
         }
-    }
-
-    fn is_allowed(&self, search: &Search<'_>, ways: &[Way]) -> bool {
-        ways.iter().all(|way| search.may_enter(way.copy, way.to))
+        self.best.retain(|(_, own)| own[0].copy != ways[0].copy);
+        let at = self.best.partition_point(|(known, _)| *known >= value);
+        self.best.insert(at, (value, ways.to_vec()));
+        self.best.truncate(AT_ONCE);
     }
 
     /// A copy of the node for nothing, or for one of the partner's.
@@ -203,11 +236,11 @@ impl Look {
             - search.field.burden(copy, leaving, partner)
             - search.cost(copy, partner);
         self.keep_better(search, gain, &[away]);
-        let (rows, burden_before) = ((search.field.row(node), search.field.row(partner)), self.worst);
+        let rows = (search.field.row(node), search.field.row(partner));
         let before = sum(rows.0, |cell, _| cell.potential(cell.load))
             + sum(rows.1, |cell, _| cell.potential(cell.load));
         let mut found: Vec<(f64, Way)> = Vec::new();
-        let mut most = self.best.as_ref().map_or(0.0, |(most, _)| *most);
+        let mut most = 0.0;
         for (back, second) in theirs.copies.iter().enumerate() {
             let coming = theirs.loads(back, width);
             let theirs_after =
@@ -215,7 +248,7 @@ impl Look {
             let own_after =
                 sum(rows.0, |cell, view| cell.potential(cell.load - leaving[view] + coming[view]));
             let gain = before - own_after - theirs_after;
-            if !scoped && (gain <= LEAST_GAIN || theirs_after > burden_before) {
+            if !scoped && (gain <= LEAST_GAIN || theirs_after > self.worst) {
                 continue;
             }
             let is_there = search.field.node_of[second.at()] == partner;
@@ -232,7 +265,7 @@ impl Look {
             }
         }
         for (gain, back) in found.into_iter().rev() {
-            let gain = if scoped { self.played(search, &[away, back]) } else { Some(gain) };
+            let gain = if scoped { played(search, self.worst, &[away, back]) } else { Some(gain) };
             let Some(gain) = gain else { continue };
             self.keep_better(search, gain, &[away, back]);
         }
@@ -246,41 +279,65 @@ impl Look {
         partner: NodeIndex,
         theirs: &Sample,
     ) {
-        let (node, copy) = (self.node, own.copies[at]);
+        let (node, copy, width) = (self.node, own.copies[at], search.field.width());
         if search.field.node_of[copy.at()] != node || !search.may_enter(copy, partner) {
             return;
         }
         let away = Way { copy, from: node, to: partner };
-        for second in &theirs.copies {
+        let first_gain = gain_of(search, &away);
+        search.put_for_now(copy, partner);
+        let mut seconds: Vec<(f64, usize)> = Vec::new();
+        for (at, second) in theirs.copies.iter().enumerate() {
             if *second == copy || search.field.node_of[second.at()] != partner || !search.is_free(*second) {
                 continue;
             }
-            for third in emptiest(search, search.set_of(*second), partner, THIRDS) {
+            let relief = search.field.relief(*second, theirs.loads(at, width), partner);
+            if relief + first_gain > LEAST_GAIN {
+                seconds.push((relief / search.bytes(*second), at));
+            }
+        }
+        search.spend(theirs.copies.len());
+        seconds.sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+        let mut found: Vec<(f64, Way)> = Vec::new();
+        for (_, at) in seconds.into_iter().take(CHAINED.2) {
+            let second = theirs.copies[at];
+            for third in emptiest(search, search.set_of(second), partner, CHAINED.3) {
                 if third == node || !search.spend(1) {
                     continue;
                 }
-                let on = Way { copy: *second, from: partner, to: third };
-                if let Some(gain) = self.played(search, &[away, on]) {
-                    self.keep_better(search, gain, &[away, on]);
+                let on = Way { copy: second, from: partner, to: third };
+                let gain = first_gain + gain_of(search, &on);
+                if gain > LEAST_GAIN {
+                    found.push((gain, on));
                 }
             }
         }
+        search.put_for_now(copy, node);
+        for (_, on) in found {
+            if let Some(gain) = played(search, self.worst, &[away, on]) {
+                self.keep_better(search, gain, &[away, on]);
+            }
+        }
     }
+}
 
-    /// What several moves gain together, their prices taken off; nothing when a node is worse for it than the worst was.
-    fn played(&self, search: &mut Search<'_>, ways: &[Way]) -> Option<f64> {
-        let mut gain = 0.0;
-        for way in ways {
-            gain += gain_of(search, way);
-            search.put_for_now(way.copy, way.to);
-        }
-        let nodes = ways.iter().flat_map(|way| [way.from, way.to]);
-        let worst = nodes.map(|node| search.field.potential_of(node)).fold(0.0, f64::max);
-        for way in ways.iter().rev() {
-            search.put_for_now(way.copy, way.from);
-        }
-        (worst <= self.worst).then_some(gain)
+/// What several moves gain together, their prices taken off; nothing when a node is worse for it than the worst was.
+fn played(search: &mut Search<'_>, worst: f64, ways: &[Way]) -> Option<f64> {
+    let mut gain = 0.0;
+    for way in ways {
+        gain += gain_of(search, way);
+        search.put_for_now(way.copy, way.to);
     }
+    let nodes = ways.iter().flat_map(|way| [way.from, way.to]);
+    let worst_after = nodes.map(|node| search.field.potential_of(node)).fold(0.0, f64::max);
+    for way in ways.iter().rev() {
+        search.put_for_now(way.copy, way.from);
+    }
+    (worst_after <= worst).then_some(gain)
+}
+
+fn bytes_of(search: &Search<'_>, ways: &[Way]) -> f64 {
+    ways.iter().map(|way| search.bytes(way.copy)).sum()
 }
 
 #[inline]

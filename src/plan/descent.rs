@@ -130,7 +130,16 @@ impl Sources {
         for node in 0..self.nodes.len() {
             self.push(search, self.nodes[node]);
         }
-        self.held.iter_mut().for_each(|held| *held = None);
+    }
+
+    /// Something else than the descent has moved these copies.
+    pub fn learn(&mut self, search: &Search<'_>, ways: &[Way]) {
+        for way in ways {
+            if let Some(source) = &mut self.held[way.to.at()] {
+                source.add(search, way.copy);
+            }
+            self.notice(search, way.to);
+        }
     }
 
     fn push(&mut self, search: &Search<'_>, node: NodeIndex) {
@@ -210,6 +219,10 @@ fn relieve(
         for Scored { at, .. } in batch {
             let at = at as usize;
             let (copy, loads) = (source.copies[at], source.loads(at));
+            // One that left and came back is named twice.
+            if search.field.node_of[copy.at()] != node {
+                continue;
+            }
             let relief = search.field.relief(copy, loads, node);
             let gain = relief - LEAST_GAIN;
             let is_worth_it = gain > search.fee(copy);
@@ -251,10 +264,7 @@ fn relieve(
 fn make(search: &mut Search<'_>, sources: &mut Sources, copy: CopyIndex, to: NodeIndex) {
     let from = search.field.node_of[copy.at()];
     search.choose(&[Way { copy, from, to }]);
-    if let Some(source) = &mut sources.held[to.at()] {
-        source.add(search, copy);
-    }
-    sources.notice(search, to);
+    sources.learn(search, &[Way { copy, from, to }]);
 }
 
 /// By what candidates are chosen.

@@ -135,7 +135,8 @@ impl Planner<'_> {
             descent::descend(search, sources, TOLERANCES[0], most);
             return;
         }
-        self.relieve_all(search, sources);
+        let mut exchanges = Exchanges::new(self.input.snapshot.nodes.len());
+        self.relieve_all(search, sources, &mut exchanges);
         for _ in 0..MOST_ROUNDS {
             if search.is_kept() || search.is_spent() {
                 break;
@@ -148,7 +149,7 @@ impl Planner<'_> {
             search.begin_anew();
             let before = search.changes;
             let mut again = Sources::new(search, &nodes);
-            self.relieve_all(search, &mut again);
+            self.relieve_all(search, &mut again, &mut exchanges);
             for node in again.nodes {
                 sources.add(search, node);
             }
@@ -161,9 +162,8 @@ impl Planner<'_> {
 
     /// Relieves with single moves, then with exchanges where those do not help, then places anew where little is to be
     /// placed.
-    fn relieve_all(&self, search: &mut Search<'_>, sources: &mut Sources) {
+    fn relieve_all(&self, search: &mut Search<'_>, sources: &mut Sources, exchanges: &mut Exchanges) {
         let mut exchanges_left = MOST_EXCHANGES;
-        let mut exchanges = Exchanges::new(self.input.snapshot.nodes.len());
         loop {
             let mut stuck = Vec::new();
             for tolerance in TOLERANCES {
@@ -182,7 +182,7 @@ impl Planner<'_> {
                         break;
                     }
                     exchanges_left -= 1;
-                    ways.iter().for_each(|way| sources.notice(search, way.to));
+                    sources.learn(search, &ways);
                 }
             }
             if search.changes == before || search.is_spent() {

@@ -35,6 +35,8 @@ pub struct Search<'a> {
     was_moved: Vec<bool>,
     /// Copies on a node, for nodes that anybody asked about; may name copies that have left since.
     on_node: Vec<Option<Vec<CopyIndex>>>,
+    /// Whether such a list names just what is there, by node.
+    is_tidy: Vec<bool>,
     /// The emptiest members of large sets.
     pub windows: Windows,
     /// Whether what was chosen is carried out as it was chosen: in another order, or without a part of it, it might not be
@@ -77,6 +79,7 @@ impl<'a> Search<'a> {
             moved: Vec::new(),
             was_moved: vec![false; snapshot.copies.len()],
             on_node: vec![None; snapshot.nodes.len()],
+            is_tidy: vec![true; snapshot.nodes.len()],
             is_kept: false,
             chosen: Vec::new(),
             price_per_byte: input.plan.price_per_fair_share.decimal() / fair_bytes,
@@ -193,6 +196,8 @@ impl<'a> Search<'a> {
         self.rules.count(copy, to, true);
         self.field.shift(copy, to);
         self.changes += 1;
+        self.is_tidy[from.at()] = false;
+        self.is_tidy[to.at()] = false;
         self.windows.used(self.set_of(copy));
         if let Some(copies) = &mut self.on_node[to.at()] {
             copies.push(copy);
@@ -255,10 +260,12 @@ impl<'a> Search<'a> {
         self.list(&[node]);
         let here = |copy: &CopyIndex| self.field.node_of[copy.at()] == node;
         let Some(copies) = &mut self.on_node[node.at()] else { return Vec::new() };
-        copies.retain(here);
-        // A copy that left and came back is named twice.
-        copies.sort_unstable();
-        copies.dedup();
+        if !std::mem::replace(&mut self.is_tidy[node.at()], true) {
+            copies.retain(here);
+            // A copy that left and came back is named twice.
+            copies.sort_unstable();
+            copies.dedup();
+        }
         copies.clone()
     }
 
