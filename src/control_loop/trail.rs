@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::gate::windows;
-use crate::model::guard::Signal;
+use crate::model::Signal;
 use crate::reason::Reason;
 use crate::turn::Decision;
 use crate::units::Ratio;
@@ -56,9 +56,8 @@ impl TrailPoint {
         let latency = decision.guard.readings.iter().find(|reading| reading.signal == Signal::SearchLatency);
         let input = &decision.input;
         let order = decision.verdict.order();
-        let overloaded = decision.findings.iter().filter(|finding| {
-            finding.state == crate::plan::FindingState::Overloaded
-        });
+        let overloaded =
+            decision.findings.iter().filter(|finding| finding.state == crate::plan::FindingState::Overloaded);
         let mut nodes: Vec<_> = overloaded.map(|finding| finding.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
@@ -158,7 +157,8 @@ mod tests {
         assert_eq!(points.iter().map(|point| point.worst["memory"]).max(), Some(Ratio(9_000_000)));
         assert!(points.iter().any(|point| point.is_paused));
         assert!(points.iter().any(|point| point.search_latency == Some(7)));
-        let newest: Vec<i64> = points.iter().rev().take(POINTS_KEPT / 2).map(|point| point.at.as_second()).collect();
+        let newest: Vec<i64> =
+            points.iter().rev().take(POINTS_KEPT / 2).map(|point| point.at.as_second()).collect();
         assert!(newest.windows(2).all(|pair| pair[0] == pair[1] + 1), "the newer half has every turn");
     }
 

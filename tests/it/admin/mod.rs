@@ -6,6 +6,7 @@ mod events;
 mod explaining;
 mod hostile;
 mod ordering;
+mod page;
 mod reading;
 mod size;
 mod sockets;
