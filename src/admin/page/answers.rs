@@ -11,7 +11,7 @@ use crate::model::Pause;
 use crate::plan::FindingState;
 
 /// Reasons that are told at the top; the rest stands below.
-const REASONS_TOLD: usize = 4;
+const REASONS_TOLD: usize = 3;
 
 /// The four answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn why(known: &Known<'_>) -> Vec<String> {
     if let Some(worst) = over.first() {
         let others = match over.len() - 1 {
             0 => String::new(),
-            others => format!(", and {} more", count(others, "overload")),
+            others => format!("; {} beside it", count(others, "more overload")),
         };
         why.push(format!(
             "Node {} has {} times its fair share of {}: {} instead of {}{others}.",
@@ -102,15 +102,23 @@ fn why(known: &Known<'_>) -> Vec<String> {
             worst.unit.display(worst.fair),
         ));
     }
-    let left = last.decision.plan.proof.left_alone.iter();
-    why.extend(left.map(|left| {
-        let (node, pressure, dimension) = (left.node, left.pressure, &left.dimension);
-        sentence(format!("node {node} stays at {dimension} {pressure}: {}", left.reason))
+    let has_plan = !last.decision.plan.steps.is_empty();
+    let mut left: Vec<(String, usize)> = Vec::new();
+    for alone in &last.decision.plan.proof.left_alone {
+        let reason = alone.reason.to_string();
+        match left.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, nodes)) => *nodes += 1,
+            None => left.push((reason, 1)),
+        }
+    }
+    let more = left.len().saturating_sub(REASONS_TOLD);
+    why.extend(left.into_iter().take(REASONS_TOLD).map(|(reason, nodes)| {
+        let when = if has_plan { "With the plan carried out, " } else { "" };
+        let stay = if nodes == 1 { "stays" } else { "stay" };
+        sentence(format!("{when}{} {stay} above the band’s lower edge: {reason}", count(nodes, "node")))
     }));
-    let more = why.len().saturating_sub(REASONS_TOLD);
-    why.truncate(REASONS_TOLD);
     if more > 0 {
-        why.push(format!("{} more stand below.", count(more, "reason")));
+        why.push(format!("{} below.", count(more, "more reason")));
     }
     why
 }
@@ -139,8 +147,11 @@ fn doing(known: &Known<'_>) -> Vec<String> {
             _ => format!("Proposed: {what}. In mode {} nothing is moved.", known.mode.code()),
         });
     }
-    let is_told = |code: &str| matches!(code, "advise_only" | "paused");
-    if let Some(reason) = known.status.limited_by.as_ref().filter(|reason| !is_told(&reason.code)) {
+    let limited_by = known.status.limited_by.as_ref().filter(|reason| {
+        let is_told = matches!(reason.code.as_str(), "advise_only" | "paused");
+        !is_told && !known.status.verdict.contains(&reason.sentence)
+    });
+    if let Some(reason) = limited_by {
         doing.push(sentence(format!("held back: {}", reason.sentence)));
     }
     if known.status.plan.moves == 0 && known.open.is_empty() && doing.is_empty() {

@@ -1,5 +1,6 @@
 //! The admin API of a daemon on a simulated cluster, over real HTTP.
 
+mod browser;
 mod commands;
 mod documentation;
 mod events;
