@@ -94,7 +94,10 @@ async fn assemble(
 /// Bytes of an answer's body, which comes compressed.
 fn get(place: &str, path: &str) -> Result<usize, Box<dyn Error>> {
     let mut stream = TcpStream::connect(place)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {place}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {place}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no answer")?;

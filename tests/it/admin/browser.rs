@@ -65,7 +65,8 @@ async fn the_page_in_a_real_browser() {
         "thousand": of(&thousand),
     });
     std::fs::write(&urls, scenes.to_string()).unwrap();
-    let mut page = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/browser/bin/python"));
+    let mut page =
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/browser/bin/python"));
     page.arg("tests/browser/page.py").arg(&urls);
     if let Some(folder) = std::env::var_os(PICTURES) {
         page.arg("--pictures").arg(folder);
