@@ -143,8 +143,8 @@ fn doing(known: &Known<'_>) -> Vec<String> {
     if plan.moves > 0 {
         let what = format!("{}, {}", count(plan.moves, "move"), bytes(plan.bytes));
         doing.push(match known.mode {
-            Mode::Act => format!("Planned: {what}."),
-            _ => format!("Proposed: {what}. In mode {} nothing is moved.", known.mode.code()),
+            Mode::Advise => format!("Proposed: {what}. In mode {} nothing is moved.", known.mode.code()),
+            _ => format!("Planned: {what}."),
         });
     }
     let limited_by = known.status.limited_by.as_ref().filter(|reason| {
@@ -170,11 +170,13 @@ fn stop(known: &Known<'_>) -> String {
     let is_paused = known.controls.is_some_and(|controls| controls.pause.is_some());
     match (known.mode, is_paused) {
         (_, true) => "It is stopped: it is paused. Resume it when you like.".to_owned(),
-        (Mode::Act, false) if known.role == Role::Operate => {
+        (Mode::Advise, false) => {
+            format!("Nothing to stop: in mode {} it never moves anything by itself.", known.mode.code())
+        }
+        (_, false) if known.role == Role::Operate => {
             "Press Pause: what is on its way arrives, and nothing more is sent.".to_owned()
         }
-        (Mode::Act, false) => "Pause it: that needs the operate token, which is asked for below.".to_owned(),
-        _ => format!("Nothing to stop: in mode {} it never moves anything by itself.", known.mode.code()),
+        (_, false) => "Pause it: that needs the operate token, which is asked for below.".to_owned(),
     }
 }
 

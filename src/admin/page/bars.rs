@@ -96,3 +96,64 @@ fn detail(pressure: &PressureView) -> String {
     }
     detail
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_move_is_drawn_as_its_part_of_the_bar_and_told() {
+        let dimension = DimensionView {
+            name: "memory".to_owned(),
+            unit: "bytes".to_owned(),
+            collection: None,
+            has_capacity: true,
+            enter: 1.2,
+            leave: 1.05,
+            turns: 1,
+            matters_above: 0.3,
+            weight: 1.0,
+            confidence: 1.0,
+        };
+        let node = |id: usize, pressure: f64, immovable: f64| NodeView {
+            id: id.to_string(),
+            address: String::new(),
+            hostname: None,
+            standing: String::new(),
+            usable: true,
+            drained: false,
+            version: String::new(),
+            memory_capacity: None,
+            memory_used: None,
+            segments: 0,
+            pressures: vec![PressureView {
+                dimension: "memory".to_owned(),
+                load: 0,
+                load_text: "1 GiB".to_owned(),
+                fair: 0,
+                pressure,
+                utilisation: Some(0.5),
+                immovable,
+                turns_over: 0,
+                state: "even".to_owned(),
+                reason: None,
+            }],
+        };
+        let nodes = [node(1, 2.0, 0.5), node(2, 1.0, 0.0)];
+        let drawn = bars(&nodes, std::slice::from_ref(&dimension), &[]);
+        let [first, second] = drawn[0].bars.as_slice() else { panic!("{drawn:?}") };
+        assert_eq!((first.width.as_str(), first.fixed.as_str()), ("92.6", "46.3"));
+        assert_eq!(first.detail, "1 GiB, 50 % full, 50 % cannot move");
+        assert_eq!((first.class, second.class, second.fixed.as_str()), ("p5", "p2", "0"));
+        let many: Vec<NodeView> = (0..1_000).map(|id| node(id, decimal(id), 0.0)).collect();
+        let drawn = bars(&many, &[dimension], &[]);
+        assert_eq!((drawn[0].bars.len(), drawn[0].more), (NODES_SHOWN, 1_000 - NODES_SHOWN));
+        assert_eq!(drawn[0].bars[0].node, "999", "the most loaded first");
+        assert_eq!(drawn[0].bars[0].width, "100", "and not wider than the picture");
+    }
+
+    #[allow(clippy::cast_precision_loss)] // small
+    fn decimal(number: usize) -> f64 {
+        number as f64 / 100.0
+    }
+}

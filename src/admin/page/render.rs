@@ -119,7 +119,7 @@ pub(super) fn page(
         answers,
         seen_at: status.taken_at,
         seen_clock: status.taken_at.map(clock).unwrap_or_default(),
-        is_acting: shared.mode == Mode::Act,
+        is_acting: shared.mode != Mode::Advise,
         may_operate: role == Role::Operate,
         controls,
         is_paused: pause.is_some(),

@@ -231,7 +231,7 @@ impl Timeline {
             point.search_latency.map(|micros| decimal(usize::try_from(micros).unwrap_or(0)) / 1e3)
         };
         let known = || past.points.iter().filter_map(|point| milliseconds(point));
-        let Some(last) = known().last() else { return };
+        let Some(last) = known().next_back() else { return };
         let top = known().fold(0.0, f64::max);
         let down = Scale::new(0.0, top, HEIGHT - EDGE, EDGE);
         let pieces = pieces(past, across, down, milliseconds);
