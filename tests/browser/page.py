@@ -87,7 +87,7 @@ def first_view(browser, urls, pictures):
 def without_script(browser, urls, pictures):
     scene = Scene(browser, "without-script", urls["moving"], java_script_enabled=False)
     scene.says("#state .word", "No")
-    scene.says("noscript", "milvus-rebalancer pause")
+    scene.says("noscript .note", "milvus-rebalancer pause")
     expect(scene.page.locator("#pause")).to_be_disabled()
     scene.page.fill("input[name=node]", scene.page.locator("table.heat tbody a").first.inner_text())
     scene.page.click("form.ask button")
