@@ -22,7 +22,7 @@ const THREADS: usize = 8;
 
 /// So large that a search costs a few milliseconds of CPU: a small node is to be the bottleneck, and not whoever
 /// searches. Without an index, which 2.3.5 would search much faster.
-const ROWS: usize = 10_000;
+const ROWS: usize = 25_000;
 const DIMENSIONS: usize = 128;
 
 /// Seconds between polls, and what follows from it.
@@ -35,7 +35,7 @@ const LEAST_GAIN: f64 = 1.4;
 /// Polls every 5 s, two turns, capacities by configuration. The guard takes three looks to learn what is usual, which is
 /// a quarter of the minute that two moves have. Bytes are not bounded: two of these segments are a fifth of
 /// all that there is.
-const OPTIONS: &str = r#"
+pub const OPTIONS: &str = r#"
 [poll]
 interval = "5s"
 duty = 1.0
