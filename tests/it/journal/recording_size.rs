@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use milvus_rebalancer::journal::{Journal, JournalSettings, RecordingReader, recordings, recordings_folder};
+use milvus_rebalancer::journal::{
+    Journal, JournalSettings, Outcome, RecordedSettings, RecordedTurn, RecordingReader, recordings,
+    recordings_folder,
+};
+use milvus_rebalancer::model::Controls;
 use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::observe::observation::Observation;
 use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimObserver, WorldPlan, build};
+use milvus_rebalancer::turn::{OwnMoves, Thinking, ThinkingSettings};
 
 /// Looks in an hour, at the default interval.
 const LOOKS: u64 = 120;
@@ -31,14 +36,34 @@ async fn an_hour_of_a_large_cluster_takes_little() {
     let settings = JournalSettings { path: path.clone(), ..JournalSettings::default() };
     let journal = Journal::open(&settings, clock.read().wall).unwrap();
 
-    let (mut seen, mut as_json) = (Vec::new(), 0);
+    let settings = ThinkingSettings::default();
+    let mut thinking = Thinking::with_settings(&settings);
+    let recorded = RecordedSettings { thinking: settings, ..RecordedSettings::default() };
+    let (mut seen, mut as_json, mut number) = (Vec::new(), 0, 0);
     for _ in 0..LOOKS {
         tokio::time::advance(Duration::from_secs(30)).await;
         let mut observation = observer.observe().await.unwrap();
         spread_times(&mut observation);
         let observation = Arc::new(observation);
         as_json += serde_json::to_string(&*observation).unwrap().len() as u64;
-        journal.begin_recording(clock.read().wall).unwrap().record(Arc::clone(&observation), None);
+        let now = clock.read();
+        let pen = journal.begin_recording(now.wall).unwrap();
+        let memory = pen.needs_memory().then(|| Box::new(thinking.checkpoint()));
+        let own = OwnMoves::default();
+        let decision = thinking.turn(&observation, own.clone(), now);
+        number += 1;
+        pen.record(
+            Arc::clone(&observation),
+            Some(RecordedTurn {
+                number,
+                now,
+                own,
+                controls: Controls::default(),
+                settings: recorded.clone(),
+                memory,
+                outcome: Outcome::of(&decision),
+            }),
+        );
         journal.finish_recording().await;
         seen.push(observation);
     }
@@ -49,8 +74,11 @@ async fn an_hour_of_a_large_cluster_takes_little() {
     assert!(read.map(|recorded| recorded.observation).eq(seen.iter().cloned()));
 
     let first = observer_bytes(&seen[0]).await;
-    println!("{} files; {LOOKS} observations in {bytes} bytes, {} each", files.len(), bytes / LOOKS);
-    println!("a whole one: {first}; each later one: {}", (bytes - first) / (LOOKS - 1));
+    println!("{} files; {LOOKS} turns in {bytes} bytes, {} each", files.len(), bytes / LOOKS);
+    println!(
+        "an observation as a whole: {first}; the rest, for each turn: {}",
+        (bytes - first) / (LOOKS - 1)
+    );
     println!("as JSON, uncompressed: {} each", as_json / LOOKS);
     println!("a week: {} MiB", bytes / LOOKS * 2 * 60 * 24 * 7 / (1 << 20));
     assert!(bytes / LOOKS < 20_000, "{} bytes each", bytes / LOOKS);
