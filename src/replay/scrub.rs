@@ -93,6 +93,7 @@ impl Scrubber {
             collections,
             service,
             signals,
+            management,
             complaints,
             prometheus,
             opinions,
@@ -126,6 +127,9 @@ impl Scrubber {
             }
             proxy.collections.sort();
             odd(&mut proxy.oddities);
+        }
+        if let Some(management) = management {
+            management.source = self.host(&management.source);
         }
         blank(complaints);
         for reading in prometheus.readings.values_mut() {

@@ -48,9 +48,9 @@ impl Side {
         let begin = || (Thinking::with_settings(&settings.thinking), settings.clone());
         let (thinking, known) = self.thinking.get_or_insert_with(begin);
         if known != settings {
-            let new = settings.thinking.clone();
-            thinking.reconfigure(&new.policies, new.plan, new.gate, new.guard);
-            thinking.reconfigure_signals(new.signals, new.capacity);
+            let memory = thinking.checkpoint();
+            *thinking = Thinking::with_settings(&settings.thinking);
+            thinking.resume(memory);
             *known = settings.clone();
         }
         if let Some(memory) = memory {
