@@ -55,10 +55,21 @@ impl Answers {
             class,
             sign,
             word,
-            verdict: known.status.verdict.clone(),
+            verdict: verdict(known.status),
             why: why(known),
             doing: doing(known),
             stop: stop(known),
+        }
+    }
+}
+
+/// The state in a sentence. Why the cluster cannot be seen has a place of its own.
+fn verdict(status: &StatusView) -> String {
+    match (&status.failure, status.taken_at) {
+        (None, _) => status.verdict.clone(),
+        (Some(_), None) => "The cluster cannot be seen.".to_owned(),
+        (Some(_), Some(_)) => {
+            "The cluster cannot be seen any more; what stands below is what was last known.".to_owned()
         }
     }
 }

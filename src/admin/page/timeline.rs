@@ -134,7 +134,10 @@ impl Timeline {
                 pieces: pieces(past, across, down, value),
             });
         }
-        self.pressure_range = format!("from {} to {}", times(bottom), times(top));
+        self.pressure_range = match self.pressures.len() {
+            0 => "nothing was seen".to_owned(),
+            _ => format!("from {} to {}", times(bottom), times(top)),
+        };
         self.enter = past.enter.map(|enter| place(down.at(enter)));
     }
 
