@@ -30,6 +30,7 @@ use crate::lease::{Election, LeaderNews};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
+use crate::model::own_balancer::KnownSetting;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::Plan;
@@ -98,6 +99,8 @@ struct Rhythm {
 #[derive(Default)]
 struct Told {
     doubts: Vec<Doubt>,
+    /// Settings of Milvus' own balancer.
+    balancer: Option<Vec<KnownSetting>>,
     limited_by: Option<String>,
     planned: usize,
     recorded: Option<Plan>,
@@ -275,7 +278,7 @@ impl ControlLoop {
             self.publish_wave(wave).await;
         }
         self.executor.hold(decision.guard.hold.clone());
-        if self.mode == Mode::Act {
+        if self.mode.moves() {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
             self.executor.note_room(decision.restrictions.rooms());
@@ -422,6 +425,15 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         tracing::info!(doubt = gone.kind.code(), "no longer: {gone}");
     }
     told.doubts.clone_from(doubts);
+
+    if decision.input.own_balancer.is_binding
+        && told.balancer.as_ref() != Some(&decision.input.own_balancer.known)
+    {
+        let settings =
+            decision.input.own_balancer.known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(state = %decision.input.own_balancer.state, settings, "plans keep to what Milvus' own balancer leaves alone");
+        told.balancer = Some(decision.input.own_balancer.known.clone());
+    }
 
     let planned = decision.plan.moves().count();
     if planned > 0 && planned != told.planned {

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
-    CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput, GuardSettings,
-    GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause, PlanningInput,
-    Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
+    BalancerSettings, CapacitySettings, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput,
+    GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen,
+    OwnBalancer, Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -39,6 +39,10 @@ pub struct Thinking {
     plan: PlanSettings,
     gate: GateSettings,
     controls: Controls,
+    /// What Milvus' balancer is told, where that cannot be read.
+    balancer: BalancerSettings,
+    /// Whether what it would undo must not be done.
+    is_within: bool,
     model: ModelState,
     guard: Guard,
     /// Calls sent at the last turn.
@@ -116,6 +120,8 @@ impl Thinking {
             plan,
             gate,
             controls: Controls::default(),
+            balancer: BalancerSettings::default(),
+            is_within: false,
             model: ModelState::default(),
             guard: Guard::new(GuardSettings::default()),
             calls_sent: 0,
@@ -125,6 +131,13 @@ impl Thinking {
     /// With another guard than the default one.
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
+        self
+    }
+
+    /// With what our configuration says of Milvus' own balancer, and whether the mode is `within`.
+    pub fn beside(mut self, balancer: BalancerSettings, is_within: bool) -> Thinking {
+        self.balancer = balancer;
+        self.is_within = is_within;
         self
     }
 
@@ -265,11 +278,13 @@ impl Thinking {
         snapshot.doubts.sort();
         let snapshot_digest = model.digest_of(&snapshot);
 
+        let own_balancer = OwnBalancer::of(observation, &snapshot, &self.balancer, self.is_within);
         let input = PlanningInput {
             snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history.clone(),
             opinions: heard.assessment,
+            own_balancer,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),

@@ -57,6 +57,8 @@ impl Daemon {
             node_metrics,
             proxy_metrics,
             prometheus,
+            management,
+            milvus,
             signals,
             capacity,
             policies,
@@ -71,8 +73,9 @@ impl Daemon {
             log: _,
         } = config;
 
-        let connected =
-            connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &prometheus, &clock)?;
+        let watches_proxies = !proxy_metrics.targets.is_empty();
+        let pages = connect::Pages { node_metrics, proxy_metrics, prometheus, management };
+        let connected = connect::connect(&connection, &connections, &pages, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -93,7 +96,7 @@ impl Daemon {
 
         let metrics = Arc::new(Metrics::register(&Registry::new())?);
         metrics.set_mode(mode);
-        if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
+        if mode.moves() && guard.enabled && !watches_proxies {
             tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
         }
         let health = Arc::new(Health::watched_by(ServiceManager::of_process()));
@@ -112,7 +115,7 @@ impl Daemon {
         let by_hand = Arc::new(ByHand::new(&connected, &in_force, clock.clone()));
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
-            Mode::Act => {
+            Mode::Within | Mode::Act => {
                 let client = connected.client.named(&lease.instance_name());
                 Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
             }
@@ -128,7 +131,10 @@ impl Daemon {
         let control_loop = ControlLoop {
             observer: connected.observer,
             plugins: Plugins::new(&policies.plugins)?,
-            thinking: Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity),
+            thinking: Thinking::new(&policies, plan, gate)
+                .with_guard(guard)
+                .with_signals(signals, capacity)
+                .beside(milvus.balancer, mode == Mode::Within),
             executor,
             election: election.clone(),
             mode,

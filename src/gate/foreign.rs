@@ -1,4 +1,5 @@
-//! Two balancers on one component undo each other's work: while somebody else moves segments, we do not.
+//! Two balancers on one component undo each other's work: while somebody else moves segments, we do not. In mode `within`
+//! the other one is expected at work, and only what it takes back from us counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +7,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Restrictions, component_name, elapsed};
-use crate::model::{ComponentIndex, ForeignMove, PlanningInput};
+use crate::model::{ComponentIndex, Departure, ForeignMove, PlanningInput};
 use crate::reason::Reason;
+use crate::units::NodeId;
 
 /// Freezes components in which another actor has been at work.
 pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     let settings = &input.gate.foreign;
     if settings.moves == 0 {
         return;
+    }
+    if input.own_balancer.is_binding {
+        return rest_after_undoing(input, restrictions);
     }
     for (component, moves) in moves_by_component(input) {
         let Some(name) = component_name(&input.snapshot, component) else { continue };
@@ -26,6 +31,37 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
                 .or_insert(Reason::ForeignMover { moves, within: settings.within });
         }
     }
+}
+
+/// Lets a component rest in which moves of ours were taken back: the score that we model is not the one that acts there.
+fn rest_after_undoing(input: &PlanningInput, restrictions: &mut Restrictions) {
+    let quiet = input.gate.foreign.quiet;
+    let mut undone: BTreeMap<NodeId, (usize, Duration)> = BTreeMap::new();
+    for foreign in &input.history.foreign_moves {
+        let since = elapsed(foreign.at, input.now.wall);
+        let Some(remaining) = quiet.checked_sub(since).filter(|left| !left.is_zero()) else { continue };
+        if !input.history.departures.iter().any(|departure| takes_back(foreign, departure)) {
+            continue;
+        }
+        let node = input.snapshot.node_index(foreign.to).or_else(|| input.snapshot.node_index(foreign.from));
+        let component = node.and_then(|node| input.snapshot.node(node).component);
+        if let Some(name) = component.and_then(|component| component_name(&input.snapshot, component)) {
+            let known = undone.entry(name).or_default();
+            *known = (known.0 + 1, known.1.max(remaining));
+        }
+    }
+    for (name, (moves, remaining)) in undone {
+        restrictions.components.entry(name).or_insert(Reason::TakenBack { moves, remaining });
+    }
+}
+
+/// Whether a move undoes one of ours that landed before it: the same segment leaves the node to which we brought it, or
+/// another one of its collection goes the opposite way, which to a balancer of rows is the same.
+fn takes_back(foreign: &ForeignMove, departure: &Departure) -> bool {
+    foreign.at >= departure.at
+        && foreign.collection == departure.collection
+        && foreign.from == departure.to
+        && (foreign.segment == departure.segment || foreign.to == departure.from)
 }
 
 /// Times of foreign moves in each component, oldest first. Nodes are looked up by id: a move between nodes that

@@ -134,6 +134,10 @@ impl Planner<'_> {
                 if most_moves.is_some() || stuck.is_empty() || search.is_spent() {
                     break;
                 }
+                if search.is_kept() {
+                    // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
+                    break;
+                }
                 self.list_around(search, &stuck);
                 let mut any = false;
                 for node in stuck {

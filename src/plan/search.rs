@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
             moved: Vec::new(),
             was_moved: vec![false; snapshot.copies.len()],
             on_node: vec![None; snapshot.nodes.len()],
-            is_kept: false,
+            is_kept: restrictions.keeper.is_some(),
             chosen: Vec::new(),
             price_per_byte: input.plan.price_per_fair_share.decimal() / decimal(fair_bytes),
             price_per_move: input.plan.price_per_move.decimal(),

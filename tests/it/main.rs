@@ -23,6 +23,7 @@ mod hot_segment;
 mod incremental;
 mod journal;
 mod lease;
+mod management;
 mod memory_over_restarts;
 mod milvus_client;
 mod milvus_observer;
