@@ -35,7 +35,7 @@ const LEAST_GAIN: f64 = 1.4;
 /// Polls every 5 s, two turns, capacities by configuration. The guard takes three looks to learn what is usual, which is
 /// a quarter of the minute that two moves have. Bytes are not bounded: two of these segments are a fifth of
 /// all that there is.
-const OPTIONS: &str = r#"
+pub const OPTIONS: &str = r#"
 [poll]
 interval = "5s"
 duty = 1.0
