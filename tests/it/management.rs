@@ -172,7 +172,7 @@ async fn wrong_hostile_huge_and_late_answers_are_named_and_the_rest_goes_on() {
     let (shared, server) = scene(Line::V2_5).await;
     let huge = "[".to_owned() + &"{\"segment_id\":\"1\"},".repeat(100_000);
     let fallback = |answer: &'static str| Router::new().fallback(get(move || async move { answer }));
-    let late = Router::new().fallback(get(|| std::future::pending::<String>()));
+    let late = Router::new().fallback(get(std::future::pending::<String>));
     let elsewhere = Router::new().fallback(get(|| async { Redirect::temporary("http://127.0.0.1:1/") }));
     let locked = Router::new().fallback(get(|| async { StatusCode::UNAUTHORIZED }));
     let cases = [
