@@ -111,11 +111,8 @@ impl MilvusObserver {
     }
 
     /// Reads Milvus' own HTTP pages, too, if there are any to read.
-    pub fn with_management(
-        mut self,
-        settings: &ManagementSettings,
-    ) -> Result<MilvusObserver, ManagementError> {
-        self.management = Management::new(settings)?;
+    pub fn with_management(mut self, its: &ManagementSettings) -> Result<MilvusObserver, ManagementError> {
+        self.management = Management::new(its)?;
         Ok(self)
     }
 
@@ -154,14 +151,11 @@ impl MilvusObserver {
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
         // Last, because what it says is about the segments that were listed just now.
-        let management = match &self.management {
-            Some(management) => {
-                let (report, of_management) = management.read(&server, self.clock.read().wall).await;
-                gaps.extend(of_management);
-                report
-            }
-            None => None,
+        let (management, of_management) = match &self.management {
+            Some(pages) => pages.read(&server, self.clock.read().wall).await,
+            None => (None, Vec::new()),
         };
+        gaps.extend(of_management);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
         Ok(Observation {
             started_at,
