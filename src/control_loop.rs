@@ -283,6 +283,7 @@ impl ControlLoop {
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
             self.executor.note_room(decision.restrictions.rooms());
             self.executor.note_drains(decision.restrictions.evacuated.clone());
+            self.executor.keep_order(decision.input.own_balancer.is_binding);
             self.executor.offer(admitted, cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }

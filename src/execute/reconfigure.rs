@@ -5,6 +5,11 @@ use super::executor::Executor;
 use super::steady::Steady;
 
 impl Executor {
+    /// From now on, whether each move waits until all before it have landed: where it was found good only on top of them.
+    pub fn keep_order(&mut self, is_in_order: bool) {
+        self.is_in_order = is_in_order;
+    }
+
     /// Goes on under these settings. The next wave is a first one.
     pub fn reconfigure(&mut self, settings: ExecuteSettings) {
         let now = Steady::of(self.now());

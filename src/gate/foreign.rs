@@ -64,11 +64,15 @@ fn takes_back(foreign: &ForeignMove, departure: &Departure) -> bool {
         && (foreign.segment == departure.segment || foreign.to == departure.from)
 }
 
-/// Times of foreign moves in each component, oldest first. Nodes are looked up by id: a move between nodes that
-/// are gone concerns nobody any more.
+/// Times of foreign moves in each component, oldest first. Nodes are looked up by id: moves off a node that is gone since
+/// concern nobody any more. Before 2.4 nothing shows that a node is stopping, and so it looks like a balancer's work while
+/// it is emptied.
 fn moves_by_component(input: &PlanningInput) -> BTreeMap<ComponentIndex, Vec<Timestamp>> {
     let mut moves: BTreeMap<ComponentIndex, Vec<Timestamp>> = BTreeMap::new();
     for ForeignMove { from, to, at, .. } in &input.history.foreign_moves {
+        if input.snapshot.node_index(*from).is_none() {
+            continue;
+        }
         let node = input.snapshot.node_index(*to).or_else(|| input.snapshot.node_index(*from));
         if let Some(component) = node.and_then(|node| input.snapshot.node(node).component) {
             moves.entry(component).or_default().push(*at);
@@ -105,6 +109,7 @@ fn is_at_work(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Bytes, CollectionId, ReplicaId, SegmentId};
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(minute * 60).unwrap()
@@ -133,5 +138,50 @@ mod tests {
     #[test]
     fn a_clock_set_back_keeps_us_stopped() {
         assert_eq!(verdict(&[100, 101, 102], 0), Some(3));
+    }
+
+    fn departure(segment: i64, from: i64, to: i64, minute: i64) -> Departure {
+        Departure {
+            segment: SegmentId(segment),
+            collection: CollectionId(7),
+            from: NodeId(from),
+            from_address: String::new(),
+            to: NodeId(to),
+            bytes: Bytes(10),
+            at: at(minute),
+        }
+    }
+
+    fn foreign(segment: i64, from: i64, to: i64, minute: i64) -> ForeignMove {
+        ForeignMove {
+            segment: SegmentId(segment),
+            collection: CollectionId(7),
+            replica: ReplicaId(70),
+            from: NodeId(from),
+            to: NodeId(to),
+            bytes: Bytes(10),
+            at: at(minute),
+        }
+    }
+
+    #[test]
+    fn only_what_undoes_a_move_of_ours_takes_it_back() {
+        let ours = departure(1, 1, 2, 10);
+        let cases = [
+            (foreign(1, 2, 1, 11), true, "the same segment goes back"),
+            (foreign(1, 2, 3, 11), true, "it goes on elsewhere"),
+            (foreign(2, 2, 1, 11), true, "another one of its collection goes the opposite way"),
+            (foreign(2, 2, 3, 11), false, "another one goes elsewhere"),
+            (foreign(2, 1, 2, 11), false, "another one goes the same way"),
+            (foreign(1, 2, 1, 9), false, "before ours"),
+            (
+                ForeignMove { collection: CollectionId(8), ..foreign(2, 2, 1, 11) },
+                false,
+                "of another collection",
+            ),
+        ];
+        for (foreign, expected, name) in cases {
+            assert_eq!(takes_back(&foreign, &ours), expected, "{name}");
+        }
     }
 }

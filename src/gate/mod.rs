@@ -29,6 +29,7 @@ pub use settings::{ApprovalRule, BlastRadiusSettings, ForeignSettings, GateSetti
 pub use warm_up::WarmingUp;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -73,7 +74,7 @@ pub struct Restrictions {
     pub returning: BTreeMap<(CollectionId, NodeId, NodeId), Returning>,
     /// Asked before each move, last of all because it is the dearest question; only in mode `within`.
     #[serde(skip)]
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<Arc<Keeper>>,
     /// What has been moved lately, against what may be.
     #[serde(skip)]
     pub blast_radius: BlastRadius,

@@ -7,6 +7,7 @@
 //! server where it matters, at the edges of its tolerances.
 
 mod keeper;
+mod margins;
 mod plan;
 mod settings;
 

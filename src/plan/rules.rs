@@ -75,7 +75,7 @@ impl<'a> Rules<'a> {
             arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
             bound: Vec::new(),
             apart,
-            keeper: restrictions.keeper.clone().map(RefCell::new),
+            keeper: restrictions.keeper.as_deref().cloned().map(RefCell::new),
         };
         let nodes = || (0..snapshot.nodes.len()).map(NodeIndex::from_position);
         rules.shut_sources = nodes().map(|node| rules.blocked_source(node).is_some()).collect();
@@ -183,7 +183,7 @@ impl<'a> Rules<'a> {
     /// Why Milvus' own balancer would undo it. The dearest question, so it is asked last.
     fn undone(&self, candidate: &Candidate) -> Option<Reason> {
         let keeper = self.keeper.as_ref()?;
-        keeper.borrow_mut().allows_now(candidate.copy, candidate.to).err()
+        keeper.borrow_mut().allows(candidate.copy, candidate.to).err()
     }
 
     /// Whether a copy that was to leave may stay on its node after all.
@@ -242,7 +242,7 @@ impl<'a> Rules<'a> {
             }
         }
         if arrives && let Some(keeper) = &self.keeper {
-            keeper.borrow_mut().put(copy, at);
+            keeper.borrow_mut().apply(copy, at);
         }
         if !self.named.is_empty() && self.named[copy.at()] {
             self.apart.count(&self.input.snapshot, copy, at, arrives);

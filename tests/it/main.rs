@@ -48,3 +48,4 @@ mod system;
 mod systemd_unit;
 mod waves;
 mod windows;
+mod within;

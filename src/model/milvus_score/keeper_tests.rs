@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{ReplicaView, SegmentView, plan_segments};
+use super::super::{ReplicaView, RowCounts, SegmentView, plan_segments};
 use super::*;
 use crate::observe::observation::ServerVersion;
 use crate::units::{Bytes, NodeId};
@@ -52,7 +52,9 @@ fn worlds() -> impl Strategy<Value = World> {
 
 impl World {
     fn settings(&self) -> ScoreSettings {
-        ScoreSettings::for_version(&ServerVersion::parse(self.version)).unwrap()
+        // Which nodes are looked at before a batch is full is not said: all of them must be left alone.
+        let settings = ScoreSettings::for_version(&ServerVersion::parse(self.version)).unwrap();
+        ScoreSettings { segment_batch_size: usize::MAX, ..settings }
     }
 
     fn channels(&self, replica: usize) -> Vec<ChannelView> {
@@ -209,13 +211,14 @@ proptest! {
             let on_the_way = |node| World { on_the_way: Some((replica, segment, node)), ..after.clone() };
             let is_left_alone = is_quiet(&after) && is_quiet(&on_the_way(from)) && is_quiet(&on_the_way(to));
             let copy = world.copy(replica, segment);
-            let (from, to) = (NodeIndex::from_position(from), NodeIndex::from_position(to));
+            let to = NodeIndex::from_position(to);
             let before = keeper.clone();
-            let answer = keeper.allows(copy, from, to);
+            let answer = keeper.allows(copy, to);
             prop_assert_eq!(answer.is_ok(), is_left_alone, "{:?} in {:?}", answer, after);
             prop_assert_eq!(&keeper, &before, "a question changes nothing");
+            prop_assert_eq!(&keeper.allows(copy, to), &answer, "asked again");
             if is_left_alone {
-                keeper.apply(copy, from, to);
+                keeper.apply(copy, to);
                 world = after;
             }
         }
@@ -236,16 +239,12 @@ fn even() -> World {
 }
 
 #[test]
-fn a_swap_of_equal_rows_is_free_when_it_lands_as_one_and_its_half_is_not() {
+fn half_of_a_swap_of_equal_rows_would_be_undone() {
     for version in VERSIONS {
         let world = World { version, ..even() };
-        let mut keeper = world.keeper();
-        let (first, second) = (NodeIndex(0), NodeIndex(1));
-        let there = (world.copy(0, 0), first, second);
-        let back = (world.copy(0, 1), second, first);
-        assert_eq!(keeper.allows_step(&[there, back]), Ok(()), "{version}");
-        let half = Err(Reason::WouldBeUndone { collection: CollectionId(0) });
-        assert_eq!(keeper.allows_step(&[there]), half, "{version}");
+        let undone = Err(Reason::WouldBeUndone { collection: CollectionId(0) });
+        assert_eq!(world.keeper().allows(world.copy(0, 0), NodeIndex(1)), undone, "{version}");
+        assert_eq!(world.keeper().allows(world.copy(0, 1), NodeIndex(0)), undone, "{version}");
     }
 }
 
@@ -253,8 +252,8 @@ fn a_swap_of_equal_rows_is_free_when_it_lands_as_one_and_its_half_is_not() {
 fn growing_rows_widen_the_margin() {
     // The one segment of a collection may lie on either node. With growing rows of it on the other one it may not.
     let mut world = World { replicas: vec![vec![(1000, 0)]], ..even() };
-    let one = (world.copy(0, 0), NodeIndex(0), NodeIndex(1));
-    assert_eq!(world.keeper().allows_step(&[one]), Ok(()));
+    let one = world.copy(0, 0);
+    assert_eq!(world.keeper().allows(one, NodeIndex(1)), Ok(()));
     world.growing = vec![vec![0, 300]];
-    assert!(world.keeper().allows_step(&[one]).is_err());
+    assert!(world.keeper().allows(one, NodeIndex(1)).is_err());
 }

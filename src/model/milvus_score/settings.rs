@@ -70,10 +70,10 @@ pub struct ScoreSettings {
 }
 
 impl ScoreSettings {
-    /// The defaults of a version; `None` for one that is unknown or older than 2.2.
+    /// The defaults of a version; `None` for one that is unknown, older than 2.2 or newer than 3.0.
     pub fn for_version(version: &ServerVersion) -> Option<ScoreSettings> {
         let number = version.number?;
-        if number < (2, 2, 0) {
+        if number < (2, 2, 0) || number >= (3, 1, 0) {
             return None;
         }
         Some(ScoreSettings {
