@@ -21,8 +21,14 @@ use crate::units::{CollectionId, Rows, SegmentId};
 /// and what holds at all three holds while they do.
 const GROWING: [u64; 3] = [1, 0, 2];
 
-/// Scores of nodes that are worked out for one plan, at most: about a second. Nearly all questions are answered without.
-const MOST_WORK: u64 = 20_000_000;
+/// Scores of nodes that are worked out for one plan, at most: so many, and so many more for each copy. It bounds the time
+/// that asking takes to about what planning takes without. Most questions are answered by margins, and a plan whose end is
+/// cut off goes on in the next turn.
+const MOST_WORK: u64 = 300_000;
+const MOST_WORK_PER_COPY: u64 = 50;
+
+/// Replicas that are asked about first. Few are the most easily disturbed ones of a node.
+const MOST_REMEMBERED: usize = 32;
 
 /// What a keeper starts from.
 pub struct KeeperInput<'a> {
@@ -77,6 +83,8 @@ pub struct Keeper {
 struct Memory {
     answers: BTreeMap<Question, Result<(), Reason>>,
     bounds: BTreeMap<(NodeIndex, NodeIndex), Bound>,
+    /// Replicas that were disturbed by the last questions, the last one first: most often it is one of them again.
+    disturbed: Vec<ReplicaIndex>,
     work_left: u64,
 }
 
@@ -114,7 +122,12 @@ impl Keeper {
             busy: None,
             place: placement.to_vec(),
             largest_change: 0.0,
-            memory: Memory { answers: BTreeMap::new(), bounds: BTreeMap::new(), work_left: MOST_WORK },
+            memory: Memory {
+                answers: BTreeMap::new(),
+                bounds: BTreeMap::new(),
+                disturbed: Vec::new(),
+                work_left: MOST_WORK,
+            },
         };
         keeper.largest_change = keeper.change_by(largest);
         for copy in copies.indices() {
@@ -133,6 +146,7 @@ impl Keeper {
         for position in 0..keeper.replicas.len() {
             keeper.begin(ReplicaIndex::from_position(position));
         }
+        keeper.memory.work_left = MOST_WORK + MOST_WORK_PER_COPY * copies.len() as u64;
         keeper
     }
 
@@ -246,6 +260,11 @@ impl Keeper {
         });
         doubtful.sort_unstable();
         doubtful.dedup();
+        let disturbed = &self.memory.disturbed;
+        let rank = |replica: &ReplicaIndex| {
+            disturbed.iter().position(|other| other == replica).unwrap_or(MOST_REMEMBERED)
+        };
+        doubtful.sort_by_key(rank);
         doubtful
     }
 
@@ -301,11 +320,19 @@ impl Keeper {
             for case in 0..self.cases.len() {
                 let was_restless = self.replicas[replica.at()].is_restless[case];
                 if !was_restless && self.would_plan_with(*replica, case) {
+                    self.remember_disturbed(*replica);
                     return Err(Reason::WouldBeUndone { collection: self.collection(*replica) });
                 }
             }
         }
         Ok(())
+    }
+
+    fn remember_disturbed(&mut self, replica: ReplicaIndex) {
+        let disturbed = &mut self.memory.disturbed;
+        disturbed.retain(|other| *other != replica);
+        disturbed.insert(0, replica);
+        disturbed.truncate(MOST_REMEMBERED);
     }
 
     /// The same for what shows while the move is on its way: both nodes hold the segment, and a balancer that also

@@ -32,6 +32,7 @@ pub(super) struct Margins {
     /// How wrong the sums may be by now.
     drift: f64,
     lowest: f64,
+    highest: f64,
     highest_pull: f64,
 }
 
@@ -69,6 +70,7 @@ impl Margins {
             largest_quota: 0.0,
             drift: 0.0,
             lowest: f64::INFINITY,
+            highest: f64::NEG_INFINITY,
             highest_pull: f64::NEG_INFINITY,
         }
     }
@@ -113,12 +115,21 @@ impl Margins {
     /// Works out what all nodes together come to.
     pub fn settle(&mut self, settings: &ScoreSettings, largest_change: f64) {
         self.lowest = f64::INFINITY;
+        self.highest = f64::NEG_INFINITY;
         self.highest_pull = f64::NEG_INFINITY;
-        let reach = 2.0 * self.sway * largest_change + self.drift + 1.0;
         for member in &self.members {
             self.lowest = self.lowest.min(member.above);
+            self.highest = self.highest.max(member.above);
+        }
+        let slop = 2.0 * (self.drift + 1.0);
+        let from = match settings.algorithm {
+            // Only the fullest gives, or what is the fullest when that one has lost something.
+            Algorithm::Pairwise => self.highest - largest_change - slop,
             // What is below its quota gives nothing.
-            if settings.algorithm == Algorithm::Pairwise || member.above > -reach {
+            Algorithm::Score | Algorithm::ChannelLevel => -2.0 * self.sway * largest_change - slop,
+        };
+        for member in &self.members {
+            if member.above > from {
                 self.highest_pull = self.highest_pull.max(member.pull(settings));
             }
         }
@@ -144,10 +155,12 @@ impl Margins {
             if let Some(floor) = floor {
                 as_source = as_source.min((floor - pull) / (3.0 + sway));
             }
-            if settings.algorithm != Algorithm::Pairwise {
-                // As long as it stays below its quota, it gives nothing.
-                as_source = as_source.max((-to.above - slop) / (2.0 + sway));
-            }
+            // As long as it stays below its quota, or another one is fuller, it gives nothing.
+            let gives_nothing = match settings.algorithm {
+                Algorithm::Pairwise => (self.highest - to.above - 2.0 * slop) / 3.0,
+                Algorithm::Score | Algorithm::ChannelLevel => (-to.above - slop) / (2.0 + sway),
+            };
+            as_source = as_source.max(gives_nothing);
             least = least.min(as_source);
         }
         least

@@ -73,7 +73,7 @@ impl ScoreSettings {
     /// The defaults of a version; `None` for one that is unknown, older than 2.2 or newer than 3.0.
     pub fn for_version(version: &ServerVersion) -> Option<ScoreSettings> {
         let number = version.number?;
-        if number < (2, 2, 0) || number >= (3, 1, 0) {
+        if !((2, 2, 0)..(3, 1, 0)).contains(&number) {
             return None;
         }
         Some(ScoreSettings {
