@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::AppError;
 use super::once::tell_journal;
 use crate::cli::{Exit, ExportArgs, OutputFormat, ReplayArgs, plan_view, replay_html, replay_view};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::journal::{
     ExportReader, ExportWriter, RecordedSettings, RecordingError, RecordingReader, recordings,
     recordings_folder,
@@ -102,6 +102,8 @@ fn settings(config: &Config) -> RecordedSettings {
             guard: config.guard.clone(),
             signals: config.signals.clone(),
             capacity: config.capacity.clone(),
+            balancer: config.milvus.balancer.clone(),
+            is_within: config.mode == Mode::Within,
         },
         execute: config.execute.clone(),
     }

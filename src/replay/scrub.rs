@@ -94,6 +94,7 @@ impl Scrubber {
             service,
             signals,
             complaints,
+            management,
             prometheus,
             opinions,
             gaps,
@@ -126,6 +127,18 @@ impl Scrubber {
             }
             proxy.collections.sort();
             odd(&mut proxy.oddities);
+        }
+        if let Some(report) = management {
+            report.source = self.host(&report.source);
+            // Numbers and switches; anything else may name a machine.
+            for setting in report.settings.iter_mut().flat_map(BTreeMap::values_mut) {
+                let is_plain = setting.parse::<f64>().is_ok() || setting.parse::<bool>().is_ok();
+                if !is_plain && !setting.ends_with("Balancer") {
+                    setting.clear();
+                }
+            }
+            let others = report.tasks.iter_mut().flatten().filter(|task| !task.is_balancing());
+            blank(others.map(|task| &mut task.reason));
         }
         blank(complaints);
         for reading in prometheus.readings.values_mut() {
