@@ -14,7 +14,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::signals::NodeSignals;
-use super::snapshot::{Collection, CopyRow, Held, Node, Snapshot};
+use super::snapshot::{Collection, CopyIndex, CopyRow, Held, Node, Snapshot};
+use crate::units::Millicores;
 
 /// The name of a snapshot: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +86,7 @@ const REPLICAS: u64 = 4;
 const DOUBTS: u64 = 5;
 const SERVER: u64 = 6;
 const SIGNALS: u64 = 7;
+const SEARCH: u64 = 8;
 
 /// The hash of one copy. It names replica and node by their ids, so that it stays the same when a node joins and all
 /// indices shift.
@@ -128,8 +130,20 @@ impl Snapshot {
             sum_of(DOUBTS, self.doubts.iter()),
             sum_of(SERVER, std::iter::once(&self.server)),
             sum_of(SIGNALS, self.nodes.iter().zip(&self.signals.nodes).map(figures)),
+            self.search_of_copies(),
         ];
         SnapshotDigest(sum.into_iter().fold(0, u64::wrapping_add))
+    }
+
+    /// What is searched where: most copies are not searched at all, and what is changes at every look.
+    fn search_of_copies(&self) -> u64 {
+        let searched = self.signals.copy_search.iter().zip(self.copies.indices());
+        let hash = |(search, copy): (&Millicores, CopyIndex)| {
+            let replica = self.copies.replica[copy.at()];
+            let mixer = Mixer::begin(SEARCH).id(self.copies.segment[copy.at()].0);
+            mixer.id(self.replica(replica).id.0).word(search.0).end()
+        };
+        searched.filter(|(search, _)| **search != Millicores::ZERO).map(hash).fold(0, u64::wrapping_add)
     }
 }
 

@@ -15,7 +15,7 @@ use super::listing::{Listing, Listings, read_listings};
 use jiff::Timestamp;
 
 use super::points::read_points;
-use super::server_figures::{match_report, measured_capacities};
+use super::server_figures::{match_report, measured_capacities, measured_loads};
 use super::signals::{SignalInput, SignalState, fold_signals};
 use super::snapshot::{
     BytesSource, Collection, CollectionIndex, Member, Node, NodeIndex, Replica, SegmentCopies, Snapshot,
@@ -141,6 +141,7 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
         replicas: &replicas,
         copies: &copies,
         measured: measured_capacities(&figures, &nodes),
+        server: measured_loads(&observation.prometheus, &figures, &nodes, &collections),
         departures,
     };
     let signals = fold_signals(&mut signal_state, &signal_input, &mut doubts);

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::doubt::{Doubt, DoubtKind, Subject};
-use super::signals::{CapacityFigures, SignalSource};
+use super::signals::{CapacityFigures, ServerFigure, ServerLoads, SignalSource};
 use super::snapshot::{Collection, CollectionIndex, Node, NodeIndex};
 use crate::observe::prometheus::{ServerReading, ServerReport, ServerSample, ServerSignal};
 use crate::units::{Bytes, Millicores, NodeId};
@@ -115,6 +116,59 @@ pub(super) fn measured_capacities(
         (node, (capacity, SignalSource::Prometheus { query: queries.join(", ") }))
     });
     named.collect()
+}
+
+/// What the answers say that nodes use. Of several queries for one thing the first by name counts.
+pub(super) fn measured_loads(
+    report: &ServerReport,
+    figures: &BTreeMap<String, (ServerSignal, ServerFigures)>,
+    nodes: &[Node],
+    collections: &[Collection],
+) -> ServerLoads {
+    let mut loads = ServerLoads::default();
+    for (query, (signal, figures)) in figures {
+        let window = report.readings.get(query).map(|reading| reading.window).unwrap_or_default();
+        let of_nodes =
+            || nodes.iter().zip(&figures.nodes).filter_map(|(node, value)| Some((node.id, (*value)?)));
+        match signal {
+            ServerSignal::CpuUsed => {
+                for (node, value) in of_nodes() {
+                    let figure = ServerFigure { value: Millicores(value), query: query.clone(), window };
+                    loads.cpu.entry(node).or_insert(figure);
+                }
+            }
+            ServerSignal::DiskUsed => {
+                for (node, value) in of_nodes() {
+                    let figure = ServerFigure { value: Bytes(value), query: query.clone(), window };
+                    loads.disk.entry(node).or_insert(figure);
+                }
+            }
+            ServerSignal::SearchLoad => add_searches(&mut loads, query, window, figures, nodes, collections),
+            _ => {}
+        }
+    }
+    loads
+}
+
+fn add_searches(
+    loads: &mut ServerLoads,
+    query: &str,
+    window: Duration,
+    figures: &ServerFigures,
+    nodes: &[Node],
+    collections: &[Collection],
+) {
+    for ((node, collection), value) in &figures.pairs {
+        let id = nodes[node.at()].id;
+        let figure = loads.search.entry(id).or_insert_with(|| ServerFigure {
+            value: BTreeMap::new(),
+            query: query.to_owned(),
+            window,
+        });
+        if figure.query == query {
+            figure.value.insert(collections[collection.at()].id, Millicores(*value));
+        }
+    }
 }
 
 /// By what names nodes and collections are known; `None` for a name of several.

@@ -16,10 +16,6 @@ use crate::model::{CopyIndex, NodeIndex};
 const DONE_AT: f64 = 0.25;
 /// Copies that are worked through between two looks at all of them.
 const BATCH: usize = 64;
-/// What a destination may suffer, as a part of the source's relief, while there are others to be tried. Mostly
-/// nothing: what is put there has to leave again.
-const TOLERATED_BURDEN: f64 = 0.02;
-
 /// The movable copies of a node, side by side.
 pub struct Source {
     node: NodeIndex,
@@ -114,6 +110,11 @@ impl Sources {
         }
     }
 
+    /// Whether a node is among them.
+    pub fn knows(&self, node: NodeIndex) -> bool {
+        self.is_known[node.at()]
+    }
+
     /// Something has come to a node: it may have too much now.
     pub fn notice(&mut self, search: &Search<'_>, to: NodeIndex) {
         if self.is_known[to.at()] {
@@ -129,7 +130,16 @@ impl Sources {
         for node in 0..self.nodes.len() {
             self.push(search, self.nodes[node]);
         }
-        self.held.iter_mut().for_each(|held| *held = None);
+    }
+
+    /// Something else than the descent has moved these copies.
+    pub fn learn(&mut self, search: &Search<'_>, ways: &[Way]) {
+        for way in ways {
+            if let Some(source) = &mut self.held[way.to.at()] {
+                source.add(search, way.copy);
+            }
+            self.notice(search, way.to);
+        }
     }
 
     fn push(&mut self, search: &Search<'_>, node: NodeIndex) {
@@ -144,7 +154,15 @@ impl Sources {
 /// Takes load off the worst source until no source has a move that pays and burdens nobody. Ends early when so many
 /// moves are made. Answers with the sources that are stuck above their band: others only fill up meanwhile, so that
 /// what was stuck once stays so.
-pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
+///
+/// A destination may suffer so much of the source's relief: nothing as long as there are others, because what is put
+/// there has to leave again.
+pub fn descend(
+    search: &mut Search<'_>,
+    sources: &mut Sources,
+    tolerance: f64,
+    most_moves: usize,
+) -> Vec<NodeIndex> {
     let mut stuck: Vec<NodeIndex> = Vec::new();
     let mut moves = 0;
     while let Some((known, Reverse(node))) = sources.heap.pop() {
@@ -160,7 +178,7 @@ pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize
             sources.push(search, node);
             continue;
         }
-        let round = relieve(search, sources, node, &mut moves, most_moves);
+        let round = relieve(search, sources, node, tolerance, (&mut moves, most_moves));
         if moves >= most_moves {
             break;
         }
@@ -180,8 +198,8 @@ fn relieve(
     search: &mut Search<'_>,
     sources: &mut Sources,
     node: NodeIndex,
-    moves: &mut usize,
-    most_moves: usize,
+    tolerance: f64,
+    (moves, most_moves): (&mut usize, usize),
 ) -> Round {
     let source = sources.held[node.at()].take();
     let source = source.unwrap_or_else(|| Box::new(Source::of(search, node)));
@@ -201,6 +219,10 @@ fn relieve(
         for Scored { at, .. } in batch {
             let at = at as usize;
             let (copy, loads) = (source.copies[at], source.loads(at));
+            // One that left and came back is named twice.
+            if search.field.node_of[copy.at()] != node {
+                continue;
+            }
             let relief = search.field.relief(copy, loads, node);
             let gain = relief - LEAST_GAIN;
             let is_worth_it = gain > search.fee(copy);
@@ -210,7 +232,7 @@ fn relieve(
                 break;
             }
             is_first = false;
-            let worth = gain.min(relief * TOLERATED_BURDEN + search.fee(copy));
+            let worth = gain.min(relief * tolerance + search.fee(copy));
             let Some((to, _)) = search.best_destination(copy, loads, worth) else {
                 is_passed[at] = true;
                 continue;
@@ -242,10 +264,7 @@ fn relieve(
 fn make(search: &mut Search<'_>, sources: &mut Sources, copy: CopyIndex, to: NodeIndex) {
     let from = search.field.node_of[copy.at()];
     search.choose(&[Way { copy, from, to }]);
-    if let Some(source) = &mut sources.held[to.at()] {
-        source.add(search, copy);
-    }
-    sources.notice(search, to);
+    sources.learn(search, &[Way { copy, from, to }]);
 }
 
 /// By what candidates are chosen.

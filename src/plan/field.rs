@@ -8,6 +8,7 @@
 use super::fair_share::Placement;
 use super::finding::DimensionView;
 use super::member_sets::MemberSets;
+use super::share::Share;
 use crate::model::{CopyIndex, NodeIndex, Snapshot};
 use crate::policy::{Capacity, Scope};
 use crate::units::{Load, Ratio};
@@ -79,8 +80,10 @@ pub struct Field<'a> {
     cells: Vec<Cell>,
     /// The cell of each view's first node, and how far it is to the next node's.
     place_of_view: Vec<(usize, usize)>,
-    /// By how many binary digits loads are shortened, by view.
-    shift: Vec<u32>,
+    /// What loads are counted in, by view.
+    units: Vec<Unit>,
+    /// One over a usual fair share, for each dimension about whole nodes: makes loads of different kinds comparable.
+    typical_slopes: Vec<f64>,
     /// Where each copy is.
     pub node_of: Vec<NodeIndex>,
     /// Sets of nodes between which copies may move.
@@ -89,6 +92,70 @@ pub struct Field<'a> {
 
 /// Whole numbers up to this many binary digits are exact.
 const EXACT_BITS: u32 = 53;
+/// Binary digits of a fair share, in units, that count behind the point. What is finer depends on the unit in which
+/// somebody happens to count, and no plan may depend on that.
+const SHARE_DIGITS: u32 = 20;
+
+/// How much the fullness of a partner counts in dimensions in which nothing must be exchanged.
+const FULLNESS_BESIDE: f64 = 0.2;
+
+/// What the loads of a dimension are counted in: the largest number that divides them all, so that the same cluster
+/// counted in bytes or in kilobytes gets the same plan; and shortened where their sum would not be exact.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    divisor: u64,
+    /// By how many binary digits loads are shortened besides.
+    shift: u32,
+}
+
+impl Unit {
+    fn of(view: &DimensionView<'_>) -> Unit {
+        let dimension = view.dimension;
+        let divisor =
+            common_divisor(dimension.copy_load.iter().chain(&dimension.base_load).map(|load| load.0));
+        let sum: u128 = view.loads.load.iter().map(|load| u128::from(load.0 / divisor)).sum();
+        Unit { divisor, shift: (u128::BITS - sum.leading_zeros()).saturating_sub(EXACT_BITS) }
+    }
+
+    /// How many of it a load is.
+    #[inline]
+    #[allow(clippy::cast_precision_loss)] // shortened so that nothing is lost
+    fn count(self, load: Load) -> f64 {
+        // Dividing takes many times as long as the rest, and most loads have no common divisor.
+        let units = if self.divisor == 1 { load.0 } else { load.0 / self.divisor };
+        (units >> self.shift) as f64
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn load(self, count: f64) -> Load {
+        let units = (count.max(0.0) as u64).checked_shl(self.shift).unwrap_or(u64::MAX);
+        Load(units.saturating_mul(self.divisor))
+    }
+
+    /// A fair share, as far as it does not depend on the unit.
+    #[allow(clippy::cast_precision_loss)]
+    fn share(self, share: Share) -> f64 {
+        let digits = (1_u64 << SHARE_DIGITS) as f64;
+        let units = share.decimal() / self.divisor as f64 / power_of_two(self.shift);
+        (units * digits).round() / digits
+    }
+}
+
+/// The largest number that divides all of these, and 1 where there are none.
+pub fn common_divisor(amounts: impl Iterator<Item = u64>) -> u64 {
+    let mut divisor = 0_u64;
+    for amount in amounts {
+        let (mut left, mut right) = (divisor, amount);
+        while right != 0 {
+            (left, right) = (right, left % right);
+        }
+        divisor = left;
+        if divisor == 1 {
+            break;
+        }
+    }
+    divisor.max(1)
+}
 
 impl<'a> Field<'a> {
     /// The cluster as it will be when what is in flight has landed.
@@ -117,7 +184,8 @@ impl<'a> Field<'a> {
             scoped,
             cells: vec![Cell::OUTSIDE; first_cell],
             place_of_view,
-            shift: views.iter().map(shift_of).collect(),
+            units: views.iter().map(Unit::of).collect(),
+            typical_slopes: Vec::new(),
             node_of: placement.node.clone(),
             sets: MemberSets::of(&snapshot.replicas, |_| true),
         };
@@ -128,6 +196,7 @@ impl<'a> Field<'a> {
                 field.cells[at] = field.cell_of(view, node);
             }
         }
+        field.typical_slopes = (0..field.dense.len()).map(|at| field.mean_slope(field.dense[at])).collect();
         field
     }
 
@@ -142,8 +211,7 @@ impl<'a> Field<'a> {
             Capacity::Physical(capacity) => load_below(settings.matters_above, capacity[node.at()]),
             Capacity::Weights(_) => 0,
         };
-        let unit = power_of_two(self.shift[view]);
-        let fair = share.decimal() / unit;
+        let fair = self.units[view].share(share);
         let weight = settings.weight.share_of(dimension.confidence.0);
         if fair <= 0.0 || weight == 0 {
             return Cell { load, ..Cell::OUTSIDE };
@@ -186,21 +254,18 @@ impl<'a> Field<'a> {
 
     /// What a copy weighs in a dimension.
     #[inline]
-    #[allow(clippy::cast_precision_loss)] // scaled so that nothing is lost
     pub fn load_of(&self, view: usize, copy: CopyIndex) -> f64 {
-        (self.views[view].dimension.copy_load[copy.at()].0 >> self.shift[view]) as f64
+        self.units[view].count(self.views[view].dimension.copy_load[copy.at()])
     }
 
     /// A load as the cells of a dimension count it.
-    #[allow(clippy::cast_precision_loss)]
     pub fn scaled(&self, view: usize, load: Load) -> f64 {
-        (load.0 >> self.shift[view]) as f64
+        self.units[view].count(load)
     }
 
     /// A load in the units of its dimension.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn unscaled(&self, view: usize, load: f64) -> Load {
-        Load((load.max(0.0) as u64).checked_shl(self.shift[view]).unwrap_or(u64::MAX))
+        self.units[view].load(load)
     }
 
     /// Writes down what a copy weighs in the dimensions about whole nodes.
@@ -290,6 +355,28 @@ impl<'a> Field<'a> {
         filling
     }
 
+    /// One over a usual fair share in a dimension about whole nodes, by its place among those.
+    pub fn typical_slope(&self, at: usize) -> f64 {
+        self.typical_slopes[at]
+    }
+
+    #[allow(clippy::cast_precision_loss)] // nodes are few
+    fn mean_slope(&self, view: usize) -> f64 {
+        let nodes = self.snapshot.nodes.len();
+        let slopes = (0..nodes).map(|node| self.cell(view, NodeIndex::from_position(node)).slope);
+        slopes.sum::<f64>() / nodes.max(1) as f64
+    }
+
+    /// How full a node is in the dimensions in which another has too much, and a little of how full it is otherwise.
+    pub fn fullness_beside(&self, node: NodeIndex, other: NodeIndex) -> f64 {
+        let cells = self.row(node).iter().zip(self.row(other));
+        let weighted = cells.map(|(cell, other)| {
+            let weight = if other.potential(other.load) > 0.0 { 1.0 } else { FULLNESS_BESIDE };
+            cell.load * cell.slope * weight
+        });
+        weighted.sum()
+    }
+
     /// How full a node is in the dimension in which it is fullest.
     pub fn fullest(&self, node: NodeIndex) -> f64 {
         self.row(node).iter().map(|cell| cell.load * cell.slope).fold(0.0, f64::max)
@@ -309,18 +396,32 @@ impl<'a> Field<'a> {
 
     /// Puts a copy on another node.
     pub fn shift(&mut self, copy: CopyIndex, to: NodeIndex) {
-        let from = std::mem::replace(&mut self.node_of[copy.at()], to);
-        for at in 0..self.dense.len() {
+        self.lift(copy);
+        self.set_down(copy, to);
+    }
+
+    /// Takes a copy off its node: it counts nowhere until it is set down.
+    pub fn lift(&mut self, copy: CopyIndex) {
+        self.add(copy, -1.0);
+    }
+
+    /// Puts a copy that counts nowhere on a node.
+    pub fn set_down(&mut self, copy: CopyIndex, on: NodeIndex) {
+        self.node_of[copy.at()] = on;
+        self.add(copy, 1.0);
+    }
+
+    fn add(&mut self, copy: CopyIndex, times: f64) {
+        let node = self.node_of[copy.at()];
+        let width = self.dense.len();
+        for at in 0..width {
             let load = self.load_of(self.dense[at], copy);
-            let width = self.dense.len();
-            self.cells[from.at() * width + at].load -= load;
-            self.cells[to.at() * width + at].load += load;
+            self.cells[node.at() * width + at].load += times * load;
         }
         if self.has_scoped() {
-            let leaving: Vec<(usize, f64)> = self.scoped_of(copy, from).collect();
-            for (at, load) in leaving {
-                self.cells[at].load -= load;
-                self.cells[at - from.at() + to.at()].load += load;
+            let scoped: Vec<(usize, f64)> = self.scoped_of(copy, node).collect();
+            for (at, load) in scoped {
+                self.cells[at].load += times * load;
             }
         }
     }
@@ -335,12 +436,6 @@ impl<'a> Field<'a> {
         let load = self.unscaled(view, self.cell(view, node).load);
         self.views[view].loads.pressure_with(node, load).unwrap_or(Ratio::ZERO)
     }
-}
-
-/// By how many binary digits loads of a dimension must be shortened for their sum to stay exact.
-fn shift_of(view: &DimensionView<'_>) -> u32 {
-    let sum: u128 = view.loads.load.iter().map(|load| u128::from(load.0)).sum();
-    (u128::BITS - sum.leading_zeros()).saturating_sub(EXACT_BITS)
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -6,6 +6,7 @@ mod compound;
 mod descent;
 mod digest;
 pub mod drain;
+mod exact;
 pub mod explain;
 pub mod fair_share;
 mod field;

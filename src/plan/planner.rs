@@ -5,6 +5,7 @@
 //! dimension's weight and confidence. Every step lowers a bounded sum, so a plan cannot cycle, and planning again
 //! after it has landed finds nothing.
 
+use super::compound::Exchanges;
 use super::descent::{self, Sources};
 use super::fair_share::Placement;
 use super::finding::{DimensionView, Finding, FindingState};
@@ -12,7 +13,7 @@ use super::left_alone::left_alone;
 use super::order::{Orderer, Way};
 use super::prune::prune;
 use super::search::Search;
-use super::{LeftAlone, Move, Plan, Proof, Step, compound, floor, orders, proof};
+use super::{LeftAlone, Move, Plan, Proof, Step, exact, floor, orders, proof};
 use crate::gate::{Restrictions, minimum_gain};
 use crate::model::{ComponentIndex, CopyIndex, NodeIndex, PlanningInput, Snapshot};
 use crate::reason::Reason;
@@ -45,9 +46,12 @@ pub fn plan_next(
 }
 
 /// Rounds of relieving, exchanging and taking back. Each makes the plan better; the last ones hardly do.
-const MOST_ROUNDS: usize = 4;
-/// Exchanges are looked for at so many nodes only that nothing else helps: each takes as long as hundreds of moves.
-const MOST_EXCHANGES: usize = 2_000;
+const MOST_ROUNDS: usize = 8;
+/// Exchanges are looked for at so many nodes only that nothing else helps: each takes as long as dozens of moves.
+const MOST_EXCHANGES: usize = 20_000;
+/// What destinations may suffer of what their sources gain, one descent after the other: nothing at first, because what
+/// is put there has to leave again; then, where nobody takes anything for nothing, load flows over several nodes.
+const TOLERANCES: [f64; 3] = [0.02, 0.25, 0.75];
 
 struct Planner<'a> {
     input: &'a PlanningInput,
@@ -124,52 +128,104 @@ impl Planner<'_> {
         nodes
     }
 
-    /// Relieves with single moves, then with exchanges where those do not help, then takes back what was not needed,
-    /// until nothing changes.
+    /// Relieves, exchanges and takes back, and then looks again like a planner who finds everything where it is now,
+    /// until that one finds nothing: so planning again after a plan has landed plans nothing.
     fn search_all(&self, search: &mut Search<'_>, sources: &mut Sources, most_moves: Option<usize>) {
-        let mut exchanges_left = MOST_EXCHANGES;
+        if let Some(most) = most_moves {
+            descent::descend(search, sources, TOLERANCES[0], most);
+            return;
+        }
+        let mut exchanges = Exchanges::new(self.input.snapshot.nodes.len());
+        self.relieve_all(search, sources, &mut exchanges);
         for _ in 0..MOST_ROUNDS {
-            loop {
-                let stuck = descent::descend(search, sources, most_moves.unwrap_or(usize::MAX));
-                if most_moves.is_some() || stuck.is_empty() || search.is_spent() {
-                    break;
-                }
-                if search.is_kept() {
-                    // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
-                    break;
-                }
-                self.list_around(search, &stuck);
-                let mut any = false;
-                for node in stuck {
-                    while exchanges_left > 0 && !search.is_spent() {
-                        let ways = compound::improve(search, node);
-                        if ways.is_empty() {
-                            break;
-                        }
-                        exchanges_left -= 1;
-                        any = true;
-                        ways.iter().for_each(|way| sources.notice(search, way.to));
-                    }
-                }
-                sources.begin_again(search);
-                if !any {
-                    break;
-                }
-            }
-            if most_moves.is_some() || search.is_spent() || !prune(search) {
+            if search.is_kept() || search.is_spent() {
                 break;
             }
-            sources.begin_again(search);
+            let is_pruned = prune(search);
+            let nodes = self.still_overloaded(search, sources);
+            if nodes.is_empty() {
+                break;
+            }
+            search.begin_anew();
+            let before = search.changes;
+            let mut again = Sources::new(search, &nodes);
+            self.relieve_all(search, &mut again, &mut exchanges);
+            for node in again.nodes {
+                sources.add(search, node);
+            }
+            if search.changes == before && !is_pruned {
+                break;
+            }
         }
+        search.pay_from_origin();
+    }
+
+    /// Relieves with single moves, then with exchanges where those do not help, then places anew where little is to be
+    /// placed.
+    fn relieve_all(&self, search: &mut Search<'_>, sources: &mut Sources, exchanges: &mut Exchanges) {
+        let mut exchanges_left = MOST_EXCHANGES;
+        loop {
+            let mut stuck = Vec::new();
+            for tolerance in TOLERANCES {
+                sources.begin_again(search);
+                stuck = descent::descend(search, sources, tolerance, usize::MAX);
+                if stuck.is_empty() || search.is_spent() {
+                    break;
+                }
+            }
+            if search.is_kept() {
+                // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
+                return;
+            }
+            let before = search.changes;
+            self.list_around(search, &stuck);
+            for node in &stuck {
+                while exchanges_left > 0 && !search.is_spent() {
+                    let ways = exchanges.improve(search, *node);
+                    if ways.is_empty() {
+                        break;
+                    }
+                    exchanges_left -= 1;
+                    sources.learn(search, &ways);
+                }
+            }
+            if search.changes == before || search.is_spent() {
+                break;
+            }
+        }
+        let components = self.components_of(&sources.nodes);
+        for component in components {
+            exact::perfect(search, component);
+        }
+    }
+
+    /// Nodes that a planner would relieve who finds everything where it is now.
+    fn still_overloaded(&self, search: &Search<'_>, sources: &Sources) -> Vec<NodeIndex> {
+        let snapshot = &self.input.snapshot;
+        let mut nodes: Vec<NodeIndex> = self
+            .components_of(&sources.nodes)
+            .iter()
+            .flat_map(|component| &snapshot.components[component.at()].nodes)
+            .copied()
+            .filter(|node| search.field.potential_of(*node) > 0.0)
+            .filter(|node| sources.knows(*node) || search.is_above_enter(*node))
+            .collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
+    fn components_of(&self, nodes: &[NodeIndex]) -> Vec<ComponentIndex> {
+        let mut components: Vec<ComponentIndex> =
+            nodes.iter().filter_map(|node| self.input.snapshot.node(*node).component).collect();
+        components.sort_unstable();
+        components.dedup();
+        components
     }
 
     /// Learns what is on the nodes with which these could exchange something.
     fn list_around(&self, search: &mut Search<'_>, stuck: &[NodeIndex]) {
         let snapshot = &self.input.snapshot;
-        let mut components: Vec<ComponentIndex> =
-            stuck.iter().filter_map(|node| snapshot.node(*node).component).collect();
-        components.sort_unstable();
-        components.dedup();
+        let components = self.components_of(stuck);
         let nodes: Vec<NodeIndex> = components
             .iter()
             .flat_map(|component| &snapshot.components[component.at()].nodes)

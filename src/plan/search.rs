@@ -2,7 +2,7 @@
 //! looks at all segments, only at those of nodes that have too much, and at each of those as seldom as it can.
 
 use super::fair_share::Placement;
-use super::field::Field;
+use super::field::{Field, common_divisor};
 use super::finding::DimensionView;
 use super::order::Way;
 use super::rules::{Candidate, Rules};
@@ -10,7 +10,6 @@ use super::windows::Windows;
 use crate::gate::Restrictions;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput};
 use crate::reason::Reason;
-use crate::units::Bytes;
 
 /// A step must gain more than this: a square of the millionths in which pressure is told. It also ends all searches,
 /// whatever the last digit of a sum was.
@@ -26,12 +25,18 @@ pub struct Search<'a> {
     pub rules: Rules<'a>,
     /// Where each copy counts at the beginning.
     pub origin: &'a [NodeIndex],
+    /// From where journeys are paid for, when that is not the beginning, see [`Search::begin_anew`].
+    base: Option<Vec<NodeIndex>>,
+    /// Moves that were made, in all.
+    pub changes: u64,
     /// Copies that were moved at any time; they may be where they were again.
     pub moved: Vec<CopyIndex>,
     /// By copy: whether it is among those.
     was_moved: Vec<bool>,
     /// Copies on a node, for nodes that anybody asked about; may name copies that have left since.
     on_node: Vec<Option<Vec<CopyIndex>>>,
+    /// Whether such a list names just what is there, by node.
+    is_tidy: Vec<bool>,
     /// The emptiest members of large sets.
     pub windows: Windows,
     /// Whether what was chosen is carried out as it was chosen: in another order, or without a part of it, it might not be
@@ -39,6 +44,8 @@ pub struct Search<'a> {
     is_kept: bool,
     /// The moves in the order in which they were chosen, those of a swap or a chain together.
     pub chosen: Vec<Vec<Way>>,
+    /// What bytes are counted in here.
+    byte_unit: u64,
     price_per_byte: f64,
     price_per_move: f64,
     effort_left: u64,
@@ -55,20 +62,27 @@ impl<'a> Search<'a> {
         let snapshot = &input.snapshot;
         let field = Field::new(snapshot, views, placement);
         let rules = Rules::new(input, restrictions, &field.node_of, &placement.in_flight);
-        let all_bytes: Bytes = snapshot.copies.bytes.iter().copied().sum();
-        let fair_bytes = (all_bytes.0 / snapshot.nodes.len().max(1) as u64).max(1);
+        // In units, for the same reason as loads: a plan must not depend on what bytes are counted in.
+        let byte_unit = common_divisor(snapshot.copies.bytes.iter().map(|bytes| bytes.0));
+        let all_bytes: u128 = snapshot.copies.bytes.iter().map(|bytes| u128::from(bytes.0 / byte_unit)).sum();
+        #[allow(clippy::cast_precision_loss)]
+        let fair_bytes = (all_bytes as f64 / snapshot.nodes.len().max(1) as f64).max(1.0);
         Search {
             input,
             windows: Windows::new(field.sets.len()),
             field,
             rules,
             origin: &placement.node,
+            base: None,
+            changes: 0,
+            byte_unit,
             moved: Vec::new(),
             was_moved: vec![false; snapshot.copies.len()],
             on_node: vec![None; snapshot.nodes.len()],
+            is_tidy: vec![true; snapshot.nodes.len()],
             is_kept: restrictions.keeper.is_some(),
             chosen: Vec::new(),
-            price_per_byte: input.plan.price_per_fair_share.decimal() / decimal(fair_bytes),
+            price_per_byte: input.plan.price_per_fair_share.decimal() / fair_bytes,
             price_per_move: input.plan.price_per_move.decimal(),
             effort_left: input.plan.effort,
         }
@@ -93,23 +107,24 @@ impl<'a> Search<'a> {
 
     /// The bytes of a copy, and at least one: what has none costs something all the same.
     pub fn bytes(&self, copy: CopyIndex) -> f64 {
-        decimal(self.input.snapshot.copies.bytes[copy.at()].0.max(1))
+        decimal((self.input.snapshot.copies.bytes[copy.at()].0 / self.byte_unit).max(1))
     }
 
     /// What moving a copy costs in potential.
     pub fn price(&self, copy: CopyIndex) -> f64 {
-        self.price_per_byte * decimal(self.input.snapshot.copies.bytes[copy.at()].0) + self.price_per_move
+        let bytes = self.input.snapshot.copies.bytes[copy.at()].0 / self.byte_unit;
+        self.price_per_byte * decimal(bytes) + self.price_per_move
     }
 
     /// What a copy's leaving the node where it is now costs: nothing if it is on a journey already.
     pub fn fee(&self, copy: CopyIndex) -> f64 {
-        if self.origin[copy.at()] == self.field.node_of[copy.at()] { self.price(copy) } else { 0.0 }
+        if self.base(copy) == self.field.node_of[copy.at()] { self.price(copy) } else { 0.0 }
     }
 
     /// What a copy's going to a node costs: nothing more if it is on a journey already, and less than nothing if it
     /// comes home.
     pub fn cost(&self, copy: CopyIndex, to: NodeIndex) -> f64 {
-        let (home, here) = (self.origin[copy.at()], self.field.node_of[copy.at()]);
+        let (home, here) = (self.base(copy), self.field.node_of[copy.at()]);
         match (here == home, to == home) {
             (true, false) => self.price(copy),
             (false, true) => -self.price(copy),
@@ -133,6 +148,24 @@ impl<'a> Search<'a> {
             return self.rules.may_return(copy, to);
         }
         self.rules.may_enter(&self.candidate(copy, to))
+    }
+
+    /// From where a copy's journey is paid for.
+    #[inline]
+    pub fn base(&self, copy: CopyIndex) -> NodeIndex {
+        self.base.as_ref().map_or(self.origin[copy.at()], |base| base[copy.at()])
+    }
+
+    /// Goes on like a planner who finds everything where it is now, and pays for each move again: what such a planner
+    /// still finds belongs into this plan, not into the next.
+    pub fn begin_anew(&mut self) {
+        self.base = Some(self.field.node_of.clone());
+        self.windows = Windows::new(self.field.sets.len());
+    }
+
+    /// Pays for journeys from the beginning again.
+    pub fn pay_from_origin(&mut self) {
+        self.base = None;
     }
 
     /// Whether what was chosen is carried out as it was chosen.
@@ -162,6 +195,9 @@ impl<'a> Search<'a> {
         self.rules.count(copy, from, false);
         self.rules.count(copy, to, true);
         self.field.shift(copy, to);
+        self.changes += 1;
+        self.is_tidy[from.at()] = false;
+        self.is_tidy[to.at()] = false;
         self.windows.used(self.set_of(copy));
         if let Some(copies) = &mut self.on_node[to.at()] {
             copies.push(copy);
@@ -177,6 +213,18 @@ impl<'a> Search<'a> {
         self.rules.count(copy, from, false);
         self.rules.count(copy, to, true);
         self.field.shift(copy, to);
+    }
+
+    /// Takes a copy off its node to see what would be best for it; it must be set down before anything else is asked.
+    pub fn lift(&mut self, copy: CopyIndex) {
+        self.rules.count(copy, self.field.node_of[copy.at()], false);
+        self.field.lift(copy);
+    }
+
+    /// Puts a copy down that was lifted.
+    pub fn set_down(&mut self, copy: CopyIndex, on: NodeIndex) {
+        self.rules.count(copy, on, true);
+        self.field.set_down(copy, on);
     }
 
     /// Copies that are not where they were at the beginning, in the order in which they first left.
@@ -212,10 +260,12 @@ impl<'a> Search<'a> {
         self.list(&[node]);
         let here = |copy: &CopyIndex| self.field.node_of[copy.at()] == node;
         let Some(copies) = &mut self.on_node[node.at()] else { return Vec::new() };
-        copies.retain(here);
-        // A copy that left and came back is named twice.
-        copies.sort_unstable();
-        copies.dedup();
+        if !std::mem::replace(&mut self.is_tidy[node.at()], true) {
+            copies.retain(here);
+            // A copy that left and came back is named twice.
+            copies.sort_unstable();
+            copies.dedup();
+        }
         copies.clone()
     }
 

@@ -1,7 +1,10 @@
 //! The `search` policy: CPU that searches use, weighed against the cores of each node. Milvus spreads rows; where one
 //! collection is searched more than another, even rows are uneven work, which only this policy sees.
 
-use super::{Assessment, Capacity, Dimension, DimensionSettings, Directive, LoadUnit, Policy, Scope};
+use super::{
+    Assessment, BaseCause, BasePart, Capacity, Dimension, DimensionSettings, Directive, LoadUnit, Policy,
+    Scope,
+};
 use crate::model::signals::SearchLoad;
 use crate::model::{NodeIndex, PlanningInput, Snapshot};
 use crate::units::{Load, Millicores};
@@ -37,7 +40,10 @@ impl Policy for SearchPolicy {
             scope: Scope::Node,
             copy_load: signals.copy_search.iter().copied().map(load).collect(),
             base_load: signals.nodes.iter().map(|node| base(node.base_cpu)).collect(),
-            base_parts: Vec::new(),
+            base_parts: vec![BasePart {
+                cause: BaseCause::Delegator,
+                load: signals.nodes.iter().map(|node| base(node.delegator_cpu)).collect(),
+            }],
             measured_load: signals.nodes.iter().map(|node| node.search_cpu.map(load)).collect(),
             capacity: Capacity::Physical(capacity(snapshot)),
             settings: self.settings.clone(),

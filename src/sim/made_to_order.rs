@@ -92,6 +92,21 @@ impl World {
         }
     }
 
+    /// Gives a node so many bytes of memory.
+    pub fn set_memory(&mut self, node: NodeId, bytes: u64) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.memory = bytes;
+        }
+    }
+
+    /// Has so many rows arrive in a collection each second from now on; so many of a shard become a segment.
+    pub fn set_ingest(&mut self, collection: CollectionId, rows_per_second: f64, seal_rows: u64) {
+        if let Some(collection) = self.collections.get_mut(&collection) {
+            collection.ingest_rows_per_second = rows_per_second;
+            collection.seal_rows = seal_rows;
+        }
+    }
+
     /// Has a collection searched so often from now on.
     pub fn set_searches(&mut self, collection: CollectionId, per_second: f64) {
         if let Some(collection) = self.collections.get_mut(&collection) {

@@ -100,14 +100,35 @@ impl Scene {
 
 /// As in the real test: polls every 5 s, two turns, capacities by configuration, no bounds on bytes (two segments are
 /// all of this cluster's).
-struct Daemon {
+pub struct Daemon {
     state: watch::Receiver<LoopState>,
     task: JoinHandle<Result<(), JournalError>>,
 }
 
 impl Daemon {
     fn start(scene: &Scene, folder: &Path, mode: Mode) -> Daemon {
-        let world = &scene.world;
+        let (gate, capacity) = (GateSettings::default(), capacity(scene));
+        Daemon::start_in(mode, &scene.world, folder, &policies(), gate, capacity)
+    }
+
+    pub fn start_with(
+        world: &SharedWorld,
+        folder: &Path,
+        policies: &PolicySettings,
+        gate: GateSettings,
+        capacity: CapacitySettings,
+    ) -> Daemon {
+        Daemon::start_in(Mode::Act, world, folder, policies, gate, capacity)
+    }
+
+    fn start_in(
+        mode: Mode,
+        world: &SharedWorld,
+        folder: &Path,
+        policies: &PolicySettings,
+        gate: GateSettings,
+        capacity: CapacitySettings,
+    ) -> Daemon {
         let clock = Arc::new(world.clock());
         let observer = Arc::new(SimObserver::new(world.clone(), true));
         let mover = Arc::new(SimMover::new(world.clone(), ExecuteSettings::default().call_timeout));
@@ -123,8 +144,8 @@ impl Daemon {
         let control_loop = ControlLoop {
             observer,
             plugins: milvus_rebalancer::plugin::Plugins::default(),
-            thinking: Thinking::new(&policies(), PlanSettings::default(), GateSettings::default())
-                .with_signals(SignalSettings::default(), capacity(scene))
+            thinking: Thinking::new(policies, PlanSettings::default(), gate)
+                .with_signals(SignalSettings::default(), capacity)
                 .beside(BalancerSettings::default(), mode == Mode::Within),
             executor,
             election: None,
@@ -167,7 +188,7 @@ fn capacity(scene: &Scene) -> CapacitySettings {
     CapacitySettings(SMALL.iter().map(entry).collect())
 }
 
-async fn pass(seconds: u64) {
+pub async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 

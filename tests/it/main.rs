@@ -42,6 +42,7 @@ mod signals;
 mod sim_golden;
 mod sim_http;
 mod sim_model;
+mod sim_policies;
 mod sim_server;
 mod situation;
 mod system;

@@ -267,13 +267,10 @@ fn five_hundred_small_clusters_against_branch_and_bound() {
             let floor = plan.proof.bytes_floor.0 as f64;
             assert!(floor <= fewest + 1.0, "seed {seed}: floor {floor}, fewest {fewest}");
         }
-        // As measured: 448 and 473 of 500 without a price, 470 with one. Fewer would mean that the search got worse.
-        assert!(
-            as_good >= CLUSTERS * 93 / 100,
-            "price {price}: {as_good} of {CLUSTERS} are as good as the best"
-        );
+        // A small component is placed by branch and bound, too, see `src/plan/exact.rs`, so all are as good as can be.
+        assert!(as_good == CLUSTERS, "price {price}: {as_good} of {CLUSTERS} are as good as the best");
         if price == Ratio::ZERO {
-            assert!(as_even >= CLUSTERS * 88 / 100, "{as_even} of {CLUSTERS} are as even as the best");
+            assert!(as_even >= CLUSTERS * 95 / 100, "{as_even} of {CLUSTERS} are as even as the best");
             assert!(furthest <= 1.10, "a worst pressure of {furthest} times the best");
         }
         println!(

@@ -1,5 +1,6 @@
 //! Signals out of a Prometheus server: a fake one that answers well, badly, too much, too late or not at all.
 
+mod loads;
 mod matching;
 mod real;
 

@@ -4,8 +4,10 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use milvus_rebalancer::observe::observation::Observation;
+use milvus_rebalancer::observe::prometheus::{ServerReading, ServerSample, ServerSignal};
 use milvus_rebalancer::plan::Drain;
 use milvus_rebalancer::policy::nominate::NomineeSettings;
 use milvus_rebalancer::policy::pattern::Patterns;
@@ -18,10 +20,12 @@ use crate::cluster::{add_collection, cluster, decide, segment};
 /// How a scenario switches a policy on.
 type Switch = fn(&mut PolicySettings);
 
-/// Every policy that needs no more than one look, and what it is to do here; `search` and `disk` live on counters.
-const POLICIES: [(&str, Switch); 8] = [
+/// Every policy, and what it is to do here.
+const POLICIES: [(&str, Switch); 10] = [
     ("memory", |policies| policies.memory.enabled = true),
     ("rows", |policies| policies.rows.0.enabled = true),
+    ("search", |policies| policies.search.0.enabled = true),
+    ("disk", |policies| policies.disk.0.enabled = true),
     ("segments", |policies| policies.segments.0.enabled = true),
     ("spread", |policies| policies.spread.collections = Patterns::of("hot")),
     ("drain", |policies| policies.drain.nodes = Patterns::of("querynode-4")),
@@ -37,6 +41,31 @@ const POLICIES: [(&str, Switch); 8] = [
     }),
 ];
 
+/// CPU and disk of the nodes, as a Prometheus server tells them (their own pages are counters, which need two looks):
+/// collection `hot` is searched, on node 1 more than elsewhere; disks are alike, and fuller where `wide` is.
+fn add_loads(observation: &mut Observation) {
+    for node in &mut observation.nodes {
+        node.hardware.cpu_cores = Some(1);
+        node.hardware.disk_capacity = Some(Bytes(4_000_000));
+    }
+    let mut tell = |query: &str, signal, samples: Vec<(i64, Option<&str>, u64)>| {
+        let sample = |(node, collection, value): (i64, Option<&str>, u64)| ServerSample {
+            node: node.to_string(),
+            collection: collection.map(str::to_owned),
+            value,
+        };
+        let samples = samples.into_iter().map(sample).collect();
+        let reading = ServerReading { signal, window: Duration::from_secs(60), samples };
+        observation.prometheus.readings.insert(query.to_owned(), reading);
+    };
+    let cpu = [(1, 820), (2, 300), (3, 60), (4, 140), (5, 20)];
+    tell("cpu", ServerSignal::CpuUsed, cpu.map(|(node, cpu)| (node, None, cpu)).into());
+    let searches = [(1, 750), (2, 250), (3, 0), (4, 0), (5, 0)];
+    tell("searches", ServerSignal::SearchLoad, searches.map(|(node, cpu)| (node, Some("hot"), cpu)).into());
+    let disk = [(1, 800_000), (2, 400_000), (3, 250_000), (4, 300_000), (5, 120_000)];
+    tell("disk", ServerSignal::DiskUsed, disk.map(|(node, bytes)| (node, None, bytes)).into());
+}
+
 /// Nothing is on, and what is switched on acts at once.
 fn nothing() -> PolicySettings {
     let mut policies = PolicySettings::default();
@@ -44,6 +73,8 @@ fn nothing() -> PolicySettings {
         DimensionSettings { enabled: false, turns: 1, matters_above: Ratio::ZERO, ..Default::default() };
     policies.memory = off.clone();
     policies.rows.0 = off.clone();
+    policies.search.0 = off.clone();
+    policies.disk.0 = off.clone();
     policies.segments.0 = off;
     policies.spread.dimension.turns = 1;
     policies
@@ -72,6 +103,7 @@ fn site() -> Observation {
     observation.collections[0].segments.as_mut().unwrap().push(empty);
     observation.nodes[3].growing = Some(Bytes(30_000));
     observation.nodes[3].memory_used = Some(Bytes(160_000));
+    add_loads(&mut observation);
     observation
 }
 

@@ -22,7 +22,7 @@ const THREADS: usize = 8;
 
 /// So large that a search costs a few milliseconds of CPU: a small node is to be the bottleneck, and not whoever
 /// searches. Without an index, which 2.3.5 would search much faster.
-const ROWS: usize = 10_000;
+const ROWS: usize = 25_000;
 const DIMENSIONS: usize = 128;
 
 /// Seconds between polls, and what follows from it.

@@ -35,12 +35,21 @@ pub(super) struct NodeWork {
     pub(super) node: NodeId,
     /// What it was measured to use; `None` when that is not known for what it holds now.
     pub(super) cpu: Option<u64>,
+    /// What searches on its segments use, by collection, where somebody measures just that.
+    pub(super) told: Option<BTreeMap<CollectionId, u64>>,
     /// What its work as a delegator should cost.
     pub(super) delegating: u64,
     /// What searches on its segments should cost by the first guess, by collection.
     pub(super) guessed: BTreeMap<CollectionId, u64>,
     /// Whether this is its first figure after a move of ours.
     pub(super) after_move: bool,
+}
+
+impl NodeWork {
+    /// Whether anything is known of what it uses now.
+    pub(super) fn is_measured(&self) -> bool {
+        self.cpu.is_some() || self.told.is_some()
+    }
 }
 
 /// What came out for one node.
@@ -94,6 +103,11 @@ impl Attribution {
         let mut shares = Vec::with_capacity(nodes.len());
         for (position, node) in nodes.iter().enumerate() {
             let (costs, expected) = (&expected[position], sums[position]);
+            if let Some(told) = &node.told {
+                let base = node.cpu.map_or(bases[position], |cpu| cpu.saturating_sub(sum(told.values())));
+                shares.push(NodeShare { searches: told.clone(), base });
+                continue;
+            }
             let Some(cpu) = node.cpu else {
                 // It is what it should be, until it can be measured.
                 let searches = costs.iter().map(|(id, cost)| (*id, scale.share_of(*cost))).collect();
@@ -321,6 +335,7 @@ mod tests {
         let huge = |id| NodeWork {
             node: NodeId(id),
             cpu: Some(u64::MAX),
+            told: None,
             delegating: u64::MAX,
             guessed: [(CollectionId(1), u64::MAX), (CollectionId(2), u64::MAX)].into(),
             after_move: true,

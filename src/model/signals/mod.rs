@@ -6,6 +6,7 @@ mod capacity;
 mod demand;
 mod nodes;
 mod rates;
+mod server;
 mod state;
 mod work;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Millicores, NodeId, Rate, Ratio};
 
 pub use capacity::{Capacities, CapacityFigures, CapacityOverride, CapacitySettings};
+pub use server::{ServerFigure, ServerLoads};
 pub use state::{SignalInput, SignalState, fold_signals};
 
 /// How counters become rates.
@@ -121,6 +123,8 @@ pub struct NodeSignals {
     pub search_load: SearchLoad,
     /// CPU that no move of segments changes: the process itself, delegators, growing data, what is not explained.
     pub base_cpu: Millicores,
+    /// The part of that which the node uses for leading channels.
+    pub delegator_cpu: Millicores,
     /// Searches that it answers as a worker.
     pub searches: Option<Reading<Rate>>,
     /// Read tasks that wait.

@@ -9,10 +9,11 @@ use super::attribution::{Attribution, DELEGATOR_NANOS, NodeWork, part};
 use super::capacity::{Capacities, CapacityFigures, CapacitySettings};
 use super::demand::{Demand, DemandNow};
 use super::nodes::{Holdings, NodeRates};
+use super::server::ServerFigure;
 use super::work::search_nanos;
 use super::{
-    Absence, AbsentSignal, NodeSignals, Reading, SearchLoad, SignalKind, SignalSettings, SignalSource,
-    Signals,
+    Absence, AbsentSignal, NodeSignals, Reading, SearchLoad, ServerLoads, SignalKind, SignalSettings,
+    SignalSource, Signals,
 };
 use crate::model::doubt::{Doubt, DoubtKind, Subject};
 use crate::model::history::Departure;
@@ -20,6 +21,9 @@ use crate::model::snapshot::{Collection, CopyIndex, Node, Replica, SegmentCopies
 use crate::observe::observation::{NodeReport, Observation};
 use crate::observe::signals::NodeCounters;
 use crate::units::{CollectionId, Millicores, NodeId, Rate, Ratio};
+
+/// Where nobody knows how often anything is searched, only proportions count, and there are none.
+const ANY_RATE: Rate = Rate(1_000);
 
 /// Billionths of a core in a thousandth.
 const NANOCORES: u64 = 1_000_000;
@@ -67,6 +71,8 @@ pub struct SignalInput<'a> {
     pub copies: &'a SegmentCopies,
     /// What a Prometheus server says that nodes have.
     pub measured: BTreeMap<NodeId, (CapacityFigures, SignalSource)>,
+    /// What it says that nodes use.
+    pub server: ServerLoads,
     /// What left a node by our doing.
     pub departures: &'a [Departure],
 }
@@ -177,13 +183,16 @@ impl SignalState {
                 None => Capacities::default(),
             };
             let from_disk = |value| Reading { value, age, source: SignalSource::NodePage, trust };
+            let of_page = rates.and_then(NodeRates::nanocores).map(|nanocores| Reading {
+                value: Millicores(nanocores / NANOCORES),
+                age,
+                source: SignalSource::NodePage,
+                trust,
+            });
+            let cpu_of_server = input.server.cpu_now(node.id, input.departures, now);
+            let disk_of_page = rates.and_then(NodeRates::disk_used).map(from_disk);
             NodeSignals {
-                cpu: rates.and_then(NodeRates::nanocores).map(|nanocores| Reading {
-                    value: Millicores(nanocores / NANOCORES),
-                    age,
-                    source: SignalSource::NodePage,
-                    trust,
-                }),
+                cpu: of_page.or_else(|| cpu_of_server.map(ServerFigure::reading)),
                 searches: rates.and_then(NodeRates::searches).map(|value| Reading {
                     value,
                     age,
@@ -191,7 +200,8 @@ impl SignalState {
                     trust,
                 }),
                 waiting: input.observation.service.waiting.get(&node.id).copied(),
-                disk_used: rates.and_then(NodeRates::disk_used).map(from_disk),
+                disk_used: disk_of_page
+                    .or_else(|| input.server.disk.get(&node.id).map(ServerFigure::reading)),
                 load_failures: rates.and_then(NodeRates::failures),
                 capacity,
                 ..NodeSignals::default()
@@ -203,17 +213,17 @@ impl SignalState {
     /// Loads of copies and base loads of nodes.
     fn share_out(&mut self, input: &SignalInput<'_>, demand: &DemandNow, signals: &mut Signals) {
         let guesses = self.guesses(input, demand);
-        let mut works: Vec<NodeWork> = input.nodes.iter().map(|node| self.work_of(node.id)).collect();
+        let mut works: Vec<NodeWork> = input.nodes.iter().map(|node| self.work_of(node.id, input)).collect();
         for (copy, guess) in &guesses {
             let work = &mut works[input.copies.node[copy.at()].at()];
             let sum = work.guessed.entry(collection_of(input, *copy)).or_default();
             *sum = sum.saturating_add(*guess);
         }
         let shares = self.attribution.share(&works);
-        for work in works.iter().filter(|work| work.cpu.is_some()) {
+        for work in works.iter().filter(|work| work.is_measured()) {
             self.moved.remove(&work.node);
         }
-        self.note_measured(&works, input.observation.started_at);
+        self.note_measured(&works, input);
         for work in &works {
             if let Some(rates) = self.nodes.get_mut(&work.node) {
                 rates.work.clone_from(&work.guessed);
@@ -238,34 +248,46 @@ impl SignalState {
             let searches = share.searches.values().fold(0_u64, |sum, cost| sum.saturating_add(*cost));
             let node = &mut signals.nodes[position];
             node.base_cpu = Millicores(share.base / NANOCORES);
-            node.search_cpu = works[position].cpu.map(|_| Millicores(searches / NANOCORES));
-            node.search_load = match works[position].cpu {
-                Some(_) => SearchLoad::Measured,
-                None if self.measured.contains(&works[position].node) => SearchLoad::Estimated,
-                None => SearchLoad::Unknown,
+            node.delegator_cpu = Millicores(works[position].delegating.min(share.base) / NANOCORES);
+            node.search_cpu = works[position].is_measured().then_some(Millicores(searches / NANOCORES));
+            node.search_load = match works[position].is_measured() {
+                true => SearchLoad::Measured,
+                false if self.measured.contains(&works[position].node) => SearchLoad::Estimated,
+                false => SearchLoad::Unknown,
             };
         }
         signals.search_confidence = self.confidence(input, demand, &works);
     }
 
     /// Keeps in mind which nodes were measured, until nothing was heard of them for too long.
-    fn note_measured(&mut self, works: &[NodeWork], now: Timestamp) {
-        let measured = works.iter().filter(|work| work.cpu.is_some());
+    fn note_measured(&mut self, works: &[NodeWork], input: &SignalInput<'_>) {
+        let now = input.observation.started_at;
+        let measured = works.iter().filter(|work| work.is_measured());
         self.measured.extend(measured.map(|work| work.node));
         let (nodes, keep) = (&self.nodes, self.settings.keep);
         self.measured.retain(|id| {
-            nodes
-                .get(id)
-                .is_some_and(|rates| !rates.is_doubted && rates.age(now).is_some_and(|age| age <= keep))
+            let page = nodes.get(id);
+            let is_read =
+                page.is_some_and(|rates| !rates.is_doubted && rates.age(now).is_some_and(|age| age <= keep));
+            is_read || input.server.knows_cpu_of(*id)
         });
     }
 
-    fn work_of(&self, id: NodeId) -> NodeWork {
+    fn work_of(&self, id: NodeId, input: &SignalInput<'_>) -> NodeWork {
         let rates = self.nodes.get(&id);
         let delegated = rates.and_then(NodeRates::delegated).unwrap_or_default();
+        let now = input.observation.started_at;
+        let in_nanocores = |cpu: Millicores| cpu.0.saturating_mul(NANOCORES);
+        let cpu_of_server = input.server.cpu_now(id, input.departures, now);
         NodeWork {
             node: id,
-            cpu: rates.and_then(NodeRates::nanocores),
+            cpu: rates
+                .and_then(NodeRates::nanocores)
+                .or_else(|| cpu_of_server.map(|figure| in_nanocores(figure.value))),
+            told: input
+                .server
+                .search_now(id, input.departures, now)
+                .map(|told| told.iter().map(|(collection, cpu)| (*collection, in_nanocores(*cpu))).collect()),
             delegating: nanocores(delegated, DELEGATOR_NANOS),
             guessed: BTreeMap::new(),
             after_move: self.moved.contains(&id),
@@ -279,11 +301,13 @@ impl SignalState {
         let mut guesses = Vec::new();
         for copy in input.copies.indices() {
             let replica = &input.replicas[input.copies.replica[copy.at()].at()];
-            let rate = rates[replica.collection.at()];
+            let collection = input.collections[replica.collection.at()].id;
+            let is_told = input.server.search.values().any(|told| told.value.contains_key(&collection));
+            let rate = rates[replica.collection.at()].max(if is_told { ANY_RATE } else { Rate::ZERO });
             if rate == Rate::ZERO {
                 continue;
             }
-            let index = indexes.get(&input.collections[replica.collection.at()].id).copied();
+            let index = indexes.get(&collection).copied();
             let nanos = search_nanos(input.copies.rows[copy.at()], input.copies.bytes[copy.at()], index);
             guesses.push((copy, nanocores(rate, nanos)));
         }
@@ -311,8 +335,7 @@ impl SignalState {
         if counted.iter().any(Option::is_some) {
             return counted.into_iter().map(Option::unwrap_or_default).collect();
         }
-        // Only proportions count, and there are none.
-        vec![Rate(1_000); input.collections.len()]
+        vec![ANY_RATE; input.collections.len()]
     }
 
     fn knows_demand(&self, demand: &DemandNow) -> bool {
@@ -327,9 +350,10 @@ impl SignalState {
                 .zip(input.nodes)
                 .filter(|(_, node)| node.standing.is_usable() && node.component.is_some())
         };
-        let measured = usable().filter(|(work, _)| work.cpu.is_some() || work.after_move).count();
+        let measured = usable().filter(|(work, _)| work.is_measured() || work.after_move).count();
         let coverage = Ratio::of(measured as u64, usable().count() as u64);
-        let by_demand = if self.knows_demand(demand) { DEMAND_KNOWN } else { DEMAND_UNKNOWN };
+        let is_told = || works.iter().any(|work| work.told.is_some());
+        let by_demand = if self.knows_demand(demand) || is_told() { DEMAND_KNOWN } else { DEMAND_UNKNOWN };
         let tried = self.attribution.accuracy().unwrap_or(UNTRIED);
         let confidence = Ratio(by_demand.share_of(coverage.share_of(tried.0)));
         confidence.clamp(LEAST_TRUST, Ratio::ONE)

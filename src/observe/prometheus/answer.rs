@@ -135,7 +135,7 @@ fn translate(series: Vec<Series>, query: &QuerySettings) -> Answer {
         };
         problems.push(format!("series without the label {labels}"));
     }
-    Answer { reading: ServerReading { signal, samples }, problems }
+    Answer { reading: ServerReading { signal, window: query.window, samples }, problems }
 }
 
 /// A text from outside, short and without control characters.

@@ -7,6 +7,7 @@ mod client;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct ServerReport {
 pub struct ServerReading {
     /// What the values are.
     pub signal: ServerSignal,
+    /// So far back the query looks.
+    #[serde(default)]
+    pub window: Duration,
     /// In the order of their labels.
     pub samples: Vec<ServerSample>,
 }

@@ -67,6 +67,10 @@ pub struct QuerySettings {
     pub query: String,
     /// What the values are.
     pub signal: ServerSignal,
+    /// So far back the query looks, as its `rate(…[5m])` has it: for so long after a move of ours its values say nothing
+    /// of the CPU of the two nodes.
+    #[serde(with = "crate::config::duration")]
+    pub window: Duration,
     /// The label that names the node: its `host:port` or host, the name of its host or pod, or its id.
     pub node_label: String,
     /// The label that names the collection, by its id or its name, for signals that are told by collection.
@@ -78,6 +82,8 @@ impl Default for QuerySettings {
         QuerySettings {
             query: String::new(),
             signal: ServerSignal::Points,
+            // What most dashboards and rules use; a shorter one is taken for a longer one without harm.
+            window: Duration::from_secs(5 * 60),
             // Where Prometheus puts the address that it scraped.
             node_label: "instance".to_owned(),
             // As in Milvus' own metrics.

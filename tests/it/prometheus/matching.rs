@@ -1,5 +1,7 @@
 //! What of an answer belongs to which node and collection, and what the `points` policy makes of it.
 
+use std::time::Duration;
+
 use milvus_rebalancer::model::{ModelState, Snapshot, fold};
 use milvus_rebalancer::observe::observation::Observation;
 use milvus_rebalancer::observe::prometheus::{ServerReading, ServerSample, ServerSignal};
@@ -13,7 +15,7 @@ fn observed(samples: Vec<ServerSample>) -> Observation {
     let mut observation = cluster(3);
     add_collection(&mut observation, 7, &[&[(1, 2), (2, 2), (3, 2)]]);
     add_collection(&mut observation, 8, &[&[(1, 2), (2, 2), (3, 2)]]);
-    let reading = ServerReading { signal: ServerSignal::Points, samples };
+    let reading = ServerReading { signal: ServerSignal::Points, window: Duration::ZERO, samples };
     observation.prometheus.readings.insert("q".to_owned(), reading);
     observation
 }
@@ -127,6 +129,7 @@ fn a_quota_that_prometheus_knows_is_what_the_node_has() {
     let mut observation = observed(vec![sample("1", None, 1), sample("2", None, 1), sample("3", None, 1)]);
     let reading = ServerReading {
         signal: ServerSignal::CpuCapacity,
+        window: Duration::ZERO,
         samples: vec![sample("10.0.0.1:9100", None, 300)],
     };
     observation.prometheus.readings.insert("quota".to_owned(), reading);
