@@ -8,10 +8,12 @@ mod policies;
 mod records;
 pub mod reload;
 mod state;
+mod trail;
 mod written;
 
 pub use orders::{GATE_MEMORY, orders};
 pub use state::{LastTurn, LoopState};
+pub use trail::{Trail, TrailPoint};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,6 +227,7 @@ impl ControlLoop {
                 self.state.send_modify(|state| {
                     state.turns += 1;
                     state.failure = Some(sentence.clone());
+                    state.trail.push(TrailPoint::blind(started.wall));
                 });
                 self.write_down(failed_turn(started, began.elapsed(), sentence), None, None).await;
             }
@@ -317,6 +320,9 @@ impl ControlLoop {
         self.state.send_modify(|state| {
             state.turns += 1;
             state.failure = None;
+            if is_watched {
+                state.trail.push(TrailPoint::of(&decision));
+            }
             state.last = is_watched.then(|| Arc::new(LastTurn { decision, limited_by }));
         });
     }

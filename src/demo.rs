@@ -113,6 +113,9 @@ pub async fn play(
         server.grpc_address(),
         daemon.metrics_address()
     )?;
+    if let Some(place) = daemon.admin_place() {
+        writeln!(output, "{}", paint.bold(format!("look at it: http://{place}/")))?;
+    }
     let running = tokio::spawn(daemon.run());
 
     let mut show = Show {

@@ -8,6 +8,7 @@ pub mod events;
 pub mod explain;
 mod listener;
 pub mod orders;
+mod page;
 mod paging;
 mod problem;
 mod read;

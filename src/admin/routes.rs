@@ -7,6 +7,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Description;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +17,7 @@ use utoipa_axum::routes;
 use super::body::LARGEST_BODY;
 use super::problem::Problem;
 use super::shared::Shared;
-use super::{access, answer, events, explain, orders, read, read_journal};
+use super::{access, answer, events, explain, orders, page, read, read_journal};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -78,10 +80,13 @@ pub fn router(shared: Arc<Shared>) -> Router {
     let show = move || async move { Json(Arc::clone(&description)).into_response() };
     router
         .route("/v1/openapi.json", get(show))
+        .merge(page::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(answer::tag))
+        // Nothing that is answered is secret and chosen by others at once, so its length tells nobody anything.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(Arc::clone(&shared.access), access::check))
         .layer(from_fn(answer::harden))
         .with_state(shared)

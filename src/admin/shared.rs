@@ -1,6 +1,6 @@
 //! What the handlers look at. Views that go over a whole cluster are made once a turn, by whoever asks first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::control_loop::{LastTurn, LoopState};
 use crate::gate::GateSettings;
 use crate::journal::Journal;
 use crate::kill_switch::KillSwitch;
+use crate::situation::curve::{Point, along};
 
 /// Everything that the handlers need; put together in [`crate::app`].
 pub struct Shared {
@@ -52,6 +53,15 @@ pub struct TurnViews {
     pub nodes: Vec<NodeView>,
     /// Its collections, by id.
     pub collections: Vec<CollectionView>,
+    curve: OnceLock<Vec<Point>>,
+}
+
+impl TurnViews {
+    /// How even the cluster gets along the steps of the plan; made for who asks first.
+    pub(super) fn curve(&self) -> &[Point] {
+        let decision = &self.last.decision;
+        self.curve.get_or_init(|| along(&decision.input, &decision.assessment, &decision.plan.steps))
+    }
 }
 
 /// The views of the newest turn that somebody asked for.
@@ -60,7 +70,7 @@ pub struct Cache(Mutex<Option<Arc<TurnViews>>>);
 
 impl Cache {
     /// The views of this turn: those that are there, or new ones.
-    fn of(&self, last: Arc<LastTurn>) -> Arc<TurnViews> {
+    pub(super) fn of(&self, last: Arc<LastTurn>) -> Arc<TurnViews> {
         // Held while they are made: whoever else asks wants the same ones. A panic leaves the old ones.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(views) = kept.as_ref().filter(|views| Arc::ptr_eq(&views.last, &last)) {
@@ -69,6 +79,7 @@ impl Cache {
         let views = Arc::new(TurnViews {
             nodes: NodeView::all(&last.decision),
             collections: CollectionView::all(&last.decision.snapshot),
+            curve: OnceLock::new(),
             last,
         });
         *kept = Some(Arc::clone(&views));

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::trail::Trail;
 use crate::execute::executor::ExecutorStatus;
 use crate::execute::operation::Operation;
 use crate::execute::waves::JudgedWave;
@@ -35,6 +36,8 @@ pub struct LoopState {
     pub waves_judged: u64,
     /// The last of them.
     pub last_wave: Option<JudgedWave>,
+    /// What the turns before came to.
+    pub trail: Trail,
 }
 
 /// A turn and what held it back.

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Situation;
-use crate::model::{NodeIndex, Snapshot};
+use crate::model::{NodeIndex, PlanningInput, Snapshot};
 use crate::plan::{DimensionView, Placement, Step};
 use crate::policy::Assessment;
 use crate::units::{Bytes, Load, Ratio};
@@ -82,7 +82,7 @@ impl Curve {
     pub fn of(situation: &Situation) -> Curve {
         let assessment = situation.assess();
         let decision = situation.decide();
-        let steps = along(situation, &assessment, &decision.plan.steps);
+        let steps = along(&situation.input, &assessment, &decision.plan.steps);
         let bands = BANDS.iter().map(|band| band_point(situation, *band)).collect();
         let floor = decision.plan.proof.dimensions.iter().map(|proof| proof.floor).max();
         let mut curve = Curve { steps, bands, floor: floor.unwrap_or(Ratio::ONE), knee: None };
@@ -110,14 +110,13 @@ fn band_point(situation: &Situation, band: Ratio) -> BandPoint {
     other.policies.for_each_dimension(|dimension| (dimension.enter, dimension.leave) = (band, band));
     let assessment = other.assess();
     let steps = other.decide().plan.steps;
-    let all = along(&other, &assessment, &steps);
+    let all = along(&other.input, &assessment, &steps);
     // There is always the point of nothing moved.
     BandPoint { band, point: all[all.len() - 1] }
 }
 
-/// The worst pressure along the steps of a plan.
-fn along(situation: &Situation, assessment: &Assessment, steps: &[Step]) -> Vec<Point> {
-    let input = &situation.input;
+/// The worst pressure along the steps of a plan, from nothing moved to all of it.
+pub fn along(input: &PlanningInput, assessment: &Assessment, steps: &[Step]) -> Vec<Point> {
     let placement = Placement::projected(&input.snapshot, &input.in_flight);
     let views = DimensionView::all(&input.snapshot, assessment, &placement);
     let mut loads: Vec<Vec<Load>> = views.iter().map(|view| view.loads.load.clone()).collect();

@@ -1,11 +1,13 @@
 //! The admin API of a daemon on a simulated cluster, over real HTTP.
 
+mod browser;
 mod commands;
 mod documentation;
 mod events;
 mod explaining;
 mod hostile;
 mod ordering;
+mod page;
 mod reading;
 mod size;
 mod sockets;

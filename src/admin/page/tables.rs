@@ -1,0 +1,143 @@
+//! Lists of the page: steps of the plan, moves under way and lately ended, what is refused and why.
+
+use super::figures::{bytes, clock, times};
+use crate::admin::views::{MoveView, OperationView, PlanView, StepView};
+use crate::turn::Decision;
+
+/// Steps of the plan that are listed; the API has all.
+pub(super) const STEPS_SHOWN: usize = 12;
+
+/// Refusals and other reasons that are listed.
+const REASONS_SHOWN: usize = 20;
+
+/// Reasons that are told apart; a cluster of a thousand nodes can have thousands.
+const LONGEST_LIST: usize = 200;
+
+/// Nodes, segments and the like that are named for a reason; the rest is counted.
+const SUBJECTS_SHOWN: usize = 3;
+
+/// A step of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StepRow {
+    pub(super) number: usize,
+    pub(super) moves: Vec<String>,
+    pub(super) reason: String,
+    pub(super) admitted: bool,
+}
+
+impl From<&StepView> for StepRow {
+    fn from(step: &StepView) -> StepRow {
+        let Some(first) = step.moves.first() else {
+            return StepRow {
+                number: step.position + 1,
+                moves: Vec::new(),
+                reason: String::new(),
+                admitted: false,
+            };
+        };
+        StepRow {
+            number: step.position + 1,
+            moves: step.moves.iter().map(described).collect(),
+            reason: format!(
+                "{} of node {} falls from {} to {}; that of node {} rises from {} to {}",
+                step.dimension,
+                first.from,
+                times(step.source_before),
+                times(step.source_after),
+                first.to,
+                times(step.destination_before),
+                times(step.destination_after)
+            ),
+            admitted: step.admitted,
+        }
+    }
+}
+
+fn described(movement: &MoveView) -> String {
+    let MoveView { segment, collection_name, from, to, .. } = movement;
+    format!("segment {segment} of {collection_name}, {}: node {from} → node {to}", bytes(movement.bytes))
+}
+
+/// The steps that are listed.
+pub(super) fn steps(plan: &PlanView) -> Vec<StepRow> {
+    plan.steps.items.iter().map(StepRow::from).collect()
+}
+
+/// A move that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MoveRow {
+    pub(super) what: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) bytes: String,
+    pub(super) state: String,
+    pub(super) detail: String,
+    pub(super) at: String,
+    pub(super) origin: &'static str,
+}
+
+impl From<&OperationView> for MoveRow {
+    fn from(operation: &OperationView) -> MoveRow {
+        MoveRow {
+            what: format!("segment {} of {}", operation.segment, operation.collection_name),
+            from: operation.from.clone(),
+            to: operation.to.clone(),
+            bytes: bytes(operation.bytes),
+            state: operation.state.clone(),
+            detail: operation.detail.clone(),
+            at: clock(operation.changed_at),
+            origin: if operation.origin == "daemon" { "the plan" } else { "by hand" },
+        }
+    }
+}
+
+/// A reason, with everything that it holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReasonRow {
+    pub(super) subject: String,
+    pub(super) code: &'static str,
+    pub(super) sentence: String,
+}
+
+/// What is refused or left as it is. Equal reasons stand together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reasons {
+    pub(super) rows: Vec<ReasonRow>,
+    pub(super) more: usize,
+}
+
+/// The reasons of a turn: of refusals by the gates, of nodes that stay above their band, of orders that wait.
+pub(super) fn reasons(decision: &Decision) -> Reasons {
+    let proof = &decision.plan.proof;
+    let refused =
+        decision.verdict.refusals.iter().map(|refusal| (refusal.subject.to_string(), &refusal.reason));
+    let left = proof
+        .left_alone
+        .iter()
+        .map(|left| (format!("node {} ({})", left.node, left.dimension), &left.reason));
+    let tolerated = decision.findings.iter().filter_map(|finding| {
+        Some((format!("node {} ({})", finding.node, finding.dimension), finding.state.reason()?))
+    });
+    let mut grouped: Vec<(ReasonRow, usize)> = Vec::new();
+    for (subject, reason) in refused.chain(left).chain(tolerated) {
+        let (code, sentence) = (reason.code(), reason.to_string());
+        let known = grouped.iter().position(|(row, _)| row.code == code && row.sentence == sentence);
+        let Some(known) = known else {
+            if grouped.len() < LONGEST_LIST {
+                grouped.push((ReasonRow { subject, code, sentence }, 1));
+            }
+            continue;
+        };
+        let (row, number) = &mut grouped[known];
+        *number += 1;
+        if *number <= SUBJECTS_SHOWN && !row.subject.contains(&subject) {
+            row.subject = format!("{}, {subject}", row.subject);
+        }
+    }
+    let more = grouped.len().saturating_sub(REASONS_SHOWN);
+    let row = |(row, number): (ReasonRow, usize)| match number.saturating_sub(SUBJECTS_SHOWN) {
+        0 => row,
+        more => ReasonRow { subject: format!("{} and {more} more", row.subject), ..row },
+    };
+    Reasons { rows: grouped.into_iter().take(REASONS_SHOWN).map(row).collect(), more }
+}
