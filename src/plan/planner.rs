@@ -175,7 +175,7 @@ impl Planner<'_> {
             }
             if search.is_kept() {
                 // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
-                break;
+                return;
             }
             let before = search.changes;
             self.list_around(search, &stuck);

@@ -108,7 +108,7 @@ pub struct Daemon {
 impl Daemon {
     fn start(scene: &Scene, folder: &Path, mode: Mode) -> Daemon {
         let (gate, capacity) = (GateSettings::default(), capacity(scene));
-        Daemon::start_with(&scene.world, folder, &policies(), gate, capacity, mode)
+        Daemon::start_in(mode, &scene.world, folder, &policies(), gate, capacity)
     }
 
     pub fn start_with(
@@ -117,7 +117,17 @@ impl Daemon {
         policies: &PolicySettings,
         gate: GateSettings,
         capacity: CapacitySettings,
+    ) -> Daemon {
+        Daemon::start_in(Mode::Act, world, folder, policies, gate, capacity)
+    }
+
+    fn start_in(
         mode: Mode,
+        world: &SharedWorld,
+        folder: &Path,
+        policies: &PolicySettings,
+        gate: GateSettings,
+        capacity: CapacitySettings,
     ) -> Daemon {
         let clock = Arc::new(world.clock());
         let observer = Arc::new(SimObserver::new(world.clone(), true));

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use milvus_rebalancer::config::Mode;
 use milvus_rebalancer::policy::pattern::Patterns;
 use milvus_rebalancer::policy::{DimensionSettings, PolicySettings};
 use milvus_rebalancer::sim::calls::CallAnswer;
@@ -94,14 +93,8 @@ async fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
         let (world, folder) = (SharedWorld::new(world), tempfile::tempdir().unwrap());
         let before = bytes_by_node(&world);
         assert!(before[&NodeId(1)] > 14 * before[&NodeId(2)], "{line:?}: {before:?}");
-        let _daemon = Daemon::start_with(
-            &world,
-            folder.path(),
-            &sealed_bytes(),
-            lifted_gates(),
-            Default::default(),
-            Mode::Act,
-        );
+        let _daemon =
+            Daemon::start_with(&world, folder.path(), &sealed_bytes(), lifted_gates(), Default::default());
         pass(1_800).await;
         let (after, moved) = (bytes_by_node(&world), moves(&world));
         let (most, sum) = (after.values().max().unwrap(), after.values().sum::<u64>());
@@ -126,14 +119,8 @@ async fn unequal_nodes_are_filled_in_proportion_and_nothing_is_sent_that_would_b
         let books = world.create_collection(&order("books", 16, 2_240));
         world.put_collection(books, NodeId(1));
         let (world, folder) = (SharedWorld::new(world), tempfile::tempdir().unwrap());
-        let _daemon = Daemon::start_with(
-            &world,
-            folder.path(),
-            &sealed_bytes(),
-            lifted_gates(),
-            Default::default(),
-            Mode::Act,
-        );
+        let _daemon =
+            Daemon::start_with(&world, folder.path(), &sealed_bytes(), lifted_gates(), Default::default());
         pass(1_800).await;
         let after = bytes_by_node(&world);
         let segment = 5_000 * 2_240;
@@ -169,14 +156,8 @@ async fn a_node_is_emptied_while_data_comes_in_and_nothing_flows_back() {
         let (world, folder) = (SharedWorld::new(world), tempfile::tempdir().unwrap());
         let mut policies = PolicySettings::default();
         policies.drain.nodes = Patterns::of(&address);
-        let _daemon = Daemon::start_with(
-            &world,
-            folder.path(),
-            &policies,
-            lifted_gates(),
-            Default::default(),
-            Mode::Act,
-        );
+        let _daemon =
+            Daemon::start_with(&world, folder.path(), &policies, lifted_gates(), Default::default());
         pass(600).await;
         assert!(moves(&world) >= 9, "{line:?}: {}", moves(&world));
         world.lock().set_ingest(books, 0.0, u64::MAX);
