@@ -185,6 +185,7 @@ fn turn(state: ModelState, observation: &Observation, now: Moment) -> ModelState
         in_flight: Vec::new(),
         history,
         opinions: milvus_rebalancer::policy::Assessment::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         controls: Controls::default(),
         plan,
         gate,
@@ -269,6 +270,7 @@ fn made_up(shape: Shape, now: Moment) -> Observation {
         signals: milvus_rebalancer::observe::signals::SignalReport::default(),
         complaints: Vec::new(),
         prometheus: Default::default(),
+        management: None,
         opinions: Vec::new(),
         gaps: Vec::new(),
     }

@@ -34,6 +34,7 @@ use crate::lease::{Election, LeaderNews};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
 use crate::model::Doubt;
+use crate::model::own_balancer::KnownSetting;
 use crate::observe::observation::Observation;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::Plan;
@@ -102,6 +103,8 @@ struct Rhythm {
 #[derive(Default)]
 struct Told {
     doubts: Vec<Doubt>,
+    /// Settings of Milvus' own balancer.
+    balancer: Option<Vec<KnownSetting>>,
     limited_by: Option<String>,
     planned: usize,
     recorded: Option<Plan>,
@@ -286,11 +289,12 @@ impl ControlLoop {
             self.publish_wave(wave).await;
         }
         self.executor.hold(decision.guard.hold.clone());
-        if self.mode == Mode::Act {
+        if self.mode.moves() {
             let cluster_bytes: Bytes = decision.snapshot.copies.bytes.iter().copied().sum();
             let admitted = if unread.is_none() { admitted_moves(&decision) } else { Vec::new() };
             self.executor.note_room(decision.restrictions.rooms());
             self.executor.note_drains(decision.restrictions.evacuated.clone());
+            self.executor.keep_order(decision.input.own_balancer.is_binding);
             self.executor.offer(admitted, cluster_bytes);
             self.executor.let_offer_lapse(Instant::now() + self.thinking.plan_holds(now.wall));
         }
@@ -436,6 +440,15 @@ fn tell(decision: &Decision, mode: Mode, limited_by: Option<&Reason>, told: &mut
         tracing::info!(doubt = gone.kind.code(), "no longer: {gone}");
     }
     told.doubts.clone_from(doubts);
+
+    if decision.input.own_balancer.is_binding
+        && told.balancer.as_ref() != Some(&decision.input.own_balancer.known)
+    {
+        let settings =
+            decision.input.own_balancer.known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(state = %decision.input.own_balancer.state, settings, "plans keep to what Milvus' own balancer leaves alone");
+        told.balancer = Some(decision.input.own_balancer.known.clone());
+    }
 
     let planned = decision.plan.moves().count();
     if planned > 0 && planned != told.planned {

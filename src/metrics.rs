@@ -314,7 +314,7 @@ impl Metrics {
 
     /// The mode in force.
     pub fn set_mode(&self, mode: Mode) {
-        for other in [Mode::Advise, Mode::Act] {
+        for other in [Mode::Advise, Mode::Within, Mode::Act] {
             self.mode.with_label_values(&[other.code()]).set((other == mode).into());
         }
     }

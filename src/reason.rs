@@ -94,6 +94,18 @@ pub enum Reason {
         /// Within which time.
         within: Duration,
     },
+    /// The mode is `within`, and how Milvus' own balancer decides is not known.
+    BalancerUnknown {
+        /// What is not known.
+        detail: String,
+    },
+    /// The mode is `within`, and Milvus' own balancer took back what we moved here.
+    TakenBack {
+        /// How many moves.
+        moves: usize,
+        /// For how much longer nothing is moved here.
+        remaining: Duration,
+    },
     /// Nodes of different versions: an upgrade is under way.
     MixedVersions,
     /// The collection is loading or could not be read whole.
@@ -247,6 +259,16 @@ pub enum Reason {
         times: usize,
         /// For how much longer it is not tried.
         remaining: Duration,
+    },
+    /// The mode is `within`, and Milvus' own balancer would move segments of the collection afterwards.
+    WouldBeUndone {
+        /// Which.
+        collection: CollectionId,
+    },
+    /// The mode is `within`, channels of the collection own nodes, and it could not be read which.
+    ShardUnknown {
+        /// Which.
+        collection: CollectionId,
     },
     /// No move lowers the pressure.
     NoImprovement,
@@ -429,6 +451,8 @@ impl Reason {
                 | Reason::Saturated { .. }
                 | Reason::NothingMovable
                 | Reason::NoDestination
+                | Reason::WouldBeUndone { .. }
+                | Reason::ShardUnknown { .. }
                 | Reason::NoHeadroom { .. }
                 | Reason::AboveLimit { .. }
                 | Reason::Held { .. }
@@ -471,6 +495,10 @@ impl Reason {
             Reason::AwaitingApproval { .. } => "awaiting_approval",
             Reason::OutsideWindow { .. } => "outside_window",
             Reason::ForeignMover { .. } => "foreign_mover",
+            Reason::BalancerUnknown { .. } => "balancer_unknown",
+            Reason::TakenBack { .. } => "taken_back",
+            Reason::WouldBeUndone { .. } => "would_be_undone",
+            Reason::ShardUnknown { .. } => "shard_unknown",
             Reason::MixedVersions => "mixed_versions",
             Reason::CollectionUnready { .. } => "collection_unready",
             Reason::NodeUnfit { .. } => "node_unfit",
@@ -612,6 +640,22 @@ impl fmt::Display for Reason {
                 f,
                 "somebody else moved {moves} segments here within {} (is Milvus' own balancer on?)",
                 spoken(within)
+            ),
+            Reason::BalancerUnknown { detail } => {
+                write!(f, "the mode is within, but {detail}: plans are made and explained, not carried out")
+            }
+            Reason::TakenBack { moves, remaining } => write!(
+                f,
+                "Milvus' own balancer took back {moves} of our moves here; nothing is moved for another {}",
+                spoken(remaining)
+            ),
+            Reason::WouldBeUndone { collection } => write!(
+                f,
+                "Milvus' own balancer would move segments of collection {collection} afterwards, and the mode is within"
+            ),
+            Reason::ShardUnknown { collection } => write!(
+                f,
+                "channels of collection {collection} own nodes, and it could not be read which (is [management] set?)"
             ),
             Reason::MixedVersions => f.write_str("its nodes run different versions: an upgrade is under way"),
             Reason::CollectionUnready { collection } => {

@@ -8,8 +8,11 @@ use serde::Serialize;
 use crate::config::Mode;
 use crate::execute::executor::ExecutorStatus;
 use crate::metrics::{DimensionPressure, DrainSegments, ImmovableShare, NodePressure, TurnMetrics};
+use crate::model::own_balancer::KnownSetting;
 use crate::model::signals::{AbsentSignal, NodeSignals, Reading as SignalReading};
-use crate::model::{BytesSource, Doubt, NetZero, Snapshot, SnapshotDigest, Standing};
+use crate::model::{
+    BalancerState, BytesSource, Doubt, NetZero, OwnBalancer, Snapshot, SnapshotDigest, Standing,
+};
 use crate::observe::observation::ServerVersion;
 use crate::plan::{Drain, Finding, FindingState, ImmovablePart, PlanDigest, Proof, Step};
 use crate::reason::Reason;
@@ -58,8 +61,34 @@ pub struct PlanReport {
     pub signals: SignalSummary,
     /// What the moves of the last 24 hours came to; `None` where nothing is known of them, as in a single look.
     pub net_zero: Option<NetZero>,
+    /// Milvus' own balancer, as far as it is known.
+    pub own_balancer: BalancerSummary,
     /// What holds us back, if anything does.
     pub limited_by: Option<ReasonSummary>,
+}
+
+/// Milvus' own balancer, as far as it is known.
+#[derive(Clone, Debug, Serialize)]
+pub struct BalancerSummary {
+    /// Whether it runs, or must be taken to.
+    pub state: BalancerState,
+    /// Whether plans keep to what it would leave alone.
+    pub is_binding: bool,
+    /// What it is told, and whose word that is.
+    pub settings: Vec<KnownSetting>,
+    /// Its moves that have not ended; `None` where its tasks could not be read.
+    pub pending_moves: Option<usize>,
+}
+
+impl From<&OwnBalancer> for BalancerSummary {
+    fn from(balancer: &OwnBalancer) -> BalancerSummary {
+        BalancerSummary {
+            state: balancer.state,
+            is_binding: balancer.is_binding,
+            settings: balancer.known.clone(),
+            pending_moves: balancer.pending,
+        }
+    }
 }
 
 /// The signals of a turn, but for the loads of single segments.
@@ -180,6 +209,7 @@ impl PlanReport {
             doubts: snapshot.doubts.iter().map(Doubt::to_string).collect(),
             signals: SignalSummary::of(snapshot),
             net_zero: Some(decision.net_zero).filter(|known| *known != NetZero::default()),
+            own_balancer: BalancerSummary::from(&decision.input.own_balancer),
             limited_by: limited_by.map(ReasonSummary::from),
         }
     }

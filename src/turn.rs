@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
-    CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard, GuardInput,
-    GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero, NodesSeen, Pause,
-    PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest, fold,
+    BalancerSettings, CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard,
+    GuardInput, GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero,
+    NodesSeen, OwnBalancer, Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot,
+    SnapshotDigest, fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -47,6 +48,12 @@ pub struct ThinkingSettings {
     pub signals: SignalSettings,
     /// What nodes really have.
     pub capacity: CapacitySettings,
+    /// What is to be believed of Milvus' own balancer where it cannot be read.
+    #[serde(default)]
+    pub balancer: BalancerSettings,
+    /// Whether only what that balancer leaves alone is planned.
+    #[serde(default)]
+    pub is_within: bool,
 }
 
 /// The settings of the pure half and what it remembers from turn to turn.
@@ -58,6 +65,10 @@ pub struct Thinking {
     plan: PlanSettings,
     gate: GateSettings,
     controls: Controls,
+    /// What Milvus' balancer is told, where that cannot be read.
+    balancer: BalancerSettings,
+    /// Whether what it would undo must not be done.
+    is_within: bool,
     model: ModelState,
     guard: Guard,
     /// Calls sent at the last turn.
@@ -136,6 +147,8 @@ impl Thinking {
             plan,
             gate,
             controls: Controls::default(),
+            balancer: BalancerSettings::default(),
+            is_within: false,
             model: ModelState::default(),
             guard: Guard::new(GuardSettings::default()),
             calls_sent: 0,
@@ -144,8 +157,12 @@ impl Thinking {
 
     /// With an empty memory and all these settings.
     pub fn with_settings(settings: &ThinkingSettings) -> Thinking {
-        let ThinkingSettings { policies, plan, gate, guard, signals, capacity } = settings.clone();
-        Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity)
+        let ThinkingSettings { policies, plan, gate, guard, signals, capacity, balancer, is_within } =
+            settings.clone();
+        Thinking::new(&policies, plan, gate)
+            .with_guard(guard)
+            .with_signals(signals, capacity)
+            .beside(balancer, is_within)
     }
 
     /// The settings in force. Policies that were added by [`Thinking::with_policy`] have none.
@@ -157,6 +174,8 @@ impl Thinking {
             guard: self.guard.settings().clone(),
             signals: self.model.signals.settings.clone(),
             capacity: self.model.signals.capacity.clone(),
+            balancer: self.balancer.clone(),
+            is_within: self.is_within,
         }
     }
 
@@ -174,6 +193,13 @@ impl Thinking {
     /// With another guard than the default one.
     pub fn with_guard(mut self, settings: GuardSettings) -> Thinking {
         self.guard = Guard::new(settings);
+        self
+    }
+
+    /// With what our configuration says of Milvus' own balancer, and whether the mode is `within`.
+    pub fn beside(mut self, balancer: BalancerSettings, is_within: bool) -> Thinking {
+        self.balancer = balancer;
+        self.is_within = is_within;
         self
     }
 
@@ -315,11 +341,13 @@ impl Thinking {
         snapshot.doubts.sort();
         let snapshot_digest = model.digest_of(&snapshot);
 
+        let own_balancer = OwnBalancer::of(observation, &snapshot, &self.balancer, self.is_within);
         let input = PlanningInput {
             snapshot: Arc::new(snapshot),
             in_flight: own.in_flight,
             history: model.history.clone(),
             opinions: heard.assessment,
+            own_balancer,
             controls: self.controls.clone(),
             plan: self.plan.clone(),
             gate: self.gate.clone(),

@@ -258,6 +258,7 @@ pub fn cluster(shape: &Shape, seed: u64) -> Cluster {
         in_flight: Vec::new(),
         history: History::default(),
         opinions: milvus_rebalancer::policy::Assessment::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         controls: Controls::default(),
         plan,
         gate,

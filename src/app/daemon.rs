@@ -56,6 +56,8 @@ impl Daemon {
             node_metrics,
             proxy_metrics,
             prometheus,
+            management,
+            milvus,
             signals,
             capacity,
             policies,
@@ -70,8 +72,9 @@ impl Daemon {
             log: _,
         } = config;
 
-        let connected =
-            connect::connect(&connection, &connections, &node_metrics, &proxy_metrics, &prometheus, &clock)?;
+        let watches_proxies = !proxy_metrics.targets.is_empty();
+        let pages = connect::Pages { node_metrics, proxy_metrics, prometheus, management };
+        let connected = connect::connect(&connection, &connections, &pages, &clock)?;
         let lock = DaemonLock::acquire(&journal.path)?;
         let journal = Journal::open(&journal, clock.read().wall)?;
         if let Some(damaged) = journal.fresh_after_corruption() {
@@ -92,7 +95,7 @@ impl Daemon {
 
         let metrics = Arc::new(Metrics::register(&Registry::new())?);
         metrics.set_mode(mode);
-        if mode == Mode::Act && guard.enabled && proxy_metrics.targets.is_empty() {
+        if mode.moves() && guard.enabled && !watches_proxies {
             tracing::info!("what users feel is not watched: proxy_metrics.targets names no proxy");
         }
         let health = Arc::new(Health::watched_by(ServiceManager::of_process()));
@@ -110,7 +113,7 @@ impl Daemon {
 
         let mover: Option<Arc<dyn Mover>> = match mode {
             Mode::Advise => None,
-            Mode::Act => {
+            Mode::Within | Mode::Act => {
                 let client = connected.client.clone().named(&lease.instance_name());
                 Some(Arc::new(MilvusMover::new(client, Some(execute.call_timeout))))
             }
@@ -129,7 +132,10 @@ impl Daemon {
         let control_loop = ControlLoop {
             observer: connected.observer,
             plugins: Plugins::new(&policies.plugins)?,
-            thinking: Thinking::new(&policies, plan, gate).with_guard(guard).with_signals(signals, capacity),
+            thinking: Thinking::new(&policies, plan, gate)
+                .with_guard(guard)
+                .with_signals(signals, capacity)
+                .beside(milvus.balancer, mode == Mode::Within),
             executor,
             election: election.clone(),
             mode,

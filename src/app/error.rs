@@ -6,7 +6,7 @@ use crate::execute::manual::RequestError;
 use crate::http::HttpError;
 use crate::journal::{JournalError, LockError, RecordingError};
 use crate::milvus::SettingsError;
-use crate::observe::{NodeMetricsError, ObserveError, PrometheusError};
+use crate::observe::{ManagementError, NodeMetricsError, ObserveError, PrometheusError};
 use crate::plugin::EndpointError;
 use crate::reason::Reason;
 use crate::replay::ReplayError;
@@ -44,6 +44,9 @@ pub enum AppError {
     /// A policy plug-in cannot be asked.
     #[error(transparent)]
     Plugin(#[from] EndpointError),
+    /// Milvus' own HTTP pages cannot be asked for.
+    #[error("management cannot be used")]
+    Management(#[from] ManagementError),
     /// The cluster could not be looked at.
     #[error(transparent)]
     Observe(#[from] ObserveError),

@@ -18,7 +18,6 @@ use crate::execute::manual::ManualRequest;
 use crate::journal::{Choice, DaemonLock, Journal, JournalSettings, Located};
 use crate::kill_switch::KillSwitch;
 use crate::model::Controls;
-use crate::observe::ProxyMetricsSettings;
 use crate::telemetry::Chain;
 
 /// What people have ordered, for a plan that is only shown: a journal is not begun for that, and one that cannot be read
@@ -59,16 +58,8 @@ pub async fn load_balance(config: Config, args: LoadBalanceArgs) -> Result<Exit,
         return Err(AppError::Stopped { reason });
     }
     let clock = Arc::new(Clock::system());
-    // What users feel is of use only beside what they felt before.
-    let no_proxies = ProxyMetricsSettings::default();
-    let connected = connect::connect(
-        &config.connection,
-        &config.connections,
-        &config.node_metrics,
-        &no_proxies,
-        &config.prometheus,
-        &clock,
-    )?;
+    let pages = connect::Pages::for_one_look(&config);
+    let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
     let settings = tell_journal(&config);
     if let Some(daemon) = beside_journal(&config, &settings).await? {
         let order = LoadBalanceOrder {

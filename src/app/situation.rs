@@ -12,10 +12,9 @@ use crate::cli::{
     what_if_view,
 };
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::journal::Located;
 use crate::kill_switch::KillSwitch;
-use crate::observe::ProxyMetricsSettings;
 use crate::plugin::Plugins;
 use crate::report::{PlanReport, limiting_reason};
 use crate::situation::Situation;
@@ -130,21 +129,14 @@ fn compare(
 /// Looks at the cluster once.
 async fn look(config: &Config) -> Result<Situation, AppError> {
     let clock = Arc::new(Clock::system());
-    // What users feel is of use only beside what they felt before.
-    let no_proxies = ProxyMetricsSettings::default();
-    let connected = connect::connect(
-        &config.connection,
-        &config.connections,
-        &config.node_metrics,
-        &no_proxies,
-        &config.prometheus,
-        &clock,
-    )?;
+    let pages = connect::Pages::for_one_look(config);
+    let connected = connect::connect(&config.connection, &config.connections, &pages, &clock)?;
     let plugins = Plugins::new(&config.policies.plugins)?;
     let mut observation = connected.observer.observe().await?;
     let kill_switch = KillSwitch::at(config.gate.kill_switch.clone());
     let mut thinking = Thinking::for_one_look(&config.policies, config.plan.clone(), config.gate.clone())
-        .with_signals(config.signals.clone(), config.capacity.clone());
+        .with_signals(config.signals.clone(), config.capacity.clone())
+        .beside(config.milvus.balancer.clone(), config.mode == Mode::Within);
     if !plugins.is_empty() {
         let asked = plugins.ask(&thinking.preview(&observation)).await;
         observation.opinions = asked.into_iter().map(|asked| asked.hearing).collect();

@@ -172,7 +172,8 @@ Examples:
 It stops on SIGTERM and SIGINT, after running calls were answered (execute.stop_timeout). On SIGHUP
 it reads its configuration again and takes it over as a whole, or says why not.")]
 pub struct RunArgs {
-    /// advise: plan and explain, never move. act: move, within the limits.
+    /// advise: plan and explain, never move. within: move what Milvus' own balancer leaves alone. act: move, within the
+    /// limits.
     #[arg(long)]
     pub mode: Option<Mode>,
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::net_zero_view;
 use super::table::{Align, Table};
+use crate::model::own_balancer::{KnownSetting, Origin};
 use crate::plan::{DimensionProof, Drain, Finding, FindingState, ImmovablePart, Step};
 use crate::report::PlanReport;
 use crate::units::{NodeId, Ratio};
@@ -35,6 +36,7 @@ pub fn tables(report: &PlanReport) -> String {
     list("Refused by the gates:", refusals(report), &mut text);
     list("Remarks:", report.remarks.clone(), &mut text);
     list("Doubts:", report.doubts.clone(), &mut text);
+    list("Milvus' own balancer:", own_balancer(report), &mut text);
     let last_day = report.net_zero.as_ref().map(net_zero_view::lines).unwrap_or_default();
     list("In the last 24 hours:", last_day, &mut text);
     text
@@ -46,6 +48,24 @@ macro_rules! line {
         $text.push_str(&format!($($format)+));
         $text.push('\n');
     }};
+}
+
+/// What mode `within` keeps to, one line for each setting that is not Milvus' own word.
+fn own_balancer(report: &PlanReport) -> Vec<String> {
+    let balancer = &report.own_balancer;
+    if !balancer.is_binding {
+        return Vec::new();
+    }
+    let mut lines = vec![balancer.state.to_string()];
+    lines
+        .extend(balancer.pending_moves.map(|moves| format!("{} of its own pending", counted(moves, "move"))));
+    let told = balancer.settings.iter().filter(|setting| setting.origin != Origin::Read);
+    lines.extend(told.map(KnownSetting::to_string));
+    let read = balancer.settings.iter().filter(|setting| setting.origin == Origin::Read).count();
+    if read > 0 {
+        lines.push(format!("{} read from Milvus", counted(read, "setting")));
+    }
+    lines
 }
 
 fn headline(report: &PlanReport, text: &mut String) {

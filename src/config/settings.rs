@@ -12,8 +12,8 @@ use crate::gate::GateSettings;
 use crate::journal::JournalSettings;
 use crate::lease::LeaseSettings;
 use crate::milvus::ConnectionSettings;
-use crate::model::{CapacitySettings, GuardSettings, SignalSettings};
-use crate::observe::{NodeMetricsSettings, PrometheusSettings, ProxyMetricsSettings};
+use crate::model::{BalancerSettings, CapacitySettings, GuardSettings, SignalSettings};
+use crate::observe::{ManagementSettings, NodeMetricsSettings, PrometheusSettings, ProxyMetricsSettings};
 use crate::plan::PlanSettings;
 use crate::policy::PolicySettings;
 
@@ -35,6 +35,10 @@ pub struct Config {
     pub proxy_metrics: ProxyMetricsSettings,
     /// Which Prometheus server is asked for what.
     pub prometheus: PrometheusSettings,
+    /// Where Milvus' own HTTP pages are.
+    pub management: ManagementSettings,
+    /// What is known of Milvus beyond what it says.
+    pub milvus: MilvusSettings,
     /// How counters become rates.
     pub signals: SignalSettings,
     /// What nodes really have, where they do not know it themselves; by any name.
@@ -74,6 +78,8 @@ impl Default for Config {
             node_metrics: NodeMetricsSettings::default(),
             proxy_metrics: ProxyMetricsSettings::default(),
             prometheus: PrometheusSettings::default(),
+            management: ManagementSettings::default(),
+            milvus: MilvusSettings::default(),
             signals: SignalSettings::default(),
             capacity: CapacitySettings::default(),
             policies: PolicySettings::default(),
@@ -104,18 +110,34 @@ pub enum Mode {
     /// Plan and explain, never move.
     #[default]
     Advise,
+    /// Move what Milvus' own balancer would leave where it is. For clusters whose own balancer is on.
+    Within,
     /// Move, within the limits. For clusters whose own balancer is off.
     Act,
 }
 
 impl Mode {
+    /// Whether anything is moved at all.
+    pub fn moves(self) -> bool {
+        self != Mode::Advise
+    }
+
     /// The stable name: option value, metric label.
     pub fn code(self) -> &'static str {
         match self {
             Mode::Advise => "advise",
+            Mode::Within => "within",
             Mode::Act => "act",
         }
     }
+}
+
+/// What is known of Milvus beyond what it says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MilvusSettings {
+    /// What its own balancer is told.
+    pub balancer: BalancerSettings,
 }
 
 /// When the cluster is looked at.

@@ -19,8 +19,10 @@ mod connection;
 mod gate;
 mod guard;
 mod lease;
+mod management;
 mod plugins;
 mod prometheus;
+
 mod signals;
 mod waves;
 
@@ -44,6 +46,7 @@ pub(super) fn validate(config: &Config) -> Findings {
     check_node_metrics(config, &mut findings);
     prometheus::check(&config.prometheus, &mut findings);
     guard::check(config, &mut findings);
+    management::check(config, &mut findings);
     signals::check(config, &mut findings);
     check_policies(config, &mut findings);
     gate::check(config, &mut findings);

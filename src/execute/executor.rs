@@ -130,6 +130,8 @@ pub struct Executor {
     pub(super) journal_failure: Option<JournalError>,
     pub(super) journal_retry_at: Option<Instant>,
     pub(super) is_stopping: bool,
+    /// Whether each move waits for all before it.
+    pub(super) is_in_order: bool,
     pub(super) kill_switch: KillSwitch,
     /// The election that must be won to act; `None` where there is one instance only.
     pub(super) lead: Option<Lead>,
@@ -176,6 +178,7 @@ impl Executor {
             journal_failure: None,
             journal_retry_at: None,
             is_stopping: false,
+            is_in_order: false,
             kill_switch: KillSwitch::default(),
             lead: None,
             happened: Happenings::default(),
@@ -221,7 +224,7 @@ impl Executor {
             self.queue.clear();
             return;
         }
-        self.queue = Queue::new(moves, self.ledger.open());
+        self.queue = Queue::of(moves, self.ledger.open(), self.is_in_order);
     }
 
     /// Bytes that may still arrive at each node, everything that is on its way already counted: what the moves that

@@ -111,6 +111,8 @@ pub struct Queue {
     groups: Vec<Group>,
     /// Moves of the same plan that were sent and have not ended.
     under_way: BTreeMap<OperationId, Waiting>,
+    /// Whether every move waits for all before it.
+    is_in_order: bool,
 }
 
 impl Queue {
@@ -132,7 +134,32 @@ impl Queue {
             }
             groups[at].moves.push(Waiting { position, movement });
         }
-        Queue { groups, under_way: BTreeMap::new() }
+        Queue { groups, under_way: BTreeMap::new(), is_in_order: false }
+    }
+
+    /// The one or the other.
+    pub fn of<'a>(
+        moves: Vec<AdmittedMove>,
+        open: impl Iterator<Item = &'a Operation>,
+        is_in_order: bool,
+    ) -> Queue {
+        if is_in_order { Queue::in_order(moves, open) } else { Queue::new(moves, open) }
+    }
+
+    /// The same for moves each of which was found good only on top of all before it: one at a time, after what is on its
+    /// way already, and none after one that fails.
+    pub fn in_order<'a>(moves: Vec<AdmittedMove>, open: impl Iterator<Item = &'a Operation>) -> Queue {
+        let open: Vec<&Operation> = open.collect();
+        let mut queue = Queue::new(moves, open.iter().copied());
+        queue.is_in_order = true;
+        for waiting in queue.groups.iter_mut().flat_map(|group| &mut group.moves) {
+            waiting.position += 1;
+        }
+        let under_way = |operation: &&Operation| {
+            (operation.id, Waiting { position: 0, movement: operation.movement.clone() })
+        };
+        queue.under_way = open.iter().map(under_way).collect();
+        queue
     }
 
     /// The groups in the order in which they are to be sent.
@@ -203,8 +230,11 @@ impl Queue {
     fn drop_those_after(&mut self, mut missing: Vec<Waiting>) -> Vec<Move> {
         let mut dropped = Vec::new();
         while !missing.is_empty() {
+            let builds_on = |waiting: &Waiting, earlier: &Waiting| {
+                waiting.builds_on(earlier) || self.is_in_order && waiting.position > earlier.position
+            };
             let builds_on_missing =
-                |waiting: &&Waiting| missing.iter().any(|earlier| waiting.builds_on(earlier));
+                |waiting: &&Waiting| missing.iter().any(|earlier| builds_on(waiting, earlier));
             let next: Vec<Waiting> = self.waiting().filter(builds_on_missing).cloned().collect();
             self.remove(&next.iter().map(|waiting| copy_key(&waiting.movement)).collect());
             dropped.extend(next.iter().map(|waiting| waiting.movement.clone()));
@@ -220,6 +250,9 @@ impl Queue {
             for (earliest, node) in [(&mut order.into, movement.to), (&mut order.out_of, movement.from)] {
                 let known = earliest.entry(node).or_insert(*position);
                 *known = (*position).min(*known);
+            }
+            if self.is_in_order {
+                order.next = Some(order.next.map_or(*position, |next| next.min(*position)));
             }
         }
         order
@@ -246,6 +279,8 @@ impl Waiting {
 pub struct Order {
     into: BTreeMap<NodeId, usize>,
     out_of: BTreeMap<NodeId, usize>,
+    /// The only one that may go, where all wait for those before them.
+    next: Option<usize>,
 }
 
 impl Order {
@@ -254,7 +289,9 @@ impl Order {
         let is_first = |earliest: &BTreeMap<NodeId, usize>, node| {
             earliest.get(&node).is_none_or(|position| *position >= waiting.position)
         };
-        is_first(&self.into, waiting.movement.from) && is_first(&self.out_of, waiting.movement.to)
+        self.next.is_none_or(|next| next == waiting.position)
+            && is_first(&self.into, waiting.movement.from)
+            && is_first(&self.out_of, waiting.movement.to)
     }
 }
 
@@ -401,5 +438,19 @@ mod tests {
         let dropped: Vec<i64> = queue.give_up(&gone).iter().map(|movement| movement.segment.0).collect();
         assert_eq!(dropped, [2, 3, 5]);
         assert_eq!(allowed(&queue), [4]);
+    }
+
+    #[test]
+    fn in_order_means_one_at_a_time_and_none_after_one_that_fails() {
+        let moves = || vec![admitted(1, 1, 2, 5), admitted(2, 1, 2, 5), admitted(3, 3, 4, 5)];
+        let mut queue = Queue::in_order(moves(), std::iter::empty());
+        assert_eq!(allowed(&queue), [1], "not even what goes the same way");
+        queue.sent(&moves()[0].movement, OperationId(7));
+        assert_eq!(allowed(&queue), Vec::<i64>::new());
+        assert_eq!(queue.ended(OperationId(7), true), []);
+        assert_eq!(allowed(&queue), [2]);
+        queue.sent(&moves()[1].movement, OperationId(8));
+        assert_eq!(queue.ended(OperationId(8), false), [moves()[2].movement.clone()]);
+        assert!(queue.is_empty());
     }
 }

@@ -10,6 +10,11 @@ impl Executor {
         &self.settings
     }
 
+    /// From now on, whether each move waits until all before it have landed: where it was found good only on top of them.
+    pub fn keep_order(&mut self, is_in_order: bool) {
+        self.is_in_order = is_in_order;
+    }
+
     /// Goes on under these settings. The next wave is a first one.
     pub fn reconfigure(&mut self, settings: ExecuteSettings) {
         let now = Steady::of(self.now());

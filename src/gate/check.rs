@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::beside::{self, Recheck};
 use super::{BlastRadius, Refusal, Restrictions, Verdict, approval, component_name, orders};
 use crate::model::{
     ComponentIndex, CopyIndex, NodeIndex, PlanningInput, ReplicaIndex, Snapshot, Standing, Subject,
@@ -14,7 +15,9 @@ use crate::units::{Bytes, Load, NodeId, ReplicaId, SegmentId};
 /// What of the plan may be done.
 pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) -> Verdict {
     let mut verdict = Verdict { admitted: Vec::new(), refusals: restrictions.refusals() };
-    if let Some(reason) = orders::stop(input).or_else(|| approval::stop(input, plan)) {
+    if let Some(reason) =
+        orders::stop(input).or_else(|| beside::stop(input)).or_else(|| approval::stop(input, plan))
+    {
         verdict.refusals.push(Refusal { subject: Subject::Cluster, reason });
         return verdict;
     }
@@ -23,6 +26,7 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
     }
     let mut taken = Taken::default();
     let mut radius = restrictions.blast_radius.clone();
+    let mut recheck = Recheck::of(restrictions);
     let mut closed: BTreeSet<ComponentIndex> = BTreeSet::new();
     for (position, step) in plan.steps.iter().enumerate() {
         let mut by_step = Taken::default();
@@ -40,6 +44,12 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
             radius.add(movement);
             counted.push(movement);
         }
+        if refusal.is_none()
+            && let (Err(reason), Some(first)) =
+                (recheck.allows(&input.snapshot, &step.moves), step.moves.first())
+        {
+            refusal = Some(Refusal { subject: Subject::Segment(first.segment), reason });
+        }
         let is_closed = component.is_some_and(|component| closed.contains(&component));
         if refusal.is_none() && is_closed {
             let subject =
@@ -54,6 +64,7 @@ pub fn check(input: &PlanningInput, restrictions: &Restrictions, plan: &Plan) ->
             }
             None => {
                 taken.add(by_step);
+                recheck.admit(&input.snapshot, &step.moves);
                 verdict.admitted.push(position);
             }
         }

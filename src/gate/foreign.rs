@@ -1,4 +1,5 @@
-//! Two balancers on one component undo each other's work: while somebody else moves segments, we do not.
+//! Two balancers on one component undo each other's work: while somebody else moves segments, we do not. In mode `within`
+//! the other one is expected at work, and only what it takes back from us counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +7,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Restrictions, component_name, elapsed};
-use crate::model::{ComponentIndex, ForeignMove, PlanningInput};
+use crate::model::{ComponentIndex, Departure, ForeignMove, PlanningInput};
 use crate::reason::Reason;
+use crate::units::NodeId;
 
 /// Freezes components in which another actor has been at work.
 pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     let settings = &input.gate.foreign;
     if settings.moves == 0 {
         return;
+    }
+    if input.own_balancer.is_binding {
+        return rest_after_undoing(input, restrictions);
     }
     for (component, moves) in moves_by_component(input) {
         let Some(name) = component_name(&input.snapshot, component) else { continue };
@@ -28,11 +33,46 @@ pub fn restrict(input: &PlanningInput, restrictions: &mut Restrictions) {
     }
 }
 
-/// Times of foreign moves in each component, oldest first. Nodes are looked up by id: a move between nodes that
-/// are gone concerns nobody any more.
+/// Lets a component rest in which moves of ours were taken back: the score that we model is not the one that acts there.
+fn rest_after_undoing(input: &PlanningInput, restrictions: &mut Restrictions) {
+    let quiet = input.gate.foreign.quiet;
+    let mut undone: BTreeMap<NodeId, (usize, Duration)> = BTreeMap::new();
+    for foreign in &input.history.foreign_moves {
+        let since = elapsed(foreign.at, input.now.wall);
+        let Some(remaining) = quiet.checked_sub(since).filter(|left| !left.is_zero()) else { continue };
+        if !input.history.departures.iter().any(|departure| takes_back(foreign, departure)) {
+            continue;
+        }
+        let node = input.snapshot.node_index(foreign.to).or_else(|| input.snapshot.node_index(foreign.from));
+        let component = node.and_then(|node| input.snapshot.node(node).component);
+        if let Some(name) = component.and_then(|component| component_name(&input.snapshot, component)) {
+            let known = undone.entry(name).or_default();
+            *known = (known.0 + 1, known.1.max(remaining));
+        }
+    }
+    for (name, (moves, remaining)) in undone {
+        restrictions.components.entry(name).or_insert(Reason::TakenBack { moves, remaining });
+    }
+}
+
+/// Whether a move undoes one of ours that landed before it: the same segment leaves the node to which we brought it, or
+/// another one of its collection goes the opposite way, which to a balancer of rows is the same.
+fn takes_back(foreign: &ForeignMove, departure: &Departure) -> bool {
+    foreign.at >= departure.at
+        && foreign.collection == departure.collection
+        && foreign.from == departure.to
+        && (foreign.segment == departure.segment || foreign.to == departure.from)
+}
+
+/// Times of foreign moves in each component, oldest first. Nodes are looked up by id: moves off a node that is gone since
+/// concern nobody any more. Before 2.4 nothing shows that a node is stopping, and so it looks like a balancer's work while
+/// it is emptied.
 fn moves_by_component(input: &PlanningInput) -> BTreeMap<ComponentIndex, Vec<Timestamp>> {
     let mut moves: BTreeMap<ComponentIndex, Vec<Timestamp>> = BTreeMap::new();
     for ForeignMove { from, to, at, .. } in &input.history.foreign_moves {
+        if input.snapshot.node_index(*from).is_none() {
+            continue;
+        }
         let node = input.snapshot.node_index(*to).or_else(|| input.snapshot.node_index(*from));
         if let Some(component) = node.and_then(|node| input.snapshot.node(node).component) {
             moves.entry(component).or_default().push(*at);
@@ -69,6 +109,7 @@ fn is_at_work(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Bytes, CollectionId, ReplicaId, SegmentId};
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(minute * 60).unwrap()
@@ -97,5 +138,50 @@ mod tests {
     #[test]
     fn a_clock_set_back_keeps_us_stopped() {
         assert_eq!(verdict(&[100, 101, 102], 0), Some(3));
+    }
+
+    fn departure(segment: i64, from: i64, to: i64, minute: i64) -> Departure {
+        Departure {
+            segment: SegmentId(segment),
+            collection: CollectionId(7),
+            from: NodeId(from),
+            from_address: String::new(),
+            to: NodeId(to),
+            bytes: Bytes(10),
+            at: at(minute),
+        }
+    }
+
+    fn foreign(segment: i64, from: i64, to: i64, minute: i64) -> ForeignMove {
+        ForeignMove {
+            segment: SegmentId(segment),
+            collection: CollectionId(7),
+            replica: ReplicaId(70),
+            from: NodeId(from),
+            to: NodeId(to),
+            bytes: Bytes(10),
+            at: at(minute),
+        }
+    }
+
+    #[test]
+    fn only_what_undoes_a_move_of_ours_takes_it_back() {
+        let ours = departure(1, 1, 2, 10);
+        let cases = [
+            (foreign(1, 2, 1, 11), true, "the same segment goes back"),
+            (foreign(1, 2, 3, 11), true, "it goes on elsewhere"),
+            (foreign(2, 2, 1, 11), true, "another one of its collection goes the opposite way"),
+            (foreign(2, 2, 3, 11), false, "another one goes elsewhere"),
+            (foreign(2, 1, 2, 11), false, "another one goes the same way"),
+            (foreign(1, 2, 1, 9), false, "before ours"),
+            (
+                ForeignMove { collection: CollectionId(8), ..foreign(2, 2, 1, 11) },
+                false,
+                "of another collection",
+            ),
+        ];
+        for (foreign, expected, name) in cases {
+            assert_eq!(takes_back(&foreign, &ours), expected, "{name}");
+        }
     }
 }

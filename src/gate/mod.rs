@@ -2,6 +2,7 @@
 //! with its own eyes and may only cut its tail or stop it. Every refusal has a scope and a reason.
 
 pub mod approval;
+mod beside;
 mod blast_radius;
 mod check;
 mod cool_down;
@@ -28,11 +29,13 @@ pub use settings::{ApprovalRule, BlastRadiusSettings, ForeignSettings, GateSetti
 pub use warm_up::WarmingUp;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::milvus_score::Keeper;
 use crate::model::{ComponentIndex, CopyIndex, PlanningInput, ReplicaIndex, Snapshot, Subject};
 use crate::policy::Directive;
 use crate::reason::Reason;
@@ -69,6 +72,9 @@ pub struct Restrictions {
     /// Bytes of a collection that must not go from one node (the second) to another (the third).
     #[serde(skip)]
     pub returning: BTreeMap<(CollectionId, NodeId, NodeId), Returning>,
+    /// Asked before each move, last of all because it is the dearest question; only in mode `within`.
+    #[serde(skip)]
+    pub keeper: Option<Arc<Keeper>>,
     /// What has been moved lately, against what may be.
     #[serde(skip)]
     pub blast_radius: BlastRadius,
@@ -239,6 +245,7 @@ pub fn restrict(input: &PlanningInput, directives: &[Directive]) -> Restrictions
     headroom::restrict(input, &mut restrictions);
     warm_up::restrict(input, &mut restrictions);
     restrictions.blast_radius = BlastRadius::of(input);
+    beside::restrict(input, &mut restrictions);
     follow(directives, &mut restrictions);
     restrictions
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::digest::{Ids, hash_of_copy};
 use super::doubt::{Doubt, DoubtKind, Subject};
+use super::exact_bytes::ExactBytes;
 use super::fold::RowBytes;
 use super::listing::{Fingerprint, Listing};
 use super::snapshot::{
@@ -64,6 +65,8 @@ pub struct Tables<'a> {
     pub replicas: &'a [Replica],
     /// Bytes of a row, by collection.
     pub row_bytes: &'a [(RowBytes, BytesSource)],
+    /// Bytes of single segments, where they are known.
+    pub exact: &'a ExactBytes,
 }
 
 /// All copies of all collections, by (segment, replica), and by replica whether its rows may differ from those of the
@@ -88,6 +91,7 @@ pub fn collect_copies(
             nodes: tables.nodes,
             homes: &homes[position],
             row_bytes: tables.row_bytes[position].0,
+            exact: tables.exact,
             unready: collection.load_percentage < 100 || collection.replicas.is_none(),
         };
         let origin = origin_of(tables, position, &place);
@@ -248,6 +252,7 @@ struct Place<'a> {
     nodes: &'a [Node],
     homes: &'a Homes,
     row_bytes: RowBytes,
+    exact: &'a ExactBytes,
     unready: bool,
 }
 
@@ -269,6 +274,8 @@ fn place_segment(
             }),
         }
     }
+    let bytes = place.exact.of(segment.id);
+    let bytes = bytes.unwrap_or_else(|| place.row_bytes.of_rows(segment.rows.min(MOST_ROWS).0));
     held_by.sort_by_key(|(replica, node, _)| (*replica, *node));
     held_by.dedup_by_key(|(replica, node, _)| (*replica, *node));
     for (position, (replica, node, standing)) in held_by.iter().enumerate() {
@@ -282,7 +289,7 @@ fn place_segment(
             replica: *replica,
             node: *node,
             rows: segment.rows.min(MOST_ROWS),
-            bytes: place.row_bytes.of_rows(segment.rows.min(MOST_ROWS).0),
+            bytes,
             held: why_held(segment, *standing, on_two_nodes, place.unready),
         });
     }

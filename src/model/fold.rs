@@ -8,6 +8,7 @@ use super::components::link_components;
 use super::copies::{CopiesMemory, Tables, collect_copies};
 use super::digest::SnapshotDigest;
 use super::doubt::{Doubt, DoubtKind, Subject};
+use super::exact_bytes::ExactBytes;
 use super::foreign::{MovingFrom, find_foreign_moves};
 use super::history::{Departure, History, KnownMove};
 use super::listing::{Listing, Listings, read_listings};
@@ -115,15 +116,17 @@ pub fn fold(state: ModelState, observation: &Observation, known: &[KnownMove]) -
     let mut replicas = build_replicas(&collection_reports, &standings, node_index);
     let components = link_components(&mut nodes, &mut replicas);
 
-    let listings_now = read_listings(&mut listings, &collection_reports);
+    let exact = ExactBytes::of_observation(observation);
+    let listings_now = read_listings(&mut listings, &collection_reports, &exact);
     let row_bytes = bytes_per_row(observation, &collection_reports, &listings_now, &mut reported_row_bytes);
-    let collections = build_collections(&collection_reports, &row_bytes, &mut doubts);
+    let collections = build_collections(&collection_reports, &row_bytes, &exact, &mut doubts);
     let tables = Tables {
         collections: &collection_reports,
         listings: &listings_now,
         nodes: &nodes,
         replicas: &replicas,
         row_bytes: &row_bytes,
+        exact: &exact,
     };
     let (copies, made_anew) = collect_copies(&mut copies_memory, previous.as_ref(), &tables, &mut doubts);
     let landed = landed_unseen(&history.departures, observation.started_at);
@@ -376,6 +379,7 @@ fn divide_by_listed_rows(listing: &Listing, bytes_by_node: &BTreeMap<NodeId, u64
 fn build_collections(
     reports: &[&CollectionReport],
     row_bytes: &[(RowBytes, BytesSource)],
+    exact: &ExactBytes,
     doubts: &mut Vec<Doubt>,
 ) -> Vec<Collection> {
     let mut collections = Vec::with_capacity(reports.len());
@@ -392,7 +396,7 @@ fn build_collections(
             name: report.name.clone(),
             load_percentage: report.load_percentage,
             read_at: report.read_at,
-            bytes_source: *bytes_source,
+            bytes_source: if exact.cover(report) { BytesSource::Exact } else { *bytes_source },
         });
     }
     collections

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::controls::Controls;
 use super::history::History;
+use super::own_balancer::OwnBalancer;
 use super::snapshot::Snapshot;
 use crate::gate::GateSettings;
 use crate::plan::PlanSettings;
@@ -32,6 +33,10 @@ pub struct PlanningInput {
     #[serde(default)]
     #[schemars(with = "Options")]
     pub opinions: Assessment,
+    /// Milvus' own balancer, as far as it is known.
+    #[serde(default)]
+    #[schemars(with = "Options")]
+    pub own_balancer: OwnBalancer,
     /// What people have ordered.
     #[serde(default)]
     #[schemars(with = "Options")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::digest::Mixer;
+use super::exact_bytes::ExactBytes;
 use crate::observe::observation::{CollectionReport, SegmentLevel, SegmentReport};
 use crate::units::{CollectionId, NodeId};
 
@@ -26,12 +27,16 @@ pub struct Listing {
 pub type Listings = BTreeMap<CollectionId, Arc<Listing>>;
 
 /// The lists of this look, in the order of the collections; what has not changed is shared with the look before.
-pub fn read_listings(before: &mut Listings, collections: &[&CollectionReport]) -> Vec<Arc<Listing>> {
+pub fn read_listings(
+    before: &mut Listings,
+    collections: &[&CollectionReport],
+    exact: &ExactBytes,
+) -> Vec<Arc<Listing>> {
     let mut known = std::mem::take(before);
     let mut listings = Vec::with_capacity(collections.len());
     for collection in collections {
         let segments = collection.segments.as_deref();
-        let fingerprint = fingerprint(segments);
+        let fingerprint = fingerprint(segments, exact);
         let listing = match known.remove(&collection.id) {
             Some(listing) if listing.fingerprint == fingerprint => listing,
             _ => Arc::new(Listing { fingerprint, rows_by_node: rows_by_node(segments.unwrap_or_default()) }),
@@ -43,13 +48,15 @@ pub fn read_listings(before: &mut Listings, collections: &[&CollectionReport]) -
 }
 
 /// Everything of a list that the model looks at, in its order.
-fn fingerprint(segments: Option<&[SegmentReport]>) -> Fingerprint {
+fn fingerprint(segments: Option<&[SegmentReport]>, exact: &ExactBytes) -> Fingerprint {
     let (mut first, mut second) = (Mixer::begin(1), Mixer::begin(2));
     for segment in segments.unwrap_or_default() {
         let SegmentReport { id, partition: _, rows, nodes, level } = segment;
         let is_level_0 = u64::from(*level == SegmentLevel::L0);
         let shape = (nodes.len() as u64) << 1 | is_level_0;
-        for word in [id.0.cast_unsigned(), rows.0, shape] {
+        // No segment is that large, so that an unknown size differs from every known one.
+        let bytes = exact.of(*id).map_or(u64::MAX, |bytes| bytes.0);
+        for word in [id.0.cast_unsigned(), rows.0, shape, bytes] {
             (first, second) = (first.word(word), second.word(word));
         }
         for node in nodes {

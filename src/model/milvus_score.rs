@@ -6,13 +6,18 @@
 //! The arithmetic is floating point in a fixed order, because Milvus' is: an exact sum would disagree with the
 //! server where it matters, at the edges of its tolerances.
 
+mod keeper;
+mod margins;
 mod plan;
 mod settings;
 
+pub use keeper::{Keeper, KeeperInput, KeptReplica};
 pub use plan::{ChannelMove, ScoreMove, assign_segments, drain_segments, plan_channels, plan_segments};
 pub use settings::{Algorithm, BenefitRule, ScoreSettings};
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, NodeId, Rows, SegmentId};
 
@@ -78,7 +83,7 @@ pub struct SegmentView {
 }
 
 /// A channel of the replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelView {
     /// Its name.
     pub name: String,
@@ -125,11 +130,11 @@ pub fn segment_score(rows: Rows, settings: &ScoreSettings) -> f64 {
 
 /// The scores of all read-write nodes of a replica, in the order of [`ReplicaView::nodes`].
 pub fn segment_scores(view: &ReplicaView, settings: &ScoreSettings) -> Vec<NodeScore> {
-    scores_of(&view.nodes.iter().collect::<Vec<_>>(), view, settings)
+    scores_of(&view.nodes.iter().collect::<Vec<_>>(), &view.channels, settings)
 }
 
 /// The scores of some of the nodes, whose quotas are shares of what those nodes hold.
-fn scores_of(nodes: &[&NodeView], view: &ReplicaView, settings: &ScoreSettings) -> Vec<NodeScore> {
+fn scores_of(nodes: &[&NodeView], channels: &[ChannelView], settings: &ScoreSettings) -> Vec<NodeScore> {
     let current: Vec<f64> = nodes.iter().map(|node| current_score(node, settings)).collect();
     if settings.algorithm == Algorithm::Pairwise {
         return nodes
@@ -139,7 +144,7 @@ fn scores_of(nodes: &[&NodeView], view: &ReplicaView, settings: &ScoreSettings) 
             .collect();
     }
     let mut delegators = BTreeMap::<NodeId, u32>::new();
-    for leader in view.channels.iter().filter_map(|channel| channel.leader) {
+    for leader in channels.iter().filter_map(|channel| channel.leader) {
         *delegators.entry(leader).or_default() += 1;
     }
     with_quotas(nodes, &current, settings)

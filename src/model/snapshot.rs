@@ -182,6 +182,8 @@ impl Collection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BytesSource {
+    /// The nodes list the bytes of each segment.
+    Exact,
     /// Bytes that nodes report per collection, divided by rows.
     Reported,
     /// Estimated from schema and indexes.
@@ -193,6 +195,7 @@ pub enum BytesSource {
 impl fmt::Display for BytesSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            BytesSource::Exact => "listed by the nodes for each segment",
             BytesSource::Reported => "reported by the nodes",
             BytesSource::Schema => "estimated from the schema",
             BytesSource::Guessed => "guessed: neither the nodes nor the schema could be read",

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::doubt::{Doubt, DoubtKind, Subject};
 use super::snapshot::Standing;
+use crate::observe::management::NodeState;
 use crate::observe::observation::{CollectionReport, GapSubject, NodeRole, Observation, ReplicaReport};
-use crate::units::NodeId;
+use crate::units::{NodeId, ReplicaId};
 
 /// The standing of every node, by itself and in a replica.
 pub struct Standings {
@@ -14,6 +15,8 @@ pub struct Standings {
     pub nodes: BTreeMap<NodeId, Standing>,
     /// Nodes of each resource group; `None` before 2.4, where groups do not name theirs.
     group_members: Option<BTreeMap<String, BTreeSet<NodeId>>>,
+    /// What Milvus' own pages call read-only in a replica: gRPC does not tell where a resource group has more than one.
+    read_only: BTreeSet<(ReplicaId, NodeId)>,
 }
 
 impl Standings {
@@ -25,6 +28,9 @@ impl Standings {
         let standing = self.nodes.get(&node).copied().unwrap_or(Standing::Unknown);
         if standing != Standing::ReadWrite {
             return standing;
+        }
+        if self.read_only.contains(&(replica.id, node)) {
+            return Standing::ReadOnly;
         }
         match &self.group_members {
             Some(groups) => match groups.get(&replica.resource_group) {
@@ -73,6 +79,12 @@ pub fn judge_nodes(
             }
         }
     }
+    for (node, state) in observation.management.iter().flat_map(|report| report.nodes.iter().flatten()) {
+        let is_leaving = matches!(state, NodeState::Stopping | NodeState::Suspended);
+        if let Some(standing) = nodes.get_mut(node).filter(|standing| is_leaving && standing.is_usable()) {
+            *standing = Standing::ReadOnly;
+        }
+    }
     for (node, standing) in &nodes {
         if *standing != Standing::ReadWrite {
             let kind = DoubtKind::NodeStanding { standing: *standing };
@@ -81,7 +93,13 @@ pub fn judge_nodes(
     }
     doubt_capacities(observation, &nodes, doubts);
     doubt_identities(observation, doubts);
-    Standings { nodes, group_members }
+    Standings { nodes, group_members, read_only: read_only_members(observation) }
+}
+
+/// Nodes that Milvus' own pages call read-only, by replica.
+fn read_only_members(observation: &Observation) -> BTreeSet<(ReplicaId, NodeId)> {
+    let replicas = observation.management.iter().flat_map(|report| report.replicas.iter().flatten());
+    replicas.flat_map(|detail| detail.read_only.iter().map(|node| (detail.replica, *node))).collect()
 }
 
 /// `None` before 2.4. From 2.4 on a group whose nodes could not be read is missing, and its replicas' nodes are

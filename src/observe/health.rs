@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::milvus_observer::gap;
+use super::gaps::gap;
 use super::observation::{Gap, GapSubject};
 use crate::milvus::MilvusClient;
 

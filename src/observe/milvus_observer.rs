@@ -2,7 +2,6 @@
 //! client allows, and what cannot be had becomes a [`Gap`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use futures::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::distribution::Distribution;
+use super::gaps::{gap, with_causes};
+use super::management::{Management, ManagementError, ManagementSettings};
 use super::node_metrics::{NodeMetrics, NodeMetricsError};
 use super::observation::{
     CollectionReport, Gap, GapSubject, NodeReport, NodeRole, Observation, ResourceGroupReport, ServerVersion,
@@ -43,6 +44,7 @@ pub struct MilvusObserver {
     node_metrics: Option<NodeMetrics>,
     proxy_metrics: Option<ProxyMetrics>,
     prometheus: Option<Prometheus>,
+    management: Option<Management>,
     row_estimates: RowEstimates,
     /// When `GetMetrics` was last asked, and its answer.
     system_info: Mutex<Option<(Instant, SystemInfo)>>,
@@ -86,6 +88,7 @@ impl MilvusObserver {
             node_metrics: NodeMetrics::new(node_metrics)?,
             proxy_metrics: None,
             prometheus: None,
+            management: None,
             row_estimates: RowEstimates::default(),
             system_info: Mutex::default(),
             load_percentages: Mutex::default(),
@@ -105,6 +108,12 @@ impl MilvusObserver {
     pub fn with_prometheus(mut self, prometheus: Option<Prometheus>) -> MilvusObserver {
         self.prometheus = prometheus;
         self
+    }
+
+    /// Reads Milvus' own HTTP pages, too, if there are any to read.
+    pub fn with_management(mut self, its: &ManagementSettings) -> Result<MilvusObserver, ManagementError> {
+        self.management = Management::new(its)?;
+        Ok(self)
     }
 
     async fn poll(&self) -> Result<Observation, ObserveError> {
@@ -141,6 +150,12 @@ impl MilvusObserver {
         gaps.extend(proxy_gaps.into_iter().chain(query_gaps).chain(health_gap));
         let server = version.ok().filter(|text| !text.is_empty()).or(build_version).unwrap_or_default();
         let server = ServerVersion::parse(&server);
+        // Last, because what it says is about the segments that were listed just now.
+        let (management, of_management) = match &self.management {
+            Some(pages) => pages.read(&server, self.clock.read().wall).await,
+            None => (None, Vec::new()),
+        };
+        gaps.extend(of_management);
         let resource_groups = groups.map(|groups| resource_group_reports(groups, &server));
         Ok(Observation {
             started_at,
@@ -150,6 +165,7 @@ impl MilvusObserver {
             resource_groups,
             collections,
             service: ServiceReport { proxies, waiting },
+            management,
             signals,
             complaints,
             prometheus,
@@ -479,20 +495,4 @@ fn resource_group_reports(groups: Vec<ResourceGroup>, server: &ServerVersion) ->
         groups.into_iter().map(|group| translate::resource_group(group, server)).collect();
     reports.sort_by(|a, b| a.name.cmp(&b.name));
     reports
-}
-
-pub(super) fn gap(subject: GapSubject, error: &dyn Error) -> Gap {
-    Gap { subject, cause: with_causes(error) }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,7 +1,9 @@
 //! Observe: many calls become one [`Observation`]. The only reading seam of the project is [`Observer`].
 
 mod distribution;
+mod gaps;
 mod health;
+pub mod management;
 mod metrics_text;
 mod milvus_observer;
 mod node_metrics;
@@ -22,6 +24,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::units::CollectionId;
+pub use management::{ManagementError, ManagementSettings};
 pub use milvus_observer::MilvusObserver;
 pub(crate) use milvus_observer::SYSTEM_INFO_PAUSE;
 pub use node_metrics::NodeMetricsError;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::management::ManagementReport;
 use super::opinion::Hearing;
 use super::prometheus::ServerReport;
 use super::service::ServiceReport;
@@ -33,6 +34,9 @@ pub struct Observation {
     /// What users feel, where proxies and nodes were asked.
     #[serde(default)]
     pub service: ServiceReport,
+    /// What Milvus' own HTTP pages say, where they were asked.
+    #[serde(default)]
+    pub management: Option<ManagementReport>,
     /// What query nodes and proxies count about themselves, where they were asked.
     #[serde(default)]
     pub signals: SignalReport,
@@ -317,6 +321,48 @@ pub enum GapSubject {
     },
     /// What Milvus says of its own health.
     Health,
+    /// Something that only Milvus' own HTTP pages tell.
+    Management {
+        /// What.
+        part: ManagementPart,
+    },
+}
+
+/// What Milvus' own HTTP pages tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagementPart {
+    /// All of it.
+    Everything,
+    /// What the WebUI shows: all but the state of the balancer and of nodes.
+    WebUi,
+    /// Whether the balancer is suspended.
+    BalancerState,
+    /// The balancer's settings.
+    Settings,
+    /// What the coordinator calls the nodes.
+    Nodes,
+    /// Read-only nodes of replicas and the nodes that channels own.
+    Replicas,
+    /// Bytes, channels and growing rows of segments.
+    Segments,
+    /// Pending tasks.
+    Tasks,
+}
+
+impl fmt::Display for ManagementPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ManagementPart::Everything => "Milvus' management pages",
+            ManagementPart::WebUi => "what Milvus' WebUI shows",
+            ManagementPart::BalancerState => "whether Milvus' own balancer is suspended",
+            ManagementPart::Settings => "the settings of Milvus' own balancer",
+            ManagementPart::Nodes => "what Milvus' coordinator calls its nodes",
+            ManagementPart::Replicas => "the read-only nodes of replicas and the nodes that channels own",
+            ManagementPart::Segments => "bytes, channels and growing rows of segments",
+            ManagementPart::Tasks => "the pending tasks of Milvus' coordinator",
+        })
+    }
 }
 
 impl fmt::Display for GapSubject {
@@ -335,6 +381,7 @@ impl fmt::Display for GapSubject {
             GapSubject::ProxyMetrics { target } => write!(f, "what users feel ({target})"),
             GapSubject::NodeMetrics { address } => write!(f, "the /metrics of node {address}"),
             GapSubject::PrometheusQuery { query } => write!(f, "the Prometheus query {query}"),
+            GapSubject::Management { part } => part.fmt(f),
             GapSubject::Health => f.write_str("how Milvus says it is (CheckHealth)"),
         }
     }

@@ -173,6 +173,10 @@ impl Planner<'_> {
                     break;
                 }
             }
+            if search.is_kept() {
+                // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
+                return;
+            }
             let before = search.changes;
             self.list_around(search, &stuck);
             for node in &stuck {

@@ -1,8 +1,11 @@
 //! What a plan must not do, asked of every candidate: the restrictions of gates and policies, translated once into
 //! tables by index, because the planner asks them some million times a turn.
 
+use std::cell::RefCell;
+
 use super::apart::Apart;
 use crate::gate::Restrictions;
+use crate::model::milvus_score::Keeper;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput, Replica};
 use crate::reason::Reason;
 use crate::units::{Bytes, Load, NodeId};
@@ -40,6 +43,8 @@ pub struct Rules<'a> {
     bound: Vec<bool>,
     /// Segments to be kept apart.
     pub apart: Apart,
+    /// Says what Milvus' own balancer would undo, in mode `within`. A question changes it and changes it back.
+    keeper: Option<RefCell<Keeper>>,
 }
 
 impl<'a> Rules<'a> {
@@ -70,6 +75,7 @@ impl<'a> Rules<'a> {
             arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
             bound: Vec::new(),
             apart,
+            keeper: restrictions.keeper.as_deref().cloned().map(RefCell::new),
         };
         let nodes = || (0..snapshot.nodes.len()).map(NodeIndex::from_position);
         rules.shut_sources = nodes().map(|node| rules.blocked_source(node).is_some()).collect();
@@ -171,7 +177,13 @@ impl<'a> Rules<'a> {
         }
         let is_named = !self.named.is_empty() && self.named[copy.at()];
         let plain = !is_named && !self.ways_are_limited && self.arrived.is_empty();
-        plain || self.blocked_destination(candidate).is_none()
+        if plain { self.undone(candidate).is_none() } else { self.blocked_destination(candidate).is_none() }
+    }
+
+    /// Why Milvus' own balancer would undo it. The dearest question, so it is asked last.
+    fn undone(&self, candidate: &Candidate) -> Option<Reason> {
+        let keeper = self.keeper.as_ref()?;
+        keeper.borrow_mut().allows(candidate.copy, candidate.to).err()
     }
 
     /// Whether a copy that was to leave may stay on its node after all.
@@ -213,7 +225,8 @@ impl<'a> Rules<'a> {
             }
         }
         let room = Bytes(self.room[candidate.to.at()]);
-        (needed > room).then(|| self.restrictions.no_room(node, needed, room))
+        let no_room = (needed > room).then(|| self.restrictions.no_room(node, needed, room));
+        no_room.or_else(|| self.undone(candidate))
     }
 
     /// A copy goes to a node, or is taken back from there.
@@ -227,6 +240,9 @@ impl<'a> Rules<'a> {
                 let (arrived, load) = (&mut arrived[at.at()], limit.load_of(copy));
                 *arrived = if arrives { arrived.saturating_add(load) } else { arrived.saturating_sub(load) };
             }
+        }
+        if arrives && let Some(keeper) = &self.keeper {
+            keeper.borrow_mut().apply(copy, at);
         }
         if !self.named.is_empty() && self.named[copy.at()] {
             self.apart.count(&self.input.snapshot, copy, at, arrives);

@@ -80,7 +80,7 @@ impl<'a> Search<'a> {
             was_moved: vec![false; snapshot.copies.len()],
             on_node: vec![None; snapshot.nodes.len()],
             is_tidy: vec![true; snapshot.nodes.len()],
-            is_kept: false,
+            is_kept: restrictions.keeper.is_some(),
             chosen: Vec::new(),
             price_per_byte: input.plan.price_per_fair_share.decimal() / fair_bytes,
             price_per_move: input.plan.price_per_move.decimal(),

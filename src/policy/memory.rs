@@ -72,7 +72,7 @@ fn measured_load(snapshot: &Snapshot) -> Vec<Option<Load>> {
 fn confidence(snapshot: &Snapshot) -> Ratio {
     let worst = snapshot.collections.iter().map(|collection| collection.bytes_source).max();
     match worst {
-        None | Some(BytesSource::Reported) => Ratio::ONE,
+        None | Some(BytesSource::Exact | BytesSource::Reported) => Ratio::ONE,
         Some(BytesSource::Schema) => Ratio(800_000),
         Some(BytesSource::Guessed) => Ratio(500_000),
     }

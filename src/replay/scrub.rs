@@ -93,8 +93,8 @@ impl Scrubber {
             collections,
             service,
             signals,
-            management,
             complaints,
+            management,
             prometheus,
             opinions,
             gaps,
@@ -128,8 +128,17 @@ impl Scrubber {
             proxy.collections.sort();
             odd(&mut proxy.oddities);
         }
-        if let Some(management) = management {
-            management.source = self.host(&management.source);
+        if let Some(report) = management {
+            report.source = self.host(&report.source);
+            // Numbers and switches; anything else may name a machine.
+            for setting in report.settings.iter_mut().flat_map(BTreeMap::values_mut) {
+                let is_plain = setting.parse::<f64>().is_ok() || setting.parse::<bool>().is_ok();
+                if !is_plain && !setting.ends_with("Balancer") {
+                    setting.clear();
+                }
+            }
+            let others = report.tasks.iter_mut().flatten().filter(|task| !task.is_balancing());
+            blank(others.map(|task| &mut task.reason));
         }
         blank(complaints);
         for reading in prometheus.readings.values_mut() {

@@ -21,6 +21,7 @@ pub mod faults;
 pub mod invariants;
 mod lifecycle;
 mod made_to_order;
+mod management;
 pub mod operator;
 mod own_balancer;
 mod poll;

@@ -68,6 +68,7 @@ impl World {
             service,
             signals,
             // Where the coordinator would complain here, it refuses all reads too, and nothing is observed.
+            management: None,
             complaints: Vec::new(),
             prometheus: Default::default(),
             opinions: Vec::new(),

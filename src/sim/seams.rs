@@ -190,6 +190,7 @@ impl Mover for SimMover {
 pub struct SimObserver {
     shared: SharedWorld,
     reads_metrics: bool,
+    reads_management: bool,
     row_estimates: RowEstimates,
     system_info: RememberedInfo,
 }
@@ -217,9 +218,15 @@ impl SimObserver {
         SimObserver {
             shared,
             reads_metrics,
+            reads_management: false,
             row_estimates: RowEstimates::default(),
             system_info: RememberedInfo::default(),
         }
+    }
+
+    /// Also reads Milvus' own HTTP pages, where its version has them.
+    pub fn reading_management(self) -> SimObserver {
+        SimObserver { reads_management: true, ..self }
     }
 
     async fn poll(&self) -> Result<Observation, ObserveError> {
@@ -232,6 +239,9 @@ impl SimObserver {
         };
         if delay > Duration::ZERO {
             tokio::time::sleep(self.shared.real(delay.min(METRICS_TIMEOUT))).await;
+        }
+        if self.reads_management {
+            observation.management = self.shared.lock().observed_management();
         }
         observation.took = began.elapsed();
         Ok(observation)

@@ -536,6 +536,7 @@ proptest! {
             history: History::default(),
             opinions: milvus_rebalancer::policy::Assessment::default(),
             controls: Controls::default(),
+            own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
             plan: PlanSettings::default(),
             gate: lifted_gates(),
             now: moment(1),

@@ -98,7 +98,7 @@ fn control_characters_of_a_file_do_not_reach_the_terminal() {
 fn usage_errors_exit_with_2_and_name_the_argument() {
     let output = run(&["run", "--mode", "acct"], &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("[possible values: advise, act]"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("[possible values: advise, within, act]"), "{}", stderr(&output));
     assert_eq!(run(&[], &[]).status.code(), Some(2));
 }
 

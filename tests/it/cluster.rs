@@ -42,6 +42,7 @@ pub fn cluster(nodes: i64) -> Observation {
         }]),
         collections: Vec::new(),
         service: milvus_rebalancer::observe::service::ServiceReport::default(),
+        management: None,
         signals: milvus_rebalancer::observe::signals::SignalReport::default(),
         complaints: Vec::new(),
         prometheus: Default::default(),

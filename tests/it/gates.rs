@@ -403,6 +403,7 @@ fn the_check_sees_a_bad_plan_with_its_own_eyes() {
         history: milvus_rebalancer::model::History::default(),
         opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: milvus_rebalancer::model::Controls::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         plan: PlanSettings::default(),
         gate: lifted_gates(),
         now: moment(1),

@@ -15,7 +15,7 @@ use milvus_rebalancer::http::Health;
 use milvus_rebalancer::journal::{Journal, JournalError, JournalSettings};
 use milvus_rebalancer::metrics::Metrics;
 use milvus_rebalancer::model::signals::{CapacityOverride, SearchLoad};
-use milvus_rebalancer::model::{CapacitySettings, SignalSettings};
+use milvus_rebalancer::model::{BalancerSettings, CapacitySettings, SignalSettings};
 use milvus_rebalancer::plan::PlanSettings;
 use milvus_rebalancer::policy::pattern::Patterns;
 use milvus_rebalancer::policy::{DimensionSettings, PolicySettings, SearchSettings};
@@ -106,11 +106,23 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn start(scene: &Scene, folder: &Path) -> Daemon {
-        Daemon::start_with(&scene.world, folder, &policies(), GateSettings::default(), capacity(scene))
+    fn start(scene: &Scene, folder: &Path, mode: Mode) -> Daemon {
+        let (gate, capacity) = (GateSettings::default(), capacity(scene));
+        Daemon::start_in(mode, &scene.world, folder, &policies(), gate, capacity)
     }
 
     pub fn start_with(
+        world: &SharedWorld,
+        folder: &Path,
+        policies: &PolicySettings,
+        gate: GateSettings,
+        capacity: CapacitySettings,
+    ) -> Daemon {
+        Daemon::start_in(Mode::Act, world, folder, policies, gate, capacity)
+    }
+
+    fn start_in(
+        mode: Mode,
         world: &SharedWorld,
         folder: &Path,
         policies: &PolicySettings,
@@ -133,10 +145,11 @@ impl Daemon {
             observer,
             plugins: milvus_rebalancer::plugin::Plugins::default(),
             thinking: Thinking::new(policies, PlanSettings::default(), gate)
-                .with_signals(SignalSettings::default(), capacity),
+                .with_signals(SignalSettings::default(), capacity)
+                .beside(BalancerSettings::default(), mode == Mode::Within),
             executor,
             election: None,
-            mode: Mode::Act,
+            mode,
             poll: PollSettings { interval: Duration::from_secs(5), duty: 1.0, ..PollSettings::default() },
             clock,
             journal,
@@ -186,9 +199,10 @@ async fn throughput(scene: &Scene, seconds: u64) -> f64 {
     (scene.answered() - before) / f64::from(u32::try_from(seconds).unwrap())
 }
 
-async fn play(line: Line) {
-    let (scene, folder) = (Scene::new(line, false), tempfile::tempdir().unwrap());
-    let daemon = Daemon::start(&scene, folder.path());
+async fn play(line: Line, mode: Mode) {
+    let is_beside = mode == Mode::Within;
+    let (scene, folder) = (Scene::new(line, is_beside), tempfile::tempdir().unwrap());
+    let daemon = Daemon::start(&scene, folder.path(), mode);
     pass(30).await;
     assert_eq!(scene.moves(), 0, "{line:?}: nobody searches");
     scene.search(true);
@@ -213,12 +227,20 @@ async fn play(line: Line) {
     scene.search(false);
     pass(300).await;
     assert_eq!(scene.moves(), moved, "{line:?}: something moved without load");
+    assert_eq!(scene.world.lock().own_balancer_moves(), 0, "{line:?}: Milvus' balancer");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_one_move_that_helps_is_made_and_no_other() {
     for line in [Line::V2_3, Line::V2_4, Line::V2_5] {
-        play(line).await;
+        play(line, Mode::Act).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_milvus_balancer_it_is_made_too_and_not_moved_back() {
+    for line in [Line::V2_3, Line::V2_4, Line::V2_5] {
+        play(line, Mode::Within).await;
     }
 }
 
@@ -226,7 +248,7 @@ async fn the_one_move_that_helps_is_made_and_no_other() {
 async fn every_figure_says_where_it_comes_from_and_what_is_missing_is_named() {
     let (scene, folder) = (Scene::new(Line::V2_3, false), tempfile::tempdir().unwrap());
     scene.search(true);
-    let daemon = Daemon::start(&scene, folder.path());
+    let daemon = Daemon::start(&scene, folder.path(), Mode::Act);
     pass(11).await;
     let state = daemon.state.borrow().clone();
     let snapshot = &state.last.as_ref().unwrap().decision.snapshot;

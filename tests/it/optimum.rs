@@ -366,6 +366,7 @@ fn planning_input(snapshot: Snapshot, plan: PlanSettings, gate: GateSettings) ->
         snapshot: Arc::new(snapshot),
         in_flight: Vec::new(),
         opinions: milvus_rebalancer::policy::Assessment::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         history: History::default(),
         controls: Controls::default(),
         plan,

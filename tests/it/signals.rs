@@ -271,6 +271,7 @@ fn a_page_that_cannot_be_read_is_stood_in_for_and_then_nothing_goes_there() {
         history: History::default(),
         opinions: milvus_rebalancer::policy::Assessment::default(),
         controls: Controls::default(),
+        own_balancer: milvus_rebalancer::model::OwnBalancer::default(),
         plan: PlanSettings::default(),
         gate: GateSettings::default(),
         now: moment(play.second),

@@ -15,3 +15,4 @@ mod plugin_example;
 mod policies;
 mod stopping;
 mod trouble;
+mod within;

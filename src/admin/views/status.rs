@@ -21,7 +21,7 @@ pub struct StatusView {
     pub state: String,
     /// Version of milvus-rebalancer.
     pub version: String,
-    /// `advise`, or `act` when it may move segments.
+    /// `advise`, or `within` or `act` when it may move segments.
     pub mode: String,
     /// The journal that the daemon works with: its file on its own machine.
     #[serde(default)]
@@ -278,8 +278,8 @@ fn verdict(state: &LoopState, mode: Mode) -> (&'static str, String) {
     let moves = decision.plan.moves().count();
     let what = match (moves, mode) {
         (0, _) => "nothing can be done about it at the moment".to_owned(),
-        (_, Mode::Act) => format!("{moves} moves are planned"),
-        (_, _) => format!("{moves} moves are proposed, and not made in mode {}", mode.code()),
+        (_, Mode::Within | Mode::Act) => format!("{moves} moves are planned"),
+        (_, Mode::Advise) => format!("{moves} moves are proposed, and not made in mode {}", mode.code()),
     };
     let why = last.limited_by.as_ref().filter(|reason| reason.code() != "advise_only");
     let why = why.map(|reason| format!(" Held back: {reason}.")).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::management::ManagementReport;
 use crate::observe::observation::{
     CollectionReport, Gap, HardwareReport, NodeReport, NodeRole, Observation, ReplicaReport,
     ResourceGroupReport, SegmentReport, ServerVersion,
@@ -87,6 +88,7 @@ changes! {
         server: ServerVersion,
         resource_groups: Option<Vec<ResourceGroupReport>>,
         service: ServiceReport,
+        management: Option<ManagementReport>,
         signals: SignalReport,
         complaints: Vec<String>,
         prometheus: ServerReport,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Algorithm, BenefitRule, NodeScore, NodeView, ReplicaView, ScoreSettings, SegmentView, scores_of,
-    segment_score, with_quotas,
+    Algorithm, BenefitRule, ChannelView, NodeScore, NodeView, ReplicaView, ScoreSettings, SegmentView,
+    scores_of, segment_score, with_quotas,
 };
 use crate::units::{NodeId, SegmentId};
 
@@ -37,14 +37,14 @@ pub fn plan_segments(view: &ReplicaView, settings: &ScoreSettings) -> Vec<ScoreM
     match settings.algorithm {
         Algorithm::Pairwise => plan_pairwise(view, settings),
         Algorithm::Score => plan_by_quota(&all, view, None, settings),
-        Algorithm::ChannelLevel if is_exclusive(view) => plan_exclusive(view, settings),
+        Algorithm::ChannelLevel if is_exclusive(&view.channels) => plan_exclusive(view, settings),
         Algorithm::ChannelLevel => plan_by_quota(&all, view, None, settings),
     }
 }
 
 /// Channel-exclusive mode is on when every channel owns nodes.
-fn is_exclusive(view: &ReplicaView) -> bool {
-    !view.channels.is_empty() && view.channels.iter().all(|channel| !channel.exclusive_nodes.is_empty())
+pub(super) fn is_exclusive(channels: &[ChannelView]) -> bool {
+    !channels.is_empty() && channels.iter().all(|channel| !channel.exclusive_nodes.is_empty())
 }
 
 /// Inside each channel's own nodes; segments outside of them are brought back before anything else.
@@ -66,7 +66,7 @@ fn plan_exclusive(view: &ReplicaView, settings: &ScoreSettings) -> Vec<ScoreMove
             moves.extend(plan_by_quota(&own, view, Some(position), settings));
             continue;
         }
-        let scores = scores_of(&own, view, settings);
+        let scores = scores_of(&own, &view.channels, settings);
         moves.extend(assign(scores, outbound, settings));
     }
     moves
@@ -89,14 +89,14 @@ pub fn assign_segments(
     settings: &ScoreSettings,
 ) -> Vec<ScoreMove> {
     let all: Vec<&NodeView> = view.nodes.iter().collect();
-    assign(scores_of(&all, view, settings), segments.iter().collect(), settings)
+    assign(scores_of(&all, &view.channels, settings), segments.iter().collect(), settings)
 }
 
 /// 2.2 and 2.3: the fullest gives its smallest segment to the emptiest until that no longer helps.
 #[allow(clippy::cast_precision_loss)] // as Milvus does
 fn plan_pairwise(view: &ReplicaView, settings: &ScoreSettings) -> Vec<ScoreMove> {
     let all: Vec<&NodeView> = view.nodes.iter().collect();
-    let mut scores = scores_of(&all, view, settings);
+    let mut scores = scores_of(&all, &view.channels, settings);
     let mut moved = BTreeSet::new();
     let mut moves = Vec::new();
     loop {
@@ -135,7 +135,7 @@ fn plan_by_quota(
     channel: Option<usize>,
     settings: &ScoreSettings,
 ) -> Vec<ScoreMove> {
-    let scores = scores_of(nodes, view, settings);
+    let scores = scores_of(nodes, &view.channels, settings);
     if scores.iter().map(|score| score.quota).sum::<f64>() <= 0.0 {
         return Vec::new();
     }
@@ -199,7 +199,7 @@ fn assign(
 
 /// Whether the balancer would bother.
 #[allow(clippy::cast_precision_loss)] // as Milvus does
-fn is_worth_it(from: &NodeScore, to: &NodeScore, change: f64, settings: &ScoreSettings) -> bool {
+pub(super) fn is_worth_it(from: &NodeScore, to: &NodeScore, change: f64, settings: &ScoreSettings) -> bool {
     let difference = (from.priority() - to.priority()).unsigned_abs() as f64;
     let tolerated = match settings.benefit {
         BenefitRule::ToleranceQuota => to.quota,

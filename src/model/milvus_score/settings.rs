@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::observe::observation::ServerVersion;
 
 /// Which of Milvus' row-score balancers runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// 2.2 and 2.3: the fullest node gives to the emptiest, pair by pair.
     Pairwise,
@@ -16,7 +19,8 @@ pub enum Algorithm {
 }
 
 /// When a move is not worth it to the balancer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BenefitRule {
     /// 2.4 and 2.5: the tolerance is a share of the destination's priority, which is normally negative, so it
     /// never holds anything back (milvus-io/milvus#52092).
@@ -28,7 +32,8 @@ pub enum BenefitRule {
 }
 
 /// Settings of the balancer, named after the keys below `queryCoord` in `milvus.yaml`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScoreSettings {
     /// `balancer`, as far as it scores rows.
     pub algorithm: Algorithm,
@@ -65,10 +70,10 @@ pub struct ScoreSettings {
 }
 
 impl ScoreSettings {
-    /// The defaults of a version; `None` for one that is unknown or older than 2.2.
+    /// The defaults of a version; `None` for one that is unknown, older than 2.2 or newer than 3.0.
     pub fn for_version(version: &ServerVersion) -> Option<ScoreSettings> {
         let number = version.number?;
-        if number < (2, 2, 0) {
+        if !((2, 2, 0)..(3, 1, 0)).contains(&number) {
             return None;
         }
         Some(ScoreSettings {

@@ -11,7 +11,7 @@ use reqwest::{RequestBuilder, StatusCode, Url};
 
 use super::answer::{self, Answer};
 use super::{PrometheusSettings, QuerySettings, ServerReport};
-use crate::observe::milvus_observer::gap;
+use crate::observe::gaps::gap;
 use crate::observe::node_metrics::{NodeMetricsError, http_client};
 use crate::observe::observation::{Gap, GapSubject};
 use crate::units::Bytes;

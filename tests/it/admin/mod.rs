@@ -122,7 +122,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let mut config = configuration(&folder, &server);
         change(&mut config);
-        let site = Site::run(folder, server, config).await;
+        let site = Box::pin(Site::run(folder, server, config)).await;
         site.until(|state| state.last.is_some()).await;
         site
     }
@@ -130,7 +130,7 @@ impl Site {
     pub async fn run(folder: TempDir, server: SimServer, config: Config) -> Site {
         let stop = CancellationToken::new();
         let clock = Arc::new(milvus_rebalancer::clock::Clock::system());
-        let daemon = Daemon::assemble(config, clock, stop.clone()).await.unwrap();
+        let daemon = Box::pin(Daemon::assemble(config, clock, stop.clone())).await.unwrap();
         let base = format!("http://{}", daemon.admin_place().unwrap());
         let state = daemon.watch();
         let running = Some(tokio::spawn(daemon.run()));

@@ -85,7 +85,7 @@ fn what_is_wrong_in_a_list_is_named_and_nothing_else_is() {
 fn wrong_types_are_told_in_words() {
     for (text, key, expected) in [
         ("mode = 1", "mode", "a text"),
-        ("mode = 'acting'", "mode", "advise, act"),
+        ("mode = 'acting'", "mode", "advise, within, act"),
         ("execute = 5", "execute", "a table"),
         ("connections = []", "connections", "a table"),
         ("[execute]\ncalls_per_minute = -1", "execute.calls_per_minute", "at least 0"),

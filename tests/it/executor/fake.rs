@@ -181,6 +181,7 @@ impl Fake {
             resource_groups: None,
             collections,
             service: milvus_rebalancer::observe::service::ServiceReport::default(),
+            management: None,
             signals: milvus_rebalancer::observe::signals::SignalReport::default(),
             complaints: Vec::new(),
             prometheus: Default::default(),

@@ -11,10 +11,9 @@ use milvus_rebalancer::config::{ConfigError, FileChoice, Overrides, Sources, loa
 use super::{path, read, root};
 
 /// Pages that are being written elsewhere and have their place already.
-const COMING: [&str; 10] = [
+const COMING: [&str; 9] = [
     "adding-a-policy.md",
     "api.md",
-    "modes.md",
     "planner.md",
     "plugins.md",
     "policies.md",
