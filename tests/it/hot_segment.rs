@@ -238,6 +238,12 @@ async fn the_one_move_that_helps_is_made_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beside_milvus_balancer_it_is_made_too_and_not_moved_back() {
+    // Later versions count a segment on its way twice for a moment, and might answer that.
+    play(Line::V2_3, Mode::Within).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_figure_says_where_it_comes_from_and_what_is_missing_is_named() {
     let (scene, folder) = (Scene::new(Line::V2_3, false), tempfile::tempdir().unwrap());
     scene.search(true);
