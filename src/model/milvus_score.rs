@@ -63,7 +63,9 @@ impl RowCounts {
     #[allow(clippy::cast_possible_wrap)] // a node of 2^63 rows does not exist
     fn total(self, settings: &ScoreSettings) -> i64 {
         let growing = if settings.counts_growing { self.growing.0 as i64 } else { 0 };
-        self.sealed.0 as i64 + growing + self.queued
+        // 2.2 and 2.3 look at what the nodes hold, not at what tasks will bring.
+        let queued = if settings.algorithm == Algorithm::Pairwise { 0 } else { self.queued };
+        self.sealed.0 as i64 + growing + queued
     }
 }
 

@@ -336,7 +336,7 @@ impl Keeper {
     }
 
     /// The same for what shows while the move is on its way: both nodes hold the segment, and a balancer that also
-    /// counts what its tasks will bring counts it twice on the destination (all versions before the middle of 2026).
+    /// counts what its tasks will bring counts it twice on the destination (2.4 to the middle of 2026).
     fn judge_on_the_way(
         &mut self,
         copy: CopyIndex,
@@ -346,8 +346,9 @@ impl Keeper {
         let (segment, replica, ..) = self.copies[copy.at()];
         self.busy = Some(segment);
         let mut answer = Ok(());
+        let counts_tasks = self.settings.algorithm != Algorithm::Pairwise;
         for node in [from, to] {
-            if answer.is_ok() {
+            if answer.is_ok() && (node == from || counts_tasks) {
                 self.weigh(copy, node, u64::saturating_add);
                 answer = self.judge(replica, others);
                 self.weigh(copy, node, u64::saturating_sub);
