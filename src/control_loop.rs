@@ -33,10 +33,8 @@ use crate::journal::{Journal, JournalError, PlanRecord, TurnRecord, VerdictRecor
 use crate::lease::{Election, LeaderNews};
 use crate::metrics::{CallResult, Metrics};
 use crate::milvus::Remedy;
-use crate::model::Doubt;
-use crate::model::own_balancer::KnownSetting;
-use crate::observe::observation::Observation;
-use crate::observe::{ObserveError, Observer};
+use crate::model::{Doubt, own_balancer::KnownSetting};
+use crate::observe::{ObserveError, Observer, observation::Observation};
 use crate::plan::Plan;
 use crate::plugin::Plugins;
 use crate::reason::Reason;

@@ -64,7 +64,8 @@ impl Place {
 }
 
 async fn record(journal: &Journal, at: Timestamp, observation: &Observation) {
-    journal.begin_recording(at).unwrap().record(Arc::new(observation.clone()), None);
+    let Some(recording) = journal.begin_recording(at) else { return };
+    recording.record(Arc::new(observation.clone()), None);
     journal.finish_recording().await;
 }
 
@@ -434,7 +435,7 @@ async fn files_of_others_and_of_later_versions_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("20231114T221320.000000000Z.jsonl.zst");
     for (content, part) in [
-        (zstd::encode_all(&b"{\"format\": 2}\n"[..], 0).unwrap(), "a newer milvus-rebalancer (format 2"),
+        (zstd::encode_all(&b"{\"format\": 3}\n"[..], 0).unwrap(), "a newer milvus-rebalancer (format 3"),
         (zstd::encode_all(&b"not JSON"[..], 0).unwrap(), "from byte 0 on"),
         (b"no zstd".to_vec(), "from byte 0 on"),
     ] {

@@ -77,5 +77,5 @@ async fn every_recorded_plan_comes_out_again_over_restarts_orders_and_other_peop
     assert_eq!(report.first_deviation, None);
     assert!(report.happened.calls > 0 && report.happened.landed.moves > 0, "{:?}", report.happened);
     assert!(report.old.calls > 0 && report.old.asked.moves > 0);
-    assert!(report.old.observed > report.old.out_of_band);
+    assert!(report.old.observed >= report.old.out_of_band && !report.old.observed.is_zero());
 }
