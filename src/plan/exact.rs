@@ -8,6 +8,21 @@ use crate::model::{ComponentIndex, CopyIndex, NodeIndex};
 /// nine in ten are never looked at.
 const MOST_PLACEMENTS: u64 = 200_000;
 
+/// Components with more copies are not even looked at: nobody has so many that must stay, and so few that may move.
+const MOST_COPIES: usize = 64;
+
+/// The components that could be small enough, of these.
+pub fn small_of(search: &Search<'_>, components: Vec<ComponentIndex>) -> Vec<ComponentIndex> {
+    let snapshot = &search.input.snapshot;
+    let mut copies = vec![0_usize; snapshot.components.len()];
+    for node in &search.field.node_of {
+        if let Some(component) = snapshot.node(*node).component {
+            copies[component.at()] += 1;
+        }
+    }
+    components.into_iter().filter(|component| copies[component.at()] <= MOST_COPIES).collect()
+}
+
 /// Places the copies of a component as well as they can be placed, if it is so small that this can be known. True when
 /// that is better than what it was.
 pub fn perfect(search: &mut Search<'_>, component: ComponentIndex) -> bool {
@@ -44,6 +59,7 @@ pub fn perfect(search: &mut Search<'_>, component: ComponentIndex) -> bool {
 /// What may move in a component, the largest first; nothing when there is too much of it.
 fn free_copies(search: &mut Search<'_>, component: ComponentIndex) -> Option<Vec<CopyIndex>> {
     let nodes = search.input.snapshot.components[component.at()].nodes.clone();
+    search.list(&nodes);
     let mut placements: u64 = 1;
     let mut free = Vec::new();
     for node in nodes {

@@ -151,6 +151,43 @@ pub struct DimensionProof {
     pub floor: Ratio,
     /// What makes that floor.
     pub floor_cause: FloorCause,
+    /// Why the worst pressure stays above the leave value; nothing when it does not, or when nobody counts as overloaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<WhyNotBetter>,
+}
+
+/// Why a dimension is not more even after a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum WhyNotBetter {
+    /// It is as even as it can be: the cause of the floor says what that is made of.
+    Floor,
+    /// Every move of what is on the worst node would do as much harm elsewhere; this segment came closest.
+    Granularity {
+        /// Which.
+        segment: SegmentId,
+    },
+    /// Nobody has room for it.
+    Capacity {
+        /// In whose words.
+        reason: Reason,
+    },
+    /// Something forbids it.
+    Directive {
+        /// What.
+        reason: Reason,
+    },
+    /// It would gain less than it costs, in squared excess pressure.
+    Price {
+        /// What the best move would gain.
+        gain: Ratio,
+        /// What it costs.
+        price: Ratio,
+        /// What is short.
+        short: Ratio,
+    },
+    /// The budget of candidates was used up.
+    Budget,
 }
 
 /// What keeps a component from being more even.

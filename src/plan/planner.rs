@@ -106,6 +106,7 @@ impl Planner<'_> {
         if most_moves.is_none() {
             proof.left_alone = self.left_alone(&mut search, &sources.nodes, &too_small);
             proof.dimensions = proof::dimensions(snapshot, &search.field, self.placement);
+            proof::say_why(&mut proof, snapshot, self.views, search.is_spent());
             proof.bytes_floor = proof::bytes_floor(&mut search, &sources.nodes, &ordered);
         }
         proof.effort_used = search.effort_used();
@@ -194,7 +195,7 @@ impl Planner<'_> {
             }
         }
         let components = self.components_of(&sources.nodes);
-        for component in components {
+        for component in exact::small_of(search, components) {
             exact::perfect(search, component);
         }
     }

@@ -1,11 +1,13 @@
 //! How good a plan is: the worst pressures before and after, and how much had to be moved at least.
 
-use super::DimensionProof;
 use super::fair_share::Placement;
 use super::field::Field;
+use super::finding::DimensionView;
 use super::floor;
 use super::search::{Search, decimal};
+use super::{DimensionProof, LeftAlone, Proof, WhyNotBetter};
 use crate::model::{CopyIndex, NodeIndex, Snapshot};
+use crate::reason::Reason;
 use crate::units::{Bytes, Ratio};
 
 /// The worst pressure of every component in every dimension, before, after, and at best.
@@ -26,10 +28,52 @@ pub fn dimensions(snapshot: &Snapshot, after: &Field<'_>, placement: &Placement)
                 after: worst(&|node| Some(after.pressure(at, node))),
                 floor,
                 floor_cause,
+                why: None,
             });
         }
     }
     proofs
+}
+
+/// Says of every dimension that stays above its band why its worst pressure is not lower: what the floor is made of, or
+/// else what was said about its worst node that is left alone.
+pub fn say_why(proof: &mut Proof, snapshot: &Snapshot, views: &[DimensionView<'_>], is_spent: bool) {
+    let left_alone = &proof.left_alone;
+    for own in &mut proof.dimensions {
+        let view = views.iter().find(|view| view.dimension.name == own.dimension);
+        if view.is_none_or(|view| own.after <= view.dimension.settings.leave) {
+            continue;
+        }
+        let component = snapshot.node_index(own.component).and_then(|node| snapshot.node(node).component);
+        let is_its_own = |left: &&LeftAlone| {
+            let node = snapshot.node_index(left.node);
+            node.is_some_and(|node| snapshot.node(node).component == component)
+        };
+        // A node is told of once, for the dimension in which it is worst.
+        let is_about_it = |left: &&LeftAlone| (left.dimension == own.dimension, left.pressure);
+        let worst = left_alone.iter().filter(is_its_own).max_by_key(is_about_it);
+        own.why = match worst {
+            _ if own.after <= own.floor => Some(WhyNotBetter::Floor),
+            _ if is_spent => Some(WhyNotBetter::Budget),
+            Some(left) => Some(why_of(left)),
+            // Above leave and not above enter, or not for long enough.
+            None => None,
+        };
+    }
+}
+
+fn why_of(left: &LeftAlone) -> WhyNotBetter {
+    match (&left.reason, &left.best_candidate) {
+        (Reason::NotWorthItsPrice, _) => {
+            let short = Ratio(left.price.0.saturating_sub(left.gain.0));
+            WhyNotBetter::Price { gain: left.gain, price: left.price, short }
+        }
+        (Reason::NoImprovement, Some(movement)) => WhyNotBetter::Granularity { segment: movement.segment },
+        (Reason::NoHeadroom { .. } | Reason::AboveLimit { .. }, _) => {
+            WhyNotBetter::Capacity { reason: left.reason.clone() }
+        }
+        _ => WhyNotBetter::Directive { reason: left.reason.clone() },
+    }
 }
 
 /// The bytes that any plan must move that leaves these nodes no more loaded than this one does, or inside their

@@ -341,6 +341,62 @@ proptest! {
     }
 
     #[test]
+    fn a_plan_that_has_landed_is_not_followed_by_another_however_the_dimensions_contradict(small in usual_small()) {
+        let plan = small.plan();
+        prop_assert_eq!(small.after(&plan).plan().steps, vec![]);
+    }
+
+    #[test]
+    fn what_loads_are_counted_in_changes_nothing(small in usual_small(), factor in prop_oneof![Just(743_u64), Just(1024)]) {
+        let mut other = small.clone();
+        for (_, bytes, loads) in &mut other.segments {
+            *bytes *= factor;
+            loads.iter_mut().for_each(|load| *load *= factor);
+        }
+        let ways = |plan: &Plan| plan.moves().map(|way| (way.segment, way.from, way.to)).collect::<Vec<_>>();
+        prop_assert_eq!(ways(&small.plan()), ways(&other.plan()));
+    }
+
+    #[test]
+    fn more_capacity_never_raises_the_floor(small in usual_small(), node in 0..8_usize, more in 1..5_u64) {
+        let node = node % small.capacity.len();
+        let mut larger = small.clone();
+        larger.capacity[node].iter_mut().for_each(|capacity| *capacity += more);
+        // The floor of load / capacity: that of the pressure, times what a fair share is of the capacity.
+        let floors = |small: &Small| -> Vec<f64> {
+            let floor = |(at, proof): (usize, &plan::DimensionProof)| {
+                let total: u64 = small.segments.iter().map(|(.., loads)| loads[at]).sum();
+                let capacity: u64 = small.capacity.iter().map(|node| node[at]).sum();
+                #[allow(clippy::cast_precision_loss)]
+                let fair = total as f64 / capacity as f64;
+                proof.floor.decimal() * fair
+            };
+            small.plan().proof.dimensions.iter().enumerate().map(floor).collect()
+        };
+        for (before, after) in floors(&small).into_iter().zip(floors(&larger)) {
+            prop_assert!(after <= before * (1.0 + SAME), "{after} after {before}");
+        }
+    }
+
+    #[test]
+    fn every_thread_makes_the_same_plan(small in usual_small()) {
+        let plans: Vec<Plan> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| small.plan())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let bytes = |plan: &Plan| serde_json::to_vec(plan).unwrap();
+        prop_assert!(plans.iter().all(|plan| bytes(plan) == bytes(&plans[0])));
+    }
+
+    #[test]
+    fn whatever_is_not_brought_inside_its_band_has_a_reason(small in usual_small()) {
+        let plan = small.plan();
+        for proof in plan.proof.dimensions.iter().filter(|proof| proof.after > small.band) {
+            prop_assert!(proof.why.is_some(), "{:?} {:?}", proof, plan.proof.left_alone);
+        }
+    }
+
+    #[test]
     fn floors_hold(small in usual_small()) {
         let plan = small.plan();
         for proof in &plan.proof.dimensions {
