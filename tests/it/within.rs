@@ -241,7 +241,7 @@ fn a_plan_is_the_same_from_what_was_recorded() {
 
 #[test]
 fn a_drain_moves_what_the_score_would_leave_and_names_the_rest() {
-    let drain = DrainSettings { nodes: Patterns::of("1"), ..DrainSettings::default() };
+    let drain = DrainSettings { nodes: Patterns::of("1") };
     let policies = PolicySettings { drain, ..memory_at_once() };
     let decision = decide(&mixed(), &policies, BalancerSettings::default());
     let [drain]: &[Drain] = &decision.drains else { panic!("{:?}", decision.drains) };
