@@ -536,3 +536,26 @@ fn the_binary_refuses_what_it_cannot_answer_with_1_and_nonsense_with_2() {
         assert!(stderr.contains(named), "{arguments:?}: {stderr}");
     }
 }
+
+#[test]
+fn the_binary_says_why_by_the_reasons_of_the_plan_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("then.json.zst");
+    file::save(&situation(), &path).unwrap();
+    let path = path.to_str().unwrap();
+    let decision = situation().decide();
+    let first = decision.plan.moves().next().unwrap();
+    let [segment, from, to] = [first.segment.to_string(), first.from.to_string(), first.to.to_string()];
+    for (question, answer) in [
+        (vec!["why", "segment", &segment], format!("the plan moves it to node {to}")),
+        (vec!["why", "node", &from], "times its fair share".to_owned()),
+        (vec!["why-not", "--segment", &segment, "--to", &to], "the plan does that".to_owned()),
+    ] {
+        let (code, stdout, stderr) = run(&[&question[..], &["--snapshot", path]].concat());
+        assert_eq!(code, Some(0), "{question:?}: {stderr}");
+        assert!(stdout.contains(&answer), "{question:?}: {stdout}");
+    }
+    let (code, stdout, stderr) = run(&["why", "segment", "1", "--snapshot", path]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("segment 1 is not in this file"), "{stderr}");
+}

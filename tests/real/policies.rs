@@ -44,20 +44,34 @@ fn owned((heading, options): (&str, &str)) -> (String, String) {
     (heading.to_owned(), options.to_owned())
 }
 
-/// Bytes of sealed segments that a node reports itself.
-fn sealed_bytes(metrics: &str) -> f64 {
+/// Bytes of sealed segments of these collections that a node reports itself.
+fn sealed_bytes(metrics: &str, collections: &[i64]) -> f64 {
     let mut stream = TcpStream::connect(metrics).unwrap();
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).unwrap();
     let sealed = page.lines().filter(|line| {
-        line.starts_with("milvus_querynode_entity_size{") && line.contains("segment_state=\"Sealed\"")
+        line.starts_with("milvus_querynode_entity_size{")
+            && line.contains("segment_state=\"Sealed\"")
+            && collections.iter().any(|id| line.contains(&format!("collection_id=\"{id}\"")))
     });
     sealed.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-fn sealed_bytes_of(lab: &Lab) -> Vec<f64> {
-    lab.nodes.iter().map(|node| sealed_bytes(&node.metrics)).collect()
+/// The same of each node. Of a collection whose last segment has left it a 2.3.5 reports the old figure for ever, so that
+/// only collections count that it holds something of.
+fn sealed_bytes_of(lab: &mut Lab, collections: &[(&str, i64)]) -> Vec<f64> {
+    let nodes = lab.nodes.clone();
+    let ids: Vec<i64> = nodes.iter().map(|node| node.id).collect();
+    let mut held: Vec<Vec<i64>> = vec![Vec::new(); nodes.len()];
+    for (name, collection) in collections {
+        for (at, count) in lab.segment_counts(name, &ids).into_iter().enumerate() {
+            if count > 0 {
+                held[at].push(*collection);
+            }
+        }
+    }
+    nodes.iter().zip(&held).map(|(node, held)| sealed_bytes(&node.metrics, held)).collect()
 }
 
 /// Follows the daemon until it has nothing more to move and nothing is on its way.
@@ -78,8 +92,10 @@ fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
         return;
     }
     let mut lab = Lab::start(LabOptions::with_nodes(3));
-    lab.create_collection(&CollectionSpec { payload_bytes: 2_100, ..CollectionSpec::new("long", 6, 500) });
-    lab.create_collection(&CollectionSpec::new("short", 12, 500));
+    let long = lab
+        .create_collection(&CollectionSpec { payload_bytes: 2_100, ..CollectionSpec::new("long", 6, 500) });
+    let short = lab.create_collection(&CollectionSpec::new("short", 12, 500));
+    let collections = [("long", long.collection_id), ("short", short.collection_id)];
     let ids = [lab.id(0), lab.id(1), lab.id(2)];
     // Six segments each, of the same number of rows: to Milvus this is even.
     lab.push_all_to("long", ids[0]);
@@ -96,7 +112,7 @@ fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
     let (mut before, mut ratio) = (Vec::new(), 0.0);
     for _ in 0..20 {
         daemon.turns(1);
-        before = sealed_bytes_of(&lab);
+        before = sealed_bytes_of(&mut lab, &collections);
         ratio = (before[0] / 6.0) / ((before[1] + before[2]) / 12.0);
         if (12.0..20.0).contains(&ratio) {
             break;
@@ -111,13 +127,13 @@ fn equal_rows_of_sixteen_times_the_bytes_are_levelled_by_bytes() {
         let most = bytes.iter().copied().fold(0.0, f64::max);
         most * 3.0 / bytes.iter().sum::<f64>()
     };
-    let mut after = sealed_bytes_of(&lab);
+    let mut after = sealed_bytes_of(&mut lab, &collections);
     for _ in 0..20 {
         if unevenness(&after) <= 1.05 {
             break;
         }
         daemon.turns(1);
-        after = sealed_bytes_of(&lab);
+        after = sealed_bytes_of(&mut lab, &collections);
     }
     println!(
         "sealed bytes, max/mean: {:.3} before, {:.3} after {} moves; a long row has {ratio:.1} times the bytes",
@@ -183,16 +199,16 @@ fn a_node_is_emptied_while_data_comes_in_and_nothing_flows_back() {
         let is_new = |id: &i64| sealed.contains(id);
         placed_there += segments.iter().filter(|one| is_new(&one.id) && one.nodes.contains(&drained)).count();
     }
-    // What was flushed last is listed a few polls later.
+    // What was flushed last is listed when Milvus takes up its next target, ten seconds later.
     let (mut turns, mut quiet_turns) = (0, 0);
-    while quiet_turns < 5 {
+    while quiet_turns < 20 {
         let events = daemon.turns(1);
         turns += 1;
         let is_quiet = count(&events, "sending LoadBalance") == 0;
         let sealed = lab.segments("books").into_iter().filter(|segment| segment.state == "Sealed");
         let on_it = sealed.filter(|segment| segment.nodes.contains(&drained)).count();
         quiet_turns = if is_quiet && on_it == 0 { quiet_turns + 1 } else { 0 };
-        assert!(turns < 60, "not empty after sixty polls: {on_it} segments");
+        assert!(turns < 120, "not empty after 120 polls: {on_it} segments");
     }
     let quiet = daemon.turns(5);
     assert_eq!(count(&quiet, "sending LoadBalance"), 0, "{quiet:#?}");

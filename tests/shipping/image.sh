@@ -3,6 +3,8 @@
 # this machine's Rust. Then runs the root file system that comes out of it, and checks what it promises. Needs root,
 # buildah and debootstrap; takes a release build and about 3 GiB under target/.
 set -euo pipefail
+# Where this machine gets its own packages from, if it is a Debian; else what debootstrap thinks best.
+mirror=$(apt-get indextargets --format '$(SITE)' "Codename: bookworm" 2>/dev/null | head -n 1 || true)
 cd "$(dirname "$0")/../.."
 
 work=$PWD/target/image
@@ -11,7 +13,7 @@ export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
 storage=(--root "$work/storage" --runroot "$work/run")
 
 if [ ! -d "$work/base" ]; then
-    debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$work/base.partly" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$work/base.partly" $mirror
     mkdir -p "$work/base.partly/usr/local"
     cp -a "$(rustc --print sysroot)" "$work/base.partly/usr/local/rust"
     mv "$work/base.partly" "$work/base"

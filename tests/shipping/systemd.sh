@@ -3,12 +3,14 @@
 # binary installed, and looks at what systemd makes of them: ready though Milvus is down, reload with a right and with a
 # wrong file, the watchdog, stop. Needs root, debootstrap and systemd-container. Takes two minutes.
 set -euo pipefail
+# Where this machine gets its own packages from, if it is a Debian; else what debootstrap thinks best.
+mirror=$(apt-get indextargets --format '$(SITE)' "Codename: bookworm" 2>/dev/null | head -n 1 || true)
 cd "$(dirname "$0")/../.."
 binary=${1:-target/release/milvus-rebalancer}
 root=$PWD/target/systemd-root
 
 if [ ! -d "$root" ]; then
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps bookworm "$root.partly" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps bookworm "$root.partly" $mirror
     mv "$root.partly" "$root"
 fi
 install -m 0755 "$binary" "$root/usr/bin/milvus-rebalancer"

@@ -11,8 +11,6 @@ use crate::system;
 
 const FILES: [&str; 2] = ["deploy/prometheus/recording.yml", "deploy/prometheus/alerts.yml"];
 const TESTS: &str = "deploy/prometheus/alerts_test.yml";
-/// A reason that the policies are about to give; the alert is ready for it.
-const COMING: &str = "saturated";
 
 const NEEDS: &str = "promtool (package prometheus)";
 
@@ -107,9 +105,6 @@ fn rules_name_metrics_and_codes_that_there_are() {
             for matcher in [format!("{label}=~\""), format!("{label}=\"")] {
                 for codes in text.split(&matcher).skip(1).map(|rest| rest.split('"').next().unwrap()) {
                     for code in codes.split('|') {
-                        if code == COMING {
-                            continue;
-                        }
                         assert!(
                             reasons.contains(&format!("\"{code}\"")),
                             "{file}: there is no {label} {code}"
