@@ -63,10 +63,13 @@ impl Answers {
     }
 }
 
-/// The state in a sentence. Why the cluster cannot be seen has a place of its own.
+/// The state in a sentence. Why the cluster cannot be seen has a place of its own, and so has what holds moves back.
 fn verdict(status: &StatusView) -> String {
     match (&status.failure, status.taken_at) {
-        (None, _) => status.verdict.clone(),
+        (None, _) => {
+            let state = status.verdict.split(" Held back: ").next().unwrap_or_default();
+            state.to_owned()
+        }
         (Some(_), None) => "The cluster cannot be seen.".to_owned(),
         (Some(_), Some(_)) => {
             "The cluster cannot be seen any more; what stands below is what was last known.".to_owned()
@@ -126,7 +129,7 @@ fn why(known: &Known<'_>) -> Vec<String> {
     why.extend(left.into_iter().take(REASONS_TOLD).map(|(reason, nodes)| {
         let when = if has_plan { "With the plan carried out, " } else { "" };
         let stay = if nodes == 1 { "stays" } else { "stay" };
-        sentence(format!("{when}{} {stay} above the band’s lower edge: {reason}", count(nodes, "node")))
+        sentence(format!("{when}{} {stay} a little above what is aimed for: {reason}", count(nodes, "node")))
     }));
     if more > 0 {
         why.push(format!("{} below.", count(more, "more reason")));
@@ -160,7 +163,7 @@ fn doing(known: &Known<'_>) -> Vec<String> {
     }
     let limited_by = known.status.limited_by.as_ref().filter(|reason| {
         let is_told = matches!(reason.code.as_str(), "advise_only" | "paused");
-        !is_told && !known.status.verdict.contains(&reason.sentence)
+        !is_told && !known.status.verdict.starts_with("Uneven")
     });
     if let Some(reason) = limited_by {
         doing.push(sentence(format!("held back: {}", reason.sentence)));
