@@ -33,6 +33,7 @@ mod optimum;
 mod orders;
 mod planning;
 mod plugins;
+mod process;
 mod prometheus;
 mod replay;
 mod scale;
