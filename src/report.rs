@@ -286,7 +286,7 @@ pub fn turn_metrics(
         *refusals.entry(reason.code()).or_default() += 1;
     }
     TurnMetrics {
-        nodes: snapshot.nodes.len(),
+        nodes: snapshot.query_nodes(),
         collections: snapshot.collections.len(),
         segments: snapshot.copies.len(),
         doubts,
