@@ -77,6 +77,7 @@ class Scene:
 
     def picture(self, folder, full=False):
         if folder:
+            self.page.evaluate("window.scrollTo(0, 0)")
             self.page.screenshot(path=str(folder / f"{self.name}.png"), full_page=full)
 
 
