@@ -6,11 +6,12 @@
 mod running;
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milvus_rebalancer::sim::build::Placement;
 use milvus_rebalancer::sim::{Line, Profile, WorldPlan};
 use running::Running;
+use tokio::time::Instant;
 
 /// The size that the page is made for.
 const NODES: usize = 1_000;

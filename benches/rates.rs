@@ -6,11 +6,12 @@
 mod running;
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milvus_rebalancer::sim::{Line, Profile, WorldPlan};
 use running::Running;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// Requests of each kind; what a question goes over all segments for is asked less often.
 const REQUESTS: u32 = 200;
@@ -67,7 +68,7 @@ fn measure(daemon: &Running, path: &str) -> Result<(), Box<dyn Error>> {
     let first = daemon.get(path, &[])?.good()?;
     let tag = first.header("etag").ok_or("no ETag")?;
     let requests = if path.contains("/why/") { QUESTIONS } else { REQUESTS };
-    let whole = each(requests, || Ok(daemon.get(path, &[])?.good().map(drop)?))?;
+    let whole = each(requests, || daemon.get(path, &[])?.good().map(drop))?;
     let unchanged = each(requests, || match daemon.get(path, &[("If-None-Match", tag)])?.status {
         304 => Ok(()),
         other => Err(format!("{path} answers {other} to its own ETag").into()),
