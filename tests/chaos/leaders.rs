@@ -1,4 +1,4 @@
-//! Several daemons on one cluster, of which a real etcd lets one act: the leader is killed, or stopped and continued,
+//! Several daemons on one cluster, of which a real etcd, or a Lease of Kubernetes on a server of our own, lets one act: the leader is killed, or stopped and continued,
 //! again and again. At the simulated Milvus it must look as if there had been one daemon all along, but for the one call
 //! that a stopped leader may still have had in its hands.
 
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::etcd_server::EtcdServer;
 use crate::journal;
+use crate::kubernetes_server::KubernetesServer;
 use crate::outcome::Outcome;
 use crate::process::{Process, Site};
 use crate::scene::{Chance, Scene};
@@ -50,14 +51,51 @@ impl Instance {
     }
 }
 
+/// What decides who leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Etcd,
+    Kubernetes,
+}
+
+/// The same, running.
+enum Engine {
+    Etcd(EtcdServer),
+    Kubernetes(KubernetesServer),
+}
+
+impl Engine {
+    async fn start(kind: Kind) -> Engine {
+        match kind {
+            Kind::Etcd => Engine::Etcd(EtcdServer::start().await),
+            Kind::Kubernetes => Engine::Kubernetes(KubernetesServer::start().await),
+        }
+    }
+
+    /// What an instance of that name is told of it.
+    fn configuration(&self, instance: &str) -> String {
+        let (engine, place) = match self {
+            Engine::Etcd(etcd) => ("etcd", format!("endpoints = [\"{}\"]", etcd.endpoint())),
+            Engine::Kubernetes(server) => {
+                ("kubernetes", format!("kubeconfig = \"{}\"", server.kubeconfig().display()))
+            }
+        };
+        let life = LIFE.as_secs();
+        format!(
+            "[lease]\nengine = \"{engine}\"\ninstance = \"{instance}\"\n[lease.{engine}]\n{place}\n\
+             time_to_live = \"{life}s\"\n"
+        )
+    }
+}
+
 /// Lets so many leaders fall.
-pub async fn prove(seed: u64, falls: u64) -> Outcome {
+pub async fn prove(kind: Kind, seed: u64, falls: u64) -> Outcome {
     let mut sum = Outcome::default();
     let mut left = falls;
     let mut seed = seed;
     while left > 0 && sum.problems.is_empty() {
         let falls = left.min(FALLS_IN_ONE);
-        sum.add(Cluster::start(seed).await.play(falls).await);
+        sum.add(Cluster::start(kind, seed).await.play(falls).await);
         left -= falls;
         seed += 1;
     }
@@ -70,7 +108,7 @@ struct Cluster {
     world: SharedWorld,
     // Serve until they are dropped.
     _server: SimServer,
-    _etcd: EtcdServer,
+    _engine: Engine,
     http: reqwest::Client,
     instances: Vec<Instance>,
     checker: InvariantChecker,
@@ -78,23 +116,18 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(seed: u64) -> Cluster {
+    async fn start(kind: Kind, seed: u64) -> Cluster {
         let scene = Scene::of(seed, Clock::system().read().wall);
         let world = SharedWorld::new(build(&scene.plan));
         let server = SimServer::start(world.clone()).await.expect("a port is free");
-        let etcd = EtcdServer::start().await;
+        let engine = Engine::start(kind).await;
         let mut instances = Vec::new();
         for number in 0..DAEMONS {
             let (name, site, port) = (format!("daemon-{number}"), Site::new(), free_port());
             let base = scene.configuration(server.grpc_address(), &server, &site.journal());
             let base =
                 base.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""), 1);
-            let lease = format!(
-                "[lease]\nengine = \"etcd\"\ninstance = \"{name}\"\n[lease.etcd]\nendpoints = [\"{}\"]\n\
-                 time_to_live = \"{}s\"\n",
-                etcd.endpoint(),
-                LIFE.as_secs()
-            );
+            let lease = engine.configuration(&name);
             site.configure(&format!("{lease}{base}"));
             let process = Some(site.start("act"));
             instances.push(Instance { name, site, port, process });
@@ -104,7 +137,7 @@ impl Cluster {
         let checker = InvariantChecker::new(scene.invariants());
         let outcome = Outcome { clusters: 1, ..Outcome::default() };
         let chance = Chance::for_play(seed);
-        Cluster { seed, chance, world, _server: server, _etcd: etcd, http, instances, checker, outcome }
+        Cluster { seed, chance, world, _server: server, _engine: engine, http, instances, checker, outcome }
     }
 
     async fn play(mut self, falls: u64) -> Outcome {
@@ -265,9 +298,13 @@ impl Cluster {
         }
     }
 
-    /// A pause that was ordered where the leader is holds for its successor.
+    /// A pause and a drain that were ordered where the leader is hold for its successor.
     async fn pause_and_fall(&mut self, leader: usize) -> Option<usize> {
         self.instances[leader].site.pause();
+        let drained = self.world.lock().calls().first().and_then(|call| call.request.to.first().copied());
+        let drained = drained.map_or(1, |node| node.0);
+        let ordered = journal::order_drain(&self.instances[leader].site.journal(), drained);
+        self.outcome.problems.extend(ordered.err());
         // A turn sees it and shares it; what had been sent before ends meanwhile.
         sleep(LIFE).await;
         let calls = self.world.lock().calls().len();
@@ -278,6 +315,9 @@ impl Cluster {
             .is_ok_and(|pages| pages.last_limit.as_deref() == Some("paused"));
         if !is_paused {
             self.outcome.problems.push("the successor is not paused".to_owned());
+        }
+        if journal::drained(&self.instances[next].site.journal()) != Ok(vec![drained]) {
+            self.outcome.problems.push("the successor does not know of the drain".to_owned());
         }
         if self.world.lock().calls().len() != calls {
             self.outcome.problems.push("something was moved during a pause".to_owned());
