@@ -14,6 +14,7 @@ mod kills;
 #[path = "../kubernetes_server.rs"]
 mod kubernetes_server;
 mod leaders;
+mod namespace;
 mod network;
 mod outcome;
 mod process;
