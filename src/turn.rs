@@ -12,8 +12,8 @@ use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard,
     GuardInput, GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero,
-    NodesSeen, OwnBalancer, PlanningInput, Remembered, Setback, SignalSettings, Snapshot,
-    SnapshotDigest, fold,
+    NodesSeen, OwnBalancer, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest,
+    fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;

@@ -15,8 +15,8 @@ pub const LARGEST_RECORD: usize = 64 << 10;
 /// So much of it may be ended moves, which a successor can do without: the rest is kept free for open ones.
 const LARGEST_PAST: usize = LARGEST_RECORD / 2;
 
-/// The format that is written.
-const VERSION: u32 = 1;
+/// The format that is written. 1 did not say when a move was intended.
+const VERSION: u32 = 2;
 
 /// What is wrong with a record.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,10 @@ impl SharedRecord {
 
     /// Whether there is nothing in it that a successor would need.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.ended.is_empty() && self.spent.is_empty() && self.orders == SharedOrders::default()
+        self.open.is_empty()
+            && self.ended.is_empty()
+            && self.spent.is_empty()
+            && self.orders == SharedOrders::default()
     }
 
     /// As it is kept, in bytes.
@@ -185,13 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for text in ["", "{", "[]", "{\"version\":\"1\"}", "{\"version\":1}", "\u{0}"] {
+        for text in ["", "{", "[]", "{\"version\":\"2\"}", "{\"version\":2}", "\u{0}"] {
             assert!(
                 matches!(SharedRecord::decode(text.as_bytes()), Err(RecordError::Unreadable(_))),
                 "{text:?}"
             );
         }
-        let newer = SharedRecord::decode(b"{\"version\":2,\"open\":7}");
-        assert!(matches!(newer, Err(RecordError::Version { found: 2 })));
+        let newer = SharedRecord::decode(b"{\"version\":3,\"open\":7}");
+        assert!(matches!(newer, Err(RecordError::Version { found: 3 })));
     }
 }

@@ -71,7 +71,8 @@ fn prove(proofs: &Proofs) -> ExitCode {
     if leaders > 0 && !has_etcd() {
         println!("skipped: leaders by etcd needs etcd ({SWITCH}=1)");
     } else if leaders > 0 {
-        let fallen = runtime.block_on(async { tokio::spawn(leaders::prove(Kind::Etcd, seed, leaders)).await });
+        let fallen =
+            runtime.block_on(async { tokio::spawn(leaders::prove(Kind::Etcd, seed, leaders)).await });
         tell("leaders by etcd", fallen.unwrap_or_else(Outcome::broken_off), began);
     }
     let began = Instant::now();

@@ -89,7 +89,8 @@ impl Namespace {
         if self.forwards.contains_key(&(outside, port)) {
             return;
         }
-        let listener = TcpListener::bind((outside, port)).await.expect("the link's address can be listened on");
+        let listener =
+            TcpListener::bind((outside, port)).await.expect("the link's address can be listened on");
         let task = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 tokio::spawn(async move {

@@ -34,7 +34,9 @@ fn check_kubernetes(settings: &KubernetesSettings, findings: &mut Findings) {
         let message = "no object can be called so: write lower-case letters, digits, '-' and '.', such as \"milvus-rebalancer-leader\"";
         findings.error("lease.kubernetes.name", message);
     }
-    if !settings.namespace.is_empty() && (!is_object_name(&settings.namespace) || settings.namespace.contains('.')) {
+    if !settings.namespace.is_empty()
+        && (!is_object_name(&settings.namespace) || settings.namespace.contains('.'))
+    {
         let message = "no namespace can be called so: write lower-case letters, digits and '-', or leave it empty for this pod's";
         findings.error("lease.kubernetes.namespace", message);
     }
@@ -46,7 +48,8 @@ fn check_kubernetes(settings: &KubernetesSettings, findings: &mut Findings) {
 
 /// RFC 1123, as Kubernetes demands it of names.
 fn is_object_name(name: &str) -> bool {
-    let is_inner = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.');
+    let is_inner =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.');
     let is_outer = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     !name.is_empty()
         && name.len() <= LONGEST_NAME

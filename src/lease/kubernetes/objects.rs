@@ -165,7 +165,8 @@ impl Objects {
         let mut config = match &settings.kubeconfig {
             None => Config::infer().await.map_err(|error| KubernetesError::Configuration(Box::new(error)))?,
             Some(file) => {
-                let unreadable = |source| KubernetesError::File { file: file.clone(), source: Box::new(source) };
+                let unreadable =
+                    |source| KubernetesError::File { file: file.clone(), source: Box::new(source) };
                 let known = Kubeconfig::read_from(file).map_err(unreadable)?;
                 let of_context = KubeConfigOptions::default();
                 Config::from_custom_kubeconfig(known, &of_context).await.map_err(unreadable)?

@@ -57,7 +57,8 @@ impl Instance {
     }
 
     async fn is_unsure(&mut self, cause: &str) {
-        let of_it = |state: &Leadership| matches!(state, Leadership::Unknown { cause: told } if told.contains(cause));
+        let of_it =
+            |state: &Leadership| matches!(state, Leadership::Unknown { cause: told } if told.contains(cause));
         self.until(cause, of_it).await;
     }
 
