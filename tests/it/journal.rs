@@ -3,7 +3,6 @@
 mod damage;
 mod documentation;
 mod formats;
-mod recording_size;
 mod recordings;
 mod tables;
 
