@@ -2,6 +2,9 @@
 
 #[path = "../../etcd_server.rs"]
 pub mod etcd_server;
+mod kubernetes;
+#[path = "../../kubernetes_server.rs"]
+mod kubernetes_server;
 
 use std::sync::Arc;
 use std::time::Duration;
