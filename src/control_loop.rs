@@ -349,17 +349,16 @@ impl ControlLoop {
     /// Counts and shows what became of calls and moves.
     fn publish_happenings(&mut self) {
         let happened = self.executor.take_happenings();
+        // Outside of the state's lock: a simulated clock has a lock, too, and its holder may look at the state.
+        let now = (self.executor.status(), self.executor.open_operations().cloned().collect());
         self.state.send_modify(|state| {
             state.record_ends(&happened.ended);
-            state.executor = self.executor.status();
-            state.open = self.executor.open_operations().cloned().collect();
+            (state.executor, state.open) = now;
         });
         for operation in &happened.ended {
             self.metrics.move_ended(&operation.state, operation.origin, operation.movement.bytes);
         }
-        for (_, reason) in &happened.dropped {
-            self.metrics.move_dropped(reason);
-        }
+        happened.dropped.iter().for_each(|(_, reason)| self.metrics.move_dropped(reason));
         for answer in happened.answers {
             self.metrics.call_ended(match answer {
                 None => CallResult::Answered,

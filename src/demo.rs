@@ -269,7 +269,9 @@ impl Show<'_> {
     }
 
     fn figures(&self) -> Figures {
-        Figures::new(&self.shared.lock(), self.state.borrow().last.as_deref())
+        // Before the world is locked: the loop asks the world's clock while others wait for its state.
+        let last = self.state.borrow().last.clone();
+        Figures::new(&self.shared.lock(), last.as_deref())
     }
 
     /// Whether it is over, and how.
