@@ -14,14 +14,16 @@ use milvus_rebalancer::journal::{
 use milvus_rebalancer::model::Controls;
 use milvus_rebalancer::observe::Observer;
 use milvus_rebalancer::observe::observation::Observation;
+use milvus_rebalancer::observe::service::ServiceReport;
+use milvus_rebalancer::observe::signals::SignalReport;
 use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimObserver, WorldPlan, build};
 use milvus_rebalancer::turn::{OwnMoves, Thinking, ThinkingSettings};
 
 /// Looks in an hour, at the default interval.
 const LOOKS: u64 = 120;
 
-/// More than this for a turn, and a week would take more than 385 MiB.
-const MOST_BYTES_EACH: u64 = 20_000;
+/// With more than this for a turn, a week would not fit into the default of `journal.observations.max_bytes`.
+const MOST_BYTES_EACH: u64 = 53_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // `cargo test --benches` only wants to know that it starts.
@@ -30,10 +32,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // The simulated cluster's time is tokio's: an hour passes at once.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-    runtime.block_on(an_hour_of_a_large_cluster())
+    println!("where Milvus alone is asked:");
+    runtime.block_on(an_hour_of_a_large_cluster(false))?;
+    println!("where the nodes' and proxies' own pages are read, too:");
+    runtime.block_on(an_hour_of_a_large_cluster(true))
 }
 
-async fn an_hour_of_a_large_cluster() -> Result<(), Box<dyn Error>> {
+async fn an_hour_of_a_large_cluster(are_pages_read: bool) -> Result<(), Box<dyn Error>> {
     let plan = WorldPlan {
         nodes: 100,
         collections: 200,
@@ -58,6 +63,10 @@ async fn an_hour_of_a_large_cluster() -> Result<(), Box<dyn Error>> {
         tokio::time::advance(Duration::from_secs(30)).await;
         let mut observation = observer.observe().await?;
         spread_times(&mut observation);
+        if !are_pages_read {
+            observation.signals = SignalReport::default();
+            observation.service = ServiceReport::default();
+        }
         let observation = Arc::new(observation);
         as_json += serde_json::to_string(&*observation)?.len() as u64;
         let now = clock.read();

@@ -826,9 +826,12 @@ impl fmt::Display for Reason {
                 f.write_str("an earlier step of the plan, on which this one builds, has not landed yet")
             }
             Reason::DailyBytes { limit } => write!(f, "{limit} may be moved in 24 hours, and that is spent"),
-            Reason::WaveFull { size } => write!(f, "the wave of {size} moves is full and must settle first"),
+            Reason::WaveFull { size } => {
+                write!(f, "the wave of {size} {} is full and must settle first", moves_in_words(size))
+            }
             Reason::WaveUnjudged { moves } => {
-                write!(f, "the wave of {moves} moves has ended; what it brought must be seen first")
+                let what = moves_in_words(moves);
+                write!(f, "the wave of {moves} {what} has ended; what it brought must be seen first")
             }
             Reason::UsersSlowed { signal, now, usual } => write!(
                 f,
@@ -851,4 +854,8 @@ impl fmt::Display for Reason {
             ),
         }
     }
+}
+/// The noun for so many moves.
+fn moves_in_words(number: &impl ToString) -> &'static str {
+    if number.to_string() == "1" { "move" } else { "moves" }
 }

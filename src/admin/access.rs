@@ -13,7 +13,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
+use super::order_rate::OrderRate;
 use super::problem::Problem;
 use super::settings::AdminSettings;
 use crate::config::files::read_secret;
@@ -78,6 +80,7 @@ pub struct Access {
     allowed_hosts: Vec<String>,
     view_token_file: Option<PathBuf>,
     operate_token_file: Option<PathBuf>,
+    orders: Arc<OrderRate>,
 }
 
 impl Access {
@@ -87,6 +90,7 @@ impl Access {
             allowed_hosts: settings.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             view_token_file: settings.view_token_file.clone(),
             operate_token_file: settings.operate_token_file.clone(),
+            orders: Arc::default(),
         }
     }
 
@@ -159,7 +163,15 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
         // Every connection has one; without it nobody could be held responsible.
         return Problem::forbidden("nobody knows where this request comes from").into_response();
     };
-    match access.admit(request.method(), request.uri(), request.headers(), peer) {
+    let admitted = access.admit(request.method(), request.uri(), request.headers(), peer);
+    // Only who may order uses up what others may order.
+    let admitted = admitted.and_then(|caller| match *request.method() {
+        Method::POST | Method::PUT => {
+            access.orders.take(Instant::now()).map(|()| caller).map_err(Problem::too_many)
+        }
+        _ => Ok(caller),
+    });
+    match admitted {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

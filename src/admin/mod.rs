@@ -7,6 +7,7 @@ mod body;
 pub mod events;
 pub mod explain;
 mod listener;
+mod order_rate;
 pub mod orders;
 mod page;
 mod paging;

@@ -103,6 +103,12 @@ impl Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "It took too long", detail)
     }
 
+    /// Orders come faster than they are taken.
+    pub fn too_many(wait: std::time::Duration) -> Problem {
+        let detail = format!("orders come too fast: the next one is taken in {} ms", wait.as_millis());
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many orders", detail)
+    }
+
     /// It cannot be answered now.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not at the moment", detail)

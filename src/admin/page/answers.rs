@@ -68,7 +68,11 @@ fn verdict(status: &StatusView) -> String {
     match (&status.failure, status.taken_at) {
         (None, _) => {
             let state = status.verdict.split(" Held back: ").next().unwrap_or_default();
-            state.to_owned()
+            // What is planned has one, too, beside what of it is under way.
+            match state.split_once("; ").filter(|_| status.plan.moves > 0) {
+                Some((state, _)) => format!("{state}."),
+                None => state.to_owned(),
+            }
         }
         (Some(_), None) => "The cluster cannot be seen.".to_owned(),
         (Some(_), Some(_)) => {

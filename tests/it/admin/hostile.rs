@@ -119,6 +119,35 @@ async fn nonsense_and_slow_clients_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_runs_wild_is_slowed_down_and_reading_is_not() {
+    let mut token = tempfile::NamedTempFile::new().unwrap();
+    token.write_all(b"right-token").unwrap();
+    let site =
+        Site::with(uneven(), |config| config.admin.operate_token_file = Some(token.path().to_owned())).await;
+    let order = |token: &str| {
+        let request = site.request(Method::POST, "/v1/plan/approve").bearer_auth(token);
+        read(request.json(&json!({"digest": "none"})))
+    };
+    // Who may order nothing takes nothing away from those who may.
+    for _ in 0..100 {
+        order("wrong-token").await.problem(403);
+    }
+    let mut refused = 0;
+    for _ in 0..200 {
+        let answer = order("right-token").await;
+        match answer.status.as_u16() {
+            429 => {
+                assert!(answer.problem(429).contains("the next one is taken in"));
+                refused += 1;
+            }
+            _ => drop(answer.problem(400)),
+        }
+    }
+    assert!(refused > 0, "200 orders are taken as fast as they come");
+    assert!(site.json("/v1/status").await["verdict"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_in_orders_are_texts_and_nothing_else() {
     let site = Site::start().await;
     let hostile = "<script>alert(1)</script>'; DROP TABLE pauses; --\u{1b}[2J";

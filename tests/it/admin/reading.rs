@@ -1,7 +1,9 @@
 //! Every path that can be read, what it says, and that the description knows exactly these paths.
 
+use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::sim::{Line, Profile, WorldPlan};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Site, read};
 
@@ -160,4 +162,32 @@ async fn secrets_are_not_in_the_configuration() {
     let shown = site.json("/v1/configuration").await;
     let toml = shown["toml"].as_str().unwrap();
     assert!(toml.contains("rebalancer") && !toml.contains("planted-secret"), "{toml}");
+}
+
+/// Streaming nodes stand in the list of nodes, hold nothing, and are not counted as if they could.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_hold_no_segments_are_not_counted() {
+    let plan = WorldPlan {
+        nodes: 3,
+        collections: 2,
+        segments: 30,
+        placement: Placement::Grown,
+        ..WorldPlan::new(Profile::of(Line::V2_6), 7)
+    };
+    let site = Site::with(plan, |_| {}).await;
+    let nodes = site.json("/v1/nodes").await["items"].as_array().unwrap().clone();
+    let streaming = nodes.iter().filter(|node| node["standing"] == "a streaming node").count();
+    assert!(streaming > 0, "{nodes:?}");
+    let status = site.json("/v1/status").await;
+    assert_eq!((&status["nodes"], nodes.len()), (&json!(3), 3 + streaming));
+    assert!(status["verdict"].as_str().unwrap().contains(" of 3 query nodes are overloaded"), "{status}");
+    let page = site.get("/").await.text;
+    assert!(page.contains("<b>3</b> query nodes"), "{page}");
+    for node in &nodes {
+        assert!(
+            page.contains(&format!("?node={}#ask", node["id"].as_str().unwrap())),
+            "all of them are shown"
+        );
+    }
+    assert!(page.contains("<a href=\"#doubts\">doubts</a>") && page.contains("id=\"doubts\""));
 }
