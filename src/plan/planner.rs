@@ -53,6 +53,9 @@ const MOST_EXCHANGES: usize = 20_000;
 /// node takes longer than to move some of it.
 const MOVES_OF_A_SOURCE: usize = 4;
 
+/// A step, and the component that it levels; none where it was ordered.
+type OwnStep = (Option<ComponentIndex>, Step);
+
 struct Planner<'a> {
     input: &'a PlanningInput,
     views: &'a [DimensionView<'a>],
@@ -94,7 +97,7 @@ impl Planner<'_> {
         sources: &mut Sources,
         ordered: &[CopyIndex],
         most_moves: Option<usize>,
-    ) -> (Vec<u64>, Vec<(Option<ComponentIndex>, Step)>) {
+    ) -> (Vec<u64>, Vec<OwnStep>) {
         for _ in 0..MOST_ROUNDS {
             let ways_before = search.away();
             let (at_first, steps, given_up) = self.steps_of(search, ordered);
@@ -123,13 +126,9 @@ impl Planner<'_> {
 
     /// The moves that were chosen as steps, the excess of each component before those that level, and what pays in no
     /// order.
-    fn steps_of(
-        &self,
-        search: &Search<'_>,
-        ordered: &[CopyIndex],
-    ) -> (Vec<u64>, Vec<(Option<ComponentIndex>, Step)>, Vec<Way>) {
+    fn steps_of(&self, search: &Search<'_>, ordered: &[CopyIndex]) -> (Vec<u64>, Vec<OwnStep>, Vec<Way>) {
         let snapshot = &self.input.snapshot;
-        let mut steps: Vec<(Option<ComponentIndex>, Step)> = Vec::new();
+        let mut steps: Vec<OwnStep> = Vec::new();
         let mut orderer = Orderer::new(snapshot, self.views, self.placement);
         for copy in ordered {
             let way = way_of(search, *copy);
@@ -310,7 +309,7 @@ impl Planner<'_> {
         &self,
         at_first: &[u64],
         search: &mut Search<'_>,
-        steps: &mut Vec<(Option<ComponentIndex>, Step)>,
+        steps: &mut Vec<OwnStep>,
     ) -> Vec<Option<Reason>> {
         let snapshot = &self.input.snapshot;
         let minimum = self.input.gate.minimum_gain;
