@@ -166,7 +166,7 @@ impl ControlLoop {
         health.alive_while(rhythm.pause, self.executor.stop()).await;
         self.publish_happenings();
         if let Some(election) = &self.election {
-            self.executor.share(self.thinking.pause()).await;
+            self.executor.share(self.shared_orders()).await;
             election.resign().await;
         }
         self.journal.finish_recording().await;
@@ -309,7 +309,7 @@ impl ControlLoop {
         ));
         self.metrics.waves_stand(&self.executor.status());
         self.metrics.leads(self.election.is_none() || self.executor.leadership_refusal().is_none());
-        self.executor.share(self.thinking.pause()).await;
+        self.executor.share(self.shared_orders()).await;
         self.metrics.guard_looked(&decision.guard);
         self.metrics.plugins_judged(&decision.snapshot.doubts);
         self.metrics.signals_seen(&decision.snapshot);

@@ -20,6 +20,8 @@ pub mod config;
 pub mod control_loop;
 pub mod demo;
 pub mod execute;
+#[doc(hidden)]
+pub mod foreign;
 pub mod gate;
 pub mod http;
 pub mod journal;
@@ -42,3 +44,4 @@ pub mod telemetry;
 pub mod turn;
 pub mod units;
 pub mod version;
+mod watched_files;

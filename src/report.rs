@@ -226,14 +226,24 @@ pub fn limiting_reason(mode: Mode, decision: &Decision, executor: Option<Reason>
         let refusals = &decision.verdict.refusals;
         let reason = decision.verdict.order().or_else(|| decision.restrictions.stop());
         let reason = reason.or_else(|| refusals.last().map(|last| &last.reason));
-        // Nobody needs to approve what would not be done either way.
-        let waits_in_vain = mode == Mode::Advise && matches!(reason, Some(Reason::AwaitingApproval { .. }));
-        return if waits_in_vain { Some(Reason::AdviseOnly) } else { reason.cloned() };
+        return match (reason, executor) {
+            // Nobody needs to approve what would not be done either way.
+            (Some(Reason::AwaitingApproval { .. }), _) if mode == Mode::Advise => Some(Reason::AdviseOnly),
+            (Some(Reason::AwaitingApproval { .. }), Some(reason)) if is_for_the_leader(&reason) => {
+                Some(reason)
+            }
+            (reason, _) => reason.cloned(),
+        };
     }
     if mode == Mode::Advise {
         return Some(Reason::AdviseOnly);
     }
     executor
+}
+
+/// Whether this instance does nothing because another one does, or may.
+fn is_for_the_leader(reason: &Reason) -> bool {
+    matches!(reason, Reason::NotLeader { .. } | Reason::LeaderUnknown { .. })
 }
 
 /// Why nothing is planned although somebody is, or seems, overloaded.
@@ -276,7 +286,7 @@ pub fn turn_metrics(
         *refusals.entry(reason.code()).or_default() += 1;
     }
     TurnMetrics {
-        nodes: snapshot.nodes.len(),
+        nodes: snapshot.query_nodes(),
         collections: snapshot.collections.len(),
         segments: snapshot.copies.len(),
         doubts,

@@ -12,8 +12,8 @@ use crate::gate::{self, GateSettings, LoadLimit, Restrictions, Verdict};
 use crate::model::{
     BalancerSettings, CapacitySettings, Checkpoint, Controls, Departure, EndedMove, ForeignMove, Guard,
     GuardInput, GuardSettings, GuardView, HeldPlan, History, InFlight, KnownMove, ModelState, NetZero,
-    NodesSeen, OwnBalancer, Pause, PlanningInput, Remembered, Setback, SignalSettings, Snapshot,
-    SnapshotDigest, fold,
+    NodesSeen, OwnBalancer, PlanningInput, Remembered, Setback, SignalSettings, Snapshot, SnapshotDigest,
+    fold,
 };
 use crate::observe::observation::Observation;
 use crate::plan::relief::LoadPicture;
@@ -288,9 +288,9 @@ impl Thinking {
         self.controls = controls;
     }
 
-    /// The pause among those orders.
-    pub fn pause(&self) -> Option<&Pause> {
-        self.controls.pause.as_ref()
+    /// What people have ordered, as it holds for this turn.
+    pub fn controls(&self) -> &Controls {
+        &self.controls
     }
 
     /// How long the figures of nodes lag behind a move.

@@ -10,7 +10,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 
+use super::orders;
+use super::paging::Paging;
 use super::problem::Problem;
+use crate::situation::what_if::Change;
 
 /// The largest body: an order with some thousand segments.
 pub(super) const LARGEST_BODY: usize = 64 << 10;
@@ -38,18 +41,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 _ => Problem::bad_request("the body of the request breaks off"),
             },
         )?;
-        // A list would be taken for the fields in their order, and an empty one for an order without words.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Problem::bad_request("the body of the request is no JSON object"));
-        }
-        let reader = &mut serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(reader).map_err(|error| {
-            let path = error.path().to_string();
-            let place = if path == "." { String::new() } else { format!("{path}: ") };
-            Problem::bad_request(format!("{place}{}", error.into_inner()))
-        })?;
-        Ok(Body(value))
+        object(&bytes).map(Body)
     }
+}
+
+/// A JSON object.
+fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for the fields in their order, and an empty one for an order without words.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request("the body of the request is no JSON object"));
+    }
+    let reader = &mut serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { String::new() } else { format!("{path}: ") };
+        Problem::bad_request(format!("{place}{}", error.into_inner()))
+    })
+}
+
+/// For fuzzing: every order that a body can be, and every question that the rest of an address can be.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    drop(object::<orders::PauseOrder>(bytes).and_then(|order| order.end(jiff::Timestamp::UNIX_EPOCH)));
+    drop(object::<orders::DrainOrder>(bytes));
+    drop(object::<orders::ApproveOrder>(bytes));
+    drop(object::<orders::LogLevelOrder>(bytes));
+    drop(object::<orders::LoadBalanceOrder>(bytes));
+    let text = String::from_utf8_lossy(bytes);
+    for change in text.split(',') {
+        drop(change.parse::<Change>());
+    }
+    let Ok(uri) = format!("/?{text}").parse() else { return };
+    drop(axum::extract::Query::<Paging>::try_from_uri(&uri));
 }
 
 /// What stands behind the question mark.

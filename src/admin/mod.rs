@@ -20,6 +20,7 @@ pub mod views;
 mod what_if;
 
 pub use access::{Access, Peer, Role, USER_HEADER};
+pub(crate) use body::read_anything;
 pub use explain::ExplanationsView;
 pub use listener::{AdminError, AdminListener};
 pub use paging::Page;

@@ -78,7 +78,8 @@ pub struct PauseOrder {
 }
 
 impl PauseOrder {
-    fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    /// When it ends by itself, if it does.
+    pub(super) fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
         let until = match (&self.length, self.until) {
             (Some(_), Some(_)) => return Err(Problem::bad_request("give `for` or `until`, not both")),
             (Some(text), None) => Some(after(now, text)?),

@@ -112,7 +112,7 @@ fn side(situation: &Situation, mode: Mode) -> SideView {
     nodes.sort_unstable();
     nodes.dedup();
     SideView {
-        nodes: decision.snapshot.nodes.len(),
+        nodes: decision.snapshot.query_nodes(),
         overloaded: nodes.len(),
         plan: PlanView::of(&LastTurn { decision, limited_by }, 0, STEPS_SHOWN),
     }

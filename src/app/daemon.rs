@@ -19,6 +19,8 @@ use crate::http::{Health, Listener};
 use crate::journal::{DaemonLock, DaemonStart, Journal};
 use crate::kill_switch::KillSwitch;
 use crate::lease::etcd::EtcdElection;
+#[cfg(feature = "kubernetes")]
+use crate::lease::kubernetes::KubernetesElection;
 use crate::lease::{Election, LeaseEngine, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::milvus::MilvusMover;
@@ -121,7 +123,7 @@ impl Daemon {
         let mut executor =
             Executor::new(execute, mover, connected.observer.clone(), journal.clone(), clock.clone());
         // Who only advises stands in nobody's way.
-        let election = if mode == Mode::Advise { None } else { election(&lease)? };
+        let election = if mode == Mode::Advise { None } else { election(&lease, &clock)? };
         if let Some(election) = &election {
             executor.lead_by(election.clone());
         }
@@ -252,13 +254,23 @@ impl Daemon {
 }
 
 /// The election that decides between several instances, if the configuration names one.
-fn election(settings: &LeaseSettings) -> Result<Option<Arc<dyn Election>>, AppError> {
+#[cfg_attr(not(feature = "kubernetes"), expect(unused_variables))]
+fn election(settings: &LeaseSettings, clock: &Arc<Clock>) -> Result<Option<Arc<dyn Election>>, AppError> {
     match settings.engine {
         LeaseEngine::None => Ok(None),
         LeaseEngine::Etcd => {
             let election = EtcdElection::new(settings.instance_name(), &settings.etcd)?;
             Ok(Some(Arc::new(election)))
         }
+        #[cfg(feature = "kubernetes")]
+        LeaseEngine::Kubernetes => {
+            let name = settings.instance_name();
+            let election = KubernetesElection::new(&name, &settings.kubernetes, Arc::clone(clock));
+            Ok(Some(Arc::new(election)))
+        }
+        // Checked with the configuration.
+        #[cfg(not(feature = "kubernetes"))]
+        LeaseEngine::Kubernetes => Err(AppError::WithoutKubernetes),
     }
 }
 

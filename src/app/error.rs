@@ -35,6 +35,9 @@ pub enum AppError {
     /// The election cannot be taken part in.
     #[error("the lease cannot be used")]
     Lease(#[from] crate::lease::etcd::EtcdError),
+    /// The binary cannot ask the API server of Kubernetes. The configuration's own check finds this first.
+    #[error("lease.engine = \"kubernetes\" needs a binary that was built with the feature kubernetes")]
+    WithoutKubernetes,
     /// The nodes' own metrics cannot be asked for.
     #[error("node_metrics cannot be used")]
     NodeMetrics(#[from] NodeMetricsError),

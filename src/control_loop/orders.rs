@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::ControlLoop;
 use crate::journal::{self, Journal, JournalError};
 use crate::kill_switch::KillSwitch;
+use crate::lease::SharedOrders;
 use crate::model::{Approval, Controls};
 use crate::telemetry::Chain;
 use crate::turn::GateMemory;
@@ -27,6 +28,12 @@ impl ControlLoop {
         let orders = orders(&self.journal, self.executor.kill_switch()).await?;
         self.thinking.obey(orders);
         Ok(())
+    }
+
+    /// What a successor must obey as well.
+    pub(super) fn shared_orders(&self) -> SharedOrders {
+        let Controls { pause, drains, .. } = self.thinking.controls();
+        SharedOrders { pause: pause.clone(), drains: drains.clone() }
     }
 
     /// Takes back what waits to be sent, if somebody wants it stopped: the next turn may be minutes away.

@@ -18,7 +18,7 @@ pub(super) fn turn_record(decision: &Decision, limited_by: Option<&Reason>, now:
         result: if decision.plan.steps.is_empty() { "quiet" } else { "planned" }.to_owned(),
         detail: limited_by.map(ToString::to_string).unwrap_or_default(),
         limited_by: limited_by.map(|reason| reason.code().to_owned()),
-        nodes: decision.snapshot.nodes.len(),
+        nodes: decision.snapshot.query_nodes(),
         collections: decision.snapshot.collections.len(),
         copies: decision.snapshot.copies.len(),
         overloaded,

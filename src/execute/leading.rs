@@ -18,8 +18,7 @@ use super::spending::{ByteRate, DAY, Spending};
 use super::steady::Steady;
 use super::waves::Waves;
 use crate::journal::JournalError;
-use crate::lease::{Election, Leadership, LeaseError, SharedRecord, SpentHour};
-use crate::model::Pause;
+use crate::lease::{Election, Leadership, LeaseError, SharedOrders, SharedRecord, SpentHour};
 use crate::reason::Reason;
 use crate::telemetry::Chain;
 use crate::units::Bytes;
@@ -45,10 +44,10 @@ pub(super) struct Lead {
     /// Why taking over failed, if it did.
     failure: Option<String>,
     published: Option<SharedRecord>,
-    /// The pause that this instance obeys.
-    pause: Option<Pause>,
-    /// The pause of the leader that was taken over last.
-    mirrored: Option<Pause>,
+    /// What people told this instance.
+    orders: SharedOrders,
+    /// The orders of the leader that were taken over last.
+    mirrored: SharedOrders,
 }
 
 /// Why nothing could be taken over.
@@ -73,8 +72,8 @@ impl Executor {
             settled_at: Instant::now(),
             failure: None,
             published: None,
-            pause: None,
-            mirrored: None,
+            orders: SharedOrders::default(),
+            mirrored: SharedOrders::default(),
         });
     }
 
@@ -142,8 +141,8 @@ impl Executor {
     async fn adopt(&mut self) -> Result<(), TakeOverError> {
         let Some(lead) = &self.lead else { return Ok(()) };
         let record = lead.election.read().await?.unwrap_or_default();
-        let SharedRecord { open, ended, spent, pause, .. } = record;
-        self.mirror(pause).await?;
+        let SharedRecord { open, ended, spent, orders, .. } = record;
+        self.mirror(orders).await?;
         let operations = open.into_iter().chain(ended).collect();
         self.journal.adopt(operations).await?;
         // Budgets, rests and what is open follow from the journal, as after a restart.
@@ -158,19 +157,28 @@ impl Executor {
         Ok(())
     }
 
-    /// Makes the leader's pause our own, and ends it here when it is ended there. One that was ordered here stays.
-    async fn mirror(&mut self, theirs: Option<Pause>) -> Result<(), JournalError> {
-        let own = self.journal.controls().await?.pause;
+    /// Makes the leader's orders our own, and ends those here that are ended there. One that was given here stays.
+    async fn mirror(&mut self, theirs: SharedOrders) -> Result<(), JournalError> {
+        let own = self.journal.controls().await?;
         let now = self.now().wall;
         let Some(lead) = &mut self.lead else { return Ok(()) };
         let before = std::mem::replace(&mut lead.mirrored, theirs.clone());
-        match (theirs, own) {
-            (Some(theirs), own) if own.as_ref() != Some(&theirs) => self.journal.pause(theirs).await,
-            (None, Some(own)) if before.as_ref() == Some(&own) => {
-                self.journal.resume(now, own.by).await.map(|_| ())
+        match (theirs.pause, own.pause) {
+            (Some(theirs), own) if own.as_ref() != Some(&theirs) => self.journal.pause(theirs).await?,
+            (None, Some(own)) if before.pause.as_ref() == Some(&own) => {
+                self.journal.resume(now, own.by).await?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        for drain in theirs.drains.iter().filter(|drain| !own.drains.contains(drain)) {
+            self.journal.drain(drain.clone()).await?;
+        }
+        for drain in own.drains {
+            if before.drains.contains(&drain) && !theirs.drains.iter().any(|other| other.node == drain.node) {
+                self.journal.undrain(drain.node, now, drain.by).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What was spent beyond what this instance knows of was spent all the same.
@@ -227,8 +235,8 @@ impl Executor {
             spent.push(SpentHour { until: now, moves: new.len() as u64, bytes });
         }
         spent.retain(|hour| now.duration_since(hour.until).unsigned_abs() < DAY);
-        let pause = self.lead.as_ref().and_then(|lead| lead.pause.clone());
-        SharedRecord::new(open, ended, spent).with_pause(pause)
+        let orders = self.lead.as_ref().map(|lead| lead.orders.clone()).unwrap_or_default();
+        SharedRecord::new(open, ended, spent).with_orders(orders)
     }
 
     /// Begins to write the intent of these moves where the successor finds it; nothing without an election.
@@ -238,10 +246,10 @@ impl Executor {
         Some(tokio::spawn(async move { election.write(&record).await }))
     }
 
-    /// Writes down for the successor what has become of the moves, and the pause that is obeyed, when that has changed.
-    pub async fn share(&mut self, pause: Option<&Pause>) {
+    /// Writes down for the successor what has become of the moves, and what people ordered, when that has changed.
+    pub async fn share(&mut self, orders: SharedOrders) {
         if let Some(lead) = &mut self.lead {
-            lead.pause = pause.cloned();
+            lead.orders = orders;
         }
         if self.lead.is_none() || self.leadership_refusal().is_some() {
             return;

@@ -39,6 +39,9 @@ pub struct Operation {
     pub movement: Move,
     /// Where it stands.
     pub state: OperationState,
+    /// When its intent was written down. With what moves where, it tells the operation from every other in the journals of
+    /// all instances; the numbers are one journal's own.
+    pub intended_at: Timestamp,
     /// When the call went out.
     pub sent_at: Option<Timestamp>,
     /// When the state last changed.

@@ -38,6 +38,7 @@ pub(crate) fn sent(movement: Move) -> Operation {
         from_address: "host:1".into(),
         movement,
         state: State::Sent,
+        intended_at: at(0),
         sent_at: Some(at(0)),
         changed_at: at(0),
         refusal: None,

@@ -31,7 +31,7 @@ pub struct Intent {
 
 /// The columns of an operation, in the order in which [`read_operation`] takes them.
 const OPERATION_COLUMNS: &str = "operations.id, batch, origin, database, collection, from_address, segment_id,
-    collection_id, replica_id, from_node, to_node, bytes, rows, state, detail, sent_at, changed_at, server_answer";
+    collection_id, replica_id, from_node, to_node, bytes, rows, state, detail, sent_at, changed_at, server_answer, created_at";
 
 impl Journal {
     /// Records the intent of a call: one batch, and an admitted operation for each move, except for those whose copy
@@ -134,6 +134,7 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
             from_address: intent.from_address.clone(),
             movement,
             state: OperationState::Admitted,
+            intended_at: intent.at,
             sent_at: None,
             changed_at: intent.at,
             refusal: None,
@@ -147,15 +148,14 @@ fn insert_intent(connection: &mut Connection, intent: Intent) -> rusqlite::Resul
 /// Writes down what another instance knows of an operation: over what is known of it, or as a new one.
 fn adopt_operation(connection: &Connection, operation: &Operation) -> rusqlite::Result<()> {
     let Move { segment, replica, from, to, .. } = operation.movement;
-    // The leader writes it down before it is sent, and again when it is.
+    // It is written down before it is sent, again when it is, and again when a successor has looked what became of it.
     let known: Option<i64> = connection
         .prepare_cached(
             "SELECT operations.id FROM operations JOIN batches ON batches.id = operations.batch
              WHERE segment_id = ?1 AND replica_id = ?2 AND from_node = ?3 AND to_node = ?4
-                   AND (sent_at IS NULL OR ?5 IS NULL OR sent_at = ?5)
-             ORDER BY operations.id DESC LIMIT 1",
+                   AND created_at = ?5",
         )?
-        .query_row(params![segment.0, replica.0, from.0, to.0, operation.sent_at.map(time_text)], |row| {
+        .query_row(params![segment.0, replica.0, from.0, to.0, time_text(operation.intended_at)], |row| {
             row.get(0)
         })
         .optional()?;
@@ -170,7 +170,7 @@ fn adopt_operation(connection: &Connection, operation: &Operation) -> rusqlite::
 fn intent_of(operation: &Operation) -> Intent {
     Intent {
         origin: operation.origin,
-        at: operation.sent_at.unwrap_or(operation.changed_at),
+        at: operation.intended_at,
         database: operation.database.clone(),
         collection_name: operation.collection_name.clone(),
         from_address: operation.from_address.clone(),
@@ -290,6 +290,7 @@ fn read_operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         sent_at: sent_at.map(|text| read_time(15, &text)).transpose()?,
         changed_at: read_time(16, row.get_ref(16)?.as_str()?)?,
         refusal: row.get(17)?,
+        intended_at: read_time(18, row.get_ref(18)?.as_str()?)?,
         evidence: Evidence::default(),
     })
 }

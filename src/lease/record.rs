@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::execute::operation::Operation;
-use crate::model::Pause;
+use crate::model::{Drain, Pause};
 use crate::units::Bytes;
 
 /// The most bytes of a record. etcd takes 1.5 MiB in one request and some GiB in all; this is what a few hundred moves
@@ -15,8 +15,8 @@ pub const LARGEST_RECORD: usize = 64 << 10;
 /// So much of it may be ended moves, which a successor can do without: the rest is kept free for open ones.
 const LARGEST_PAST: usize = LARGEST_RECORD / 2;
 
-/// The format that is written.
-const VERSION: u32 = 1;
+/// The format that is written. 1 did not say when a move was intended.
+const VERSION: u32 = 2;
 
 /// What is wrong with a record.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,19 @@ pub struct SharedRecord {
     pub ended: Vec<Operation>,
     /// What was spent, hour by hour, for the last day.
     pub spent: Vec<SpentHour>,
-    /// The pause that the leader obeys: whoever stopped one stopped all.
+    /// What the leader was told by people.
+    #[serde(flatten)]
+    pub orders: SharedOrders,
+}
+
+/// What people told the leader, and its successor obeys as well: whoever stopped one stopped all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SharedOrders {
+    /// The pause that nobody has taken back.
     pub pause: Option<Pause>,
+    /// The nodes that are to be emptied.
+    pub drains: Vec<Drain>,
 }
 
 /// What was sent within an hour of the calendar.
@@ -79,22 +90,30 @@ impl SharedRecord {
             room -= size;
             kept.push(operation);
         }
-        SharedRecord { version: VERSION, open, ended: kept, spent, pause: None }
+        SharedRecord { version: VERSION, open, ended: kept, spent, orders: SharedOrders::default() }
     }
 
-    /// The same with a pause.
-    pub fn with_pause(self, pause: Option<Pause>) -> SharedRecord {
-        SharedRecord { pause, ..self }
+    /// The same with what people ordered.
+    pub fn with_orders(self, orders: SharedOrders) -> SharedRecord {
+        SharedRecord { orders, ..self }
     }
 
     /// Whether there is nothing in it that a successor would need.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.ended.is_empty() && self.spent.is_empty() && self.pause.is_none()
+        self.open.is_empty()
+            && self.ended.is_empty()
+            && self.spent.is_empty()
+            && self.orders == SharedOrders::default()
+    }
+
+    /// As it is kept, in bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        self.encode_text().map(String::into_bytes)
     }
 
     /// As it is kept.
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let text = serde_json::to_vec(self).map_err(RecordError::Unreadable)?;
+    pub fn encode_text(&self) -> Result<String, RecordError> {
+        let text = serde_json::to_string(self).map_err(RecordError::Unreadable)?;
         if text.len() > LARGEST_RECORD {
             return Err(RecordError::TooLarge { open: self.open.len() });
         }
@@ -139,11 +158,19 @@ mod tests {
     #[test]
     fn it_comes_back_as_it_was() {
         let spent = vec![SpentHour { until: Timestamp::UNIX_EPOCH, moves: 3, bytes: Bytes(5) }];
-        let record = SharedRecord::new(operations(3), operations(2), spent);
+        let drain = Drain {
+            node: NodeId(7),
+            address: "10.0.0.7:21123".to_owned(),
+            from: Timestamp::UNIX_EPOCH,
+            reason: "its disk fails".to_owned(),
+            by: "operator".to_owned(),
+        };
+        let orders = SharedOrders { pause: None, drains: vec![drain] };
+        let record = SharedRecord::new(operations(3), operations(2), spent).with_orders(orders);
         let back = SharedRecord::decode(&record.encode().unwrap()).unwrap();
         let ids = |operations: &[Operation]| operations.iter().map(|one| one.id.0).collect::<Vec<i64>>();
         assert_eq!((ids(&back.open), ids(&back.ended)), (vec![0, 1, 2], vec![0, 1]));
-        assert_eq!(back.spent, record.spent);
+        assert_eq!((back.spent, back.orders), (record.spent, record.orders));
     }
 
     #[test]
@@ -161,13 +188,13 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for text in ["", "{", "[]", "{\"version\":\"1\"}", "{\"version\":1}", "\u{0}"] {
+        for text in ["", "{", "[]", "{\"version\":\"2\"}", "{\"version\":2}", "\u{0}"] {
             assert!(
                 matches!(SharedRecord::decode(text.as_bytes()), Err(RecordError::Unreadable(_))),
                 "{text:?}"
             );
         }
-        let newer = SharedRecord::decode(b"{\"version\":2,\"open\":7}");
-        assert!(matches!(newer, Err(RecordError::Version { found: 2 })));
+        let newer = SharedRecord::decode(b"{\"version\":3,\"open\":7}");
+        assert!(matches!(newer, Err(RecordError::Version { found: 3 })));
     }
 }

@@ -18,6 +18,8 @@ pub struct LeaseSettings {
     pub instance: String,
     /// The etcd that decides.
     pub etcd: EtcdSettings,
+    /// The Lease of Kubernetes that decides.
+    pub kubernetes: KubernetesSettings,
 }
 
 impl LeaseSettings {
@@ -44,6 +46,35 @@ pub enum LeaseEngine {
     None,
     /// A lease in etcd.
     Etcd,
+    /// A Lease of Kubernetes.
+    Kubernetes,
+}
+
+/// A Lease of Kubernetes, beside a ConfigMap of the same name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// The namespace of both; that of this pod, or of the kubeconfig file's context, where it is empty.
+    pub namespace: String,
+    /// The name of both; one for each cluster of Milvus.
+    pub name: String,
+    /// How long a leader that is not heard of stays leader.
+    #[serde(with = "crate::config::duration")]
+    pub time_to_live: Duration,
+    /// The file that says where the API server is; without it `KUBECONFIG`, else this pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        KubernetesSettings {
+            namespace: String::new(),
+            name: "milvus-rebalancer-leader".to_owned(),
+            // That of Kubernetes' own components.
+            time_to_live: Duration::from_secs(15),
+            kubeconfig: None,
+        }
+    }
 }
 
 /// An etcd, and where in it.

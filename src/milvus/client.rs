@@ -5,17 +5,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Response};
 
 use super::answers::{Answer, Health, LoadedCollection, loaded_collections};
 use super::classify;
 use super::error::{Call, Failure, MilvusError, Target};
+use super::link::{Link, Parts};
 use super::settings::{ConnectionSettings, SettingsError};
 use super::wire::common::{LoadState, Status};
 use super::wire::milvus::milvus_service_client::MilvusServiceClient;
@@ -47,9 +45,8 @@ pub struct MilvusClient {
 }
 
 struct Shared {
-    rpc: MilvusServiceClient<Channel>,
+    link: Link,
     target: Arc<Target>,
-    headers: MetadataMap,
     database: Option<String>,
     concurrency: usize,
     reading: Semaphore,
@@ -60,17 +57,14 @@ struct Shared {
 impl MilvusClient {
     /// A client for the connection of this name. It does not connect yet; only the settings can fail.
     pub fn new(connection: &str, settings: &ConnectionSettings) -> Result<MilvusClient, SettingsError> {
-        let limit = usize::try_from(settings.max_response.0).unwrap_or(usize::MAX);
-        let channel = settings.transport()?.connect_lazy();
         // Nothing at a time would be never.
         let concurrency = (settings.concurrency as usize).max(1);
         let target = Target { connection: connection.to_owned(), endpoint: settings.shown_endpoint() };
         Ok(MilvusClient {
             instance: None,
             shared: Arc::new(Shared {
-                rpc: MilvusServiceClient::new(channel).max_decoding_message_size(limit),
+                link: Link::new(connection, settings)?,
                 target: Arc::new(target),
-                headers: headers(settings)?,
                 database: settings.database.clone(),
                 concurrency,
                 reading: Semaphore::new(concurrency),
@@ -302,9 +296,10 @@ impl MilvusClient {
         F: Future<Output = Answered<A>>,
     {
         let shared = &self.shared;
+        let Parts { rpc, headers } = shared.link.parts();
         let mut request = Request::new(query);
-        *request.metadata_mut() = shared.headers.clone();
-        let answer = ask(shared.rpc.clone(), request);
+        *request.metadata_mut() = headers;
+        let answer = ask(rpc, request);
         let answer = match limit {
             None => answer.await,
             Some(limit) => match tokio::time::timeout(limit, answer).await {
@@ -328,24 +323,4 @@ impl MilvusClient {
     fn malformed(&self, call: Call, problem: String) -> MilvusError {
         self.error(call, Failure::Malformed { problem })
     }
-}
-
-/// The headers of every call: who we are, and which database is meant where a call does not say.
-fn headers(settings: &ConnectionSettings) -> Result<MetadataMap, SettingsError> {
-    let mut headers = MetadataMap::new();
-    if let Some(credentials) = settings.credentials() {
-        // Bare base64: Milvus wants no "Basic" or "Bearer" before it.
-        let encoded = BASE64_STANDARD.encode(credentials.expose_secret());
-        let mut value = header(&encoded, "credentials")?;
-        value.set_sensitive(true);
-        headers.insert("authorization", value);
-    }
-    if let Some(database) = &settings.database {
-        headers.insert("dbname", header(database, database)?);
-    }
-    Ok(headers)
-}
-
-fn header(value: &str, shown: &str) -> Result<MetadataValue<Ascii>, SettingsError> {
-    value.parse().map_err(|_| SettingsError::Database { database: shown.to_owned() })
 }

@@ -4,6 +4,7 @@ mod answers;
 mod classify;
 mod client;
 mod error;
+mod link;
 mod mover;
 mod refusal;
 mod settings;

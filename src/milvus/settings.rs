@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Uri};
 
+use crate::config::files::read_secret;
 use crate::units::Bytes;
 
 /// The port of Milvus' proxy unless somebody changed it.
@@ -123,6 +124,12 @@ pub enum SettingsError {
         /// What should be in it.
         wanted: &'static str,
     },
+    /// A password or token that cannot be read.
+    #[error("{why}")]
+    Secret {
+        /// The file, and what is wrong with it.
+        why: String,
+    },
     /// A certificate or key that cannot be used.
     #[error("tls: the certificates cannot be used: are ca_file, certificate_file and key_file PEM files?")]
     Certificates {
@@ -176,6 +183,26 @@ impl ConnectionSettings {
             (None, Some((_, host))) => format!("***@{host}"),
             (_, None) => self.endpoint.clone(),
         }
+    }
+
+    /// The files that certificates and credentials come from.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let TlsSettings { ca_file, server_name: _, certificate_file, key_file } = &self.tls;
+        let files = [&self.password_file, &self.token_file, ca_file, certificate_file, key_file];
+        files.into_iter().flatten().cloned()
+    }
+
+    /// The same with what is in the files of its secrets now.
+    pub(super) fn read_again(&self) -> Result<ConnectionSettings, SettingsError> {
+        let read = |path: &Path| read_secret(path).map_err(|why| SettingsError::Secret { why });
+        let mut settings = self.clone();
+        if let Some(path) = &self.password_file {
+            settings.password = Some(read(path)?);
+        }
+        if let Some(path) = &self.token_file {
+            settings.token = Some(read(path)?);
+        }
+        Ok(settings)
     }
 
     /// What tonic needs to connect.

@@ -396,6 +396,11 @@ impl SegmentCopies {
 }
 
 impl Snapshot {
+    /// How many nodes could hold sealed segments: streaming nodes are listed, too, and never do.
+    pub fn query_nodes(&self) -> usize {
+        self.nodes.iter().filter(|node| node.standing != Standing::Streaming).count()
+    }
+
     /// A node by its id.
     pub fn node_index(&self, id: NodeId) -> Option<NodeIndex> {
         self.nodes.binary_search_by_key(&id, |node| node.id).ok().map(NodeIndex::from_position)

@@ -18,6 +18,21 @@ use crate::policy::plugin::PluginSettings;
 pub use client::EndpointError;
 use client::Plugin;
 
+/// For fuzzing: what a plug-in answers over the wire. The first byte says how much of it describes it; the rest is its
+/// opinion.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    use prost::Message;
+    let Some((length, bytes)) = bytes.split_first() else { return };
+    let (described, assessed) = bytes.split_at(usize::from(*length).min(bytes.len()));
+    let Ok(described) = wire::DescribeResponse::decode(described) else { return };
+    let (Ok(described), Ok(assessed)) =
+        (response::description(described), wire::AssessResponse::decode(assessed))
+    else {
+        return;
+    };
+    drop(response::opinion(&described, assessed));
+}
+
 /// All plug-ins that are switched on. Without any, nothing costs anything.
 #[derive(Default)]
 pub struct Plugins {

@@ -62,8 +62,22 @@ class Scene:
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{self.name} is {wide} pixels too wide"
 
+    def api(self, path):
+        """What the API says, to whoever asks it directly."""
+        answer = self.page.request.get(self.url.rstrip("/") + path)
+        assert answer.ok, f"{path}: {answer.status} {answer.text()}"
+        return answer.json()
+
+    def until(self, what, is_so):
+        """Waits for something that only the API knows."""
+        ends = time.monotonic() + PATIENCE_MS / 1000
+        while not is_so():
+            assert time.monotonic() < ends, f"{self.name}: never {what}"
+            self.page.wait_for_timeout(50)
+
     def picture(self, folder, full=False):
         if folder:
+            self.page.evaluate("window.scrollTo(0, 0)")
             self.page.screenshot(path=str(folder / f"{self.name}.png"), full_page=full)
 
 
@@ -129,6 +143,94 @@ def refused_order(browser, urls, pictures):
     scene.page.fill("form[data-path$='/drain'] input[name=node]", "424242")
     scene.confirm("#drain")
     scene.says("#result", "no query node has the id 424242")
+    scene.close()
+
+
+def drain(browser, urls, pictures):
+    """A node is ordered to be emptied and that is taken back; who says No orders nothing."""
+    scene = Scene(browser, "drain", urls["advising"])
+    page = scene.page
+    node = page.locator("table.heat tbody a").last.inner_text()
+    form = "form[data-path$='/drain']"
+    page.fill(f"{form} input[name=node]", node)
+    page.fill(f"{form} input[name=reason]", "new disk")
+    page.click("#drain")
+    expect(page.locator("#confirm-text")).to_contain_text(f"Empty node {node}?")
+    page.click("#confirm button[value=no]")
+    assert scene.api("/v1/controls")["drains"] == []
+    scene.confirm("#drain")
+    scene.says("#result", "Done.")
+    scene.says("#in-force", f"Node {node} is being emptied")
+    scene.says("#state", f"Node {node} is being emptied, ordered by page")
+    scene.says(f"table.heat tr:has(a[href='?node={node}#ask'])", "is to be emptied")
+    ordered = scene.api("/v1/controls")["drains"]
+    assert [(order["node"], order["reason"]) for order in ordered] == [(node, "new disk")], ordered
+    scene.until("drained", lambda: scene.api(f"/v1/nodes/{node}")["drained"])
+    # By keyboard, as the confirmation's first choice is No.
+    page.focus(f"#undrain-{node}")
+    page.keyboard.press("Enter")
+    expect(page.locator("#confirm-text")).to_contain_text("Take back")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#undrain-{node}")).to_have_count(0)
+    assert scene.api("/v1/controls")["drains"] == []
+    scene.until("taken back", lambda: not scene.api(f"/v1/nodes/{node}")["drained"])
+    actions = [entry["action"] for entry in scene.api("/v1/audit")["items"]]
+    assert actions == ["undrain", "drain"], actions
+    scene.close()
+
+
+def by_hand(browser, urls, pictures):
+    """A segment is moved by hand: the page asks first, and shows where it has gone."""
+    scene = Scene(browser, "by-hand", urls["advising"])
+    page = scene.page
+    step = scene.api("/v1/plan?limit=1")["steps"]["items"][0]["moves"][0]
+    segment, source, target = step["segment"], step["from"], step["to"]
+    of = next(known for known in scene.api("/v1/collections")["items"] if known["id"] == step["collection"])
+    page.click("#by-hand summary")
+    form = "#by-hand form"
+    for field, value in {
+        "collection": of["name"],
+        "database": of["database"],
+        "src_node": source,
+        "dst_nodes": target,
+        "segments": segment,
+    }.items():
+        page.fill(f"{form} input[name={field}]", value)
+    page.click("#load-balance")
+    expect(page.locator("#confirm-text")).to_contain_text(f"Move segments of {of['name']} off node {source} now?")
+    page.click("#confirm button[value=no]")
+    assert scene.api("/v1/operations")["items"] == []
+    scene.confirm("#load-balance")
+    scene.says("#result", f"segment {segment} (node {source} → node {target}): moved")
+    scene.says("#moving", f"segment {segment} of {of['name']}")
+    scene.says("#moving", "by hand")
+    moved = scene.api(f"/v1/operations?segment={segment}")["items"][0]
+    assert (moved["origin"], moved["state"], moved["to"]) == ("manual", "landed", target), moved
+    on_target = lambda: any(copy["id"] == segment for copy in scene.api(f"/v1/segments?node={target}&limit=1000")["items"])
+    scene.until("seen on the other node", on_target)
+    scene.close()
+
+
+def approve(browser, urls, pictures):
+    """Nothing moves before the plan is approved; then it does."""
+    scene = Scene(browser, "approve", urls["approving"])
+    page = scene.page
+    scene.says("#plan", "This plan waits for approval.")
+    waiting = scene.api("/v1/controls")["waiting_plan"]
+    assert scene.api("/v1/operations")["items"] == []
+    scene.picture(pictures)
+    page.click("#approve")
+    expect(page.locator("#confirm-text")).to_contain_text(f"Approve plan {waiting}?")
+    page.click("#confirm button[value=no]")
+    assert scene.api("/v1/controls")["approved_plan"] is None
+    scene.confirm("#approve")
+    scene.says("#result", "Done.")
+    scene.says("#moving", "landed")
+    operations = scene.api("/v1/operations")["items"]
+    assert operations and operations[-1]["origin"] == "daemon", operations
+    approvals = [entry for entry in scene.api("/v1/audit")["items"] if entry["action"] == "approve"]
+    assert approvals[0]["detail"]["digest"] == waiting, approvals
     scene.close()
 
 
@@ -199,7 +301,21 @@ def gone(browser, urls, pictures):
 
 
 # The order matters: `moving` resumes what the others want to see at rest.
-SCENES = [first_view, without_script, refused_order, why, empty, unreachable, hostile, thousand, gone, moving]
+SCENES = [
+    first_view,
+    without_script,
+    refused_order,
+    why,
+    drain,
+    by_hand,
+    approve,
+    empty,
+    unreachable,
+    hostile,
+    thousand,
+    gone,
+    moving,
+]
 
 
 def main():

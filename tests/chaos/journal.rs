@@ -95,6 +95,31 @@ pub fn read(path: &Path) -> Result<Pages, String> {
     pages().map_err(|error| format!("cannot read the journal: {error}"))
 }
 
+/// Orders a node to be drained, as the admin API writes it down.
+pub fn order_drain(path: &Path, node: i64) -> Result<(), String> {
+    let order = || -> rusqlite::Result<usize> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute(
+            "INSERT INTO drains (node, address, started_at, reason, started_by)
+             VALUES (?1, '', '2026-01-01T00:00:00Z', 'test', 'test')",
+            [node],
+        )
+    };
+    order().map(|_| ()).map_err(|error| format!("cannot order a drain: {error}"))
+}
+
+/// The nodes that are to be drained.
+pub fn drained(path: &Path) -> Result<Vec<i64>, String> {
+    let read = || -> rusqlite::Result<Vec<i64>> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        let mut statement = connection.prepare("SELECT node FROM drains WHERE ended_at IS NULL")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    };
+    read().map_err(|error| format!("cannot read the drains: {error}"))
+}
+
 fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let query =
         "SELECT operations.id, batch, created_at, collection, replica_id, from_node, to_node, segment_id,

@@ -1,8 +1,8 @@
-//! Several daemons on one cluster, of which a real etcd lets one act: the leader is killed, or stopped and continued,
+//! Several daemons on one cluster, of which a real etcd, or a Lease of Kubernetes on a server of our own, lets one act: the leader is killed, or stopped and continued, or cut off from what decides and not from Milvus,
 //! again and again. At the simulated Milvus it must look as if there had been one daemon all along, but for the one call
 //! that a stopped leader may still have had in its hands.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use milvus_rebalancer::clock::Clock;
@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::etcd_server::EtcdServer;
 use crate::journal;
+use crate::kubernetes_server::KubernetesServer;
+use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::process::{Process, Site};
 use crate::scene::{Chance, Scene};
@@ -38,26 +40,84 @@ const WATCH: Duration = Duration::from_millis(20);
 struct Instance {
     name: String,
     site: Site,
-    port: u16,
+    /// Of its page of metrics.
+    address: SocketAddr,
+    namespace: Option<Namespace>,
     process: Option<Process>,
 }
 
 impl Instance {
     async fn leads(&self, http: &reqwest::Client) -> bool {
-        let page = http.get(format!("http://127.0.0.1:{}/metrics", self.port)).send().await;
+        self.shows(http, "milvus_rebalancer_leader 1").await
+    }
+
+    /// Whether a line is on its page of metrics.
+    async fn shows(&self, http: &reqwest::Client, wanted: &str) -> bool {
+        let page = http.get(format!("http://{}/metrics", self.address)).send().await;
         let Ok(page) = page else { return false };
-        page.text().await.is_ok_and(|text| text.lines().any(|line| line == "milvus_rebalancer_leader 1"))
+        page.text().await.is_ok_and(|text| text.lines().any(|line| line == wanted))
+    }
+
+    fn start(&mut self) {
+        self.process = Some(match &self.namespace {
+            Some(namespace) => self.site.start_in(namespace, "act"),
+            None => self.site.start("act"),
+        });
+    }
+}
+
+/// What happens to a leader.
+enum Fall {
+    Killed,
+    Stopped,
+    CutOff,
+}
+
+/// What decides who leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Etcd,
+    Kubernetes,
+}
+
+/// The same, running.
+enum Engine {
+    Etcd(EtcdServer),
+    Kubernetes(KubernetesServer),
+}
+
+impl Engine {
+    async fn start(kind: Kind) -> Engine {
+        match kind {
+            Kind::Etcd => Engine::Etcd(EtcdServer::start().await),
+            Kind::Kubernetes => Engine::Kubernetes(KubernetesServer::start().await),
+        }
+    }
+
+    /// What an instance of that name is told of it.
+    fn configuration(&self, instance: &str) -> String {
+        let (engine, place) = match self {
+            Engine::Etcd(etcd) => ("etcd", format!("endpoints = [\"{}\"]", etcd.endpoint())),
+            Engine::Kubernetes(server) => {
+                ("kubernetes", format!("kubeconfig = \"{}\"", server.kubeconfig().display()))
+            }
+        };
+        let life = LIFE.as_secs();
+        format!(
+            "[lease]\nengine = \"{engine}\"\ninstance = \"{instance}\"\n[lease.{engine}]\n{place}\n\
+             time_to_live = \"{life}s\"\n"
+        )
     }
 }
 
 /// Lets so many leaders fall.
-pub async fn prove(seed: u64, falls: u64) -> Outcome {
+pub async fn prove(kind: Kind, seed: u64, falls: u64) -> Outcome {
     let mut sum = Outcome::default();
     let mut left = falls;
     let mut seed = seed;
     while left > 0 && sum.problems.is_empty() {
         let falls = left.min(FALLS_IN_ONE);
-        sum.add(Cluster::start(seed).await.play(falls).await);
+        sum.add(Cluster::start(kind, seed).await.play(falls).await);
         left -= falls;
         seed += 1;
     }
@@ -70,7 +130,7 @@ struct Cluster {
     world: SharedWorld,
     // Serve until they are dropped.
     _server: SimServer,
-    _etcd: EtcdServer,
+    _engine: Engine,
     http: reqwest::Client,
     instances: Vec<Instance>,
     checker: InvariantChecker,
@@ -78,33 +138,37 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(seed: u64) -> Cluster {
+    async fn start(kind: Kind, seed: u64) -> Cluster {
         let scene = Scene::of(seed, Clock::system().read().wall);
         let world = SharedWorld::new(build(&scene.plan));
         let server = SimServer::start(world.clone()).await.expect("a port is free");
-        let etcd = EtcdServer::start().await;
+        let engine = Engine::start(kind).await;
         let mut instances = Vec::new();
         for number in 0..DAEMONS {
             let (name, site, port) = (format!("daemon-{number}"), Site::new(), free_port());
-            let base = scene.configuration(server.grpc_address(), &server, &site.journal());
-            let base =
-                base.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""), 1);
-            let lease = format!(
-                "[lease]\nengine = \"etcd\"\ninstance = \"{name}\"\n[lease.etcd]\nendpoints = [\"{}\"]\n\
-                 time_to_live = \"{}s\"\n",
-                etcd.endpoint(),
-                LIFE.as_secs()
-            );
+            let mut base = scene.configuration(server.grpc_address(), &server, &site.journal());
+            let mut lease = engine.configuration(&name);
+            let (mut namespace, mut host) = (None, Ipv4Addr::LOCALHOST);
+            if number == 0 && matches!(kind, Kind::Etcd) && Namespace::is_possible() {
+                let mut apart = Namespace::create();
+                base = apart.reaching(&base, "milvus").await;
+                lease = apart.reaching(&lease, "etcd").await;
+                host = apart.address();
+                namespace = Some(apart);
+            }
+            let address = SocketAddr::from((host, port));
+            let base = base.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""), 1);
             site.configure(&format!("{lease}{base}"));
-            let process = Some(site.start("act"));
-            instances.push(Instance { name, site, port, process });
+            let mut instance = Instance { name, site, address, namespace, process: None };
+            instance.start();
+            instances.push(instance);
         }
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().expect("a client");
         let checker = InvariantChecker::new(scene.invariants());
         let outcome = Outcome { clusters: 1, ..Outcome::default() };
         let chance = Chance::for_play(seed);
-        Cluster { seed, chance, world, _server: server, _etcd: etcd, http, instances, checker, outcome }
+        Cluster { seed, chance, world, _server: server, _engine: engine, http, instances, checker, outcome }
     }
 
     async fn play(mut self, falls: u64) -> Outcome {
@@ -118,8 +182,7 @@ impl Cluster {
                 break;
             }
             if let Some(fallen) = fallen {
-                let site = &self.instances[fallen].site;
-                self.instances[fallen].process = Some(site.start("act"));
+                self.instances[fallen].start();
             }
         }
         if self.outcome.problems.is_empty() {
@@ -152,7 +215,7 @@ impl Cluster {
         None
     }
 
-    /// Kills the leader at some moment, or stops it until there is another one. `Some` when it must be started anew.
+    /// Lets the leader fall at some moment. `Some` when it must be started anew.
     async fn let_fall(&mut self, leader: usize) -> Option<usize> {
         let calls = self.world.lock().calls().len();
         let ends = Instant::now() + LIFE;
@@ -162,18 +225,12 @@ impl Cluster {
         }
         sleep(self.chance.up_to(Duration::from_millis(700))).await;
         let is_killed = self.chance.happens(0.6);
-        let Some(process) = &mut self.instances[leader].process else { return None };
-        if is_killed {
-            let unanswered = self.world.lock().calls().iter().filter(|call| call.answered.is_none()).count();
-            if !process.kill() {
-                self.outcome.problems.push(format!("daemon {leader} ended by itself"));
-            }
-            self.outcome.kills += 1;
-            self.outcome.kills_in_a_call += u64::from(unanswered > 0);
-        } else {
-            process.signal("STOP");
-            self.outcome.stops += 1;
-        }
+        let fall = match &self.instances[leader].namespace {
+            Some(_) => Fall::CutOff,
+            None if is_killed => Fall::Killed,
+            None => Fall::Stopped,
+        };
+        self.strike(leader, &fall);
         let fell = Instant::now();
         self.leader(Some(leader)).await?;
         let took = fell.elapsed();
@@ -181,13 +238,11 @@ impl Cluster {
         if took > LIFE + TAKEOVER {
             self.outcome.late_takeovers += 1;
         }
-        if is_killed {
+        if matches!(fall, Fall::Killed) {
             return Some(leader);
         }
         let before = self.calls_of(leader);
-        if let Some(process) = &mut self.instances[leader].process {
-            process.signal("CONT");
-        }
+        self.raise(leader, &fall).await;
         // Long enough for it to notice, to look and to act, if it wanted to.
         sleep(LIFE).await;
         let stale = self.calls_of(leader) - before;
@@ -196,6 +251,51 @@ impl Cluster {
             self.outcome.problems.push(format!("a leader of before sent {stale} calls"));
         }
         None
+    }
+
+    fn strike(&mut self, leader: usize, fall: &Fall) {
+        let Instance { namespace, process: Some(process), .. } = &mut self.instances[leader] else { return };
+        match (fall, namespace) {
+            (Fall::Killed, _) => {
+                let calls = self.world.lock().calls().to_vec();
+                let unanswered = calls.iter().filter(|call| call.answered.is_none()).count();
+                if !process.kill() {
+                    self.outcome.problems.push(format!("daemon {leader} ended by itself"));
+                }
+                self.outcome.kills += 1;
+                self.outcome.kills_in_a_call += u64::from(unanswered > 0);
+            }
+            (Fall::CutOff, Some(namespace)) => {
+                namespace.cut("etcd");
+                self.outcome.cut_off += 1;
+            }
+            (Fall::Stopped | Fall::CutOff, _) => {
+                process.signal("STOP");
+                self.outcome.stops += 1;
+            }
+        }
+    }
+
+    /// Brings one back that was not killed.
+    async fn raise(&mut self, fallen: usize, fall: &Fall) {
+        let instance = &self.instances[fallen];
+        match (fall, &instance.namespace, &instance.process) {
+            (Fall::CutOff, Some(namespace), _) => {
+                // It goes on looking at Milvus, and says what it lacks.
+                let lacks = "milvus_rebalancer_limited_by{reason=\"leader_unknown\"} 1";
+                let ends = Instant::now() + PATIENCE;
+                while !instance.shows(&self.http, lacks).await {
+                    if Instant::now() > ends {
+                        self.outcome.problems.push("who is cut off does not say so".to_owned());
+                        break;
+                    }
+                    sleep(WATCH).await;
+                }
+                namespace.mend("etcd");
+            }
+            (_, _, Some(process)) => process.signal("CONT"),
+            _ => {}
+        }
     }
 
     fn calls_of(&self, instance: usize) -> usize {
@@ -265,9 +365,13 @@ impl Cluster {
         }
     }
 
-    /// A pause that was ordered where the leader is holds for its successor.
+    /// A pause and a drain that were ordered where the leader is hold for its successor.
     async fn pause_and_fall(&mut self, leader: usize) -> Option<usize> {
         self.instances[leader].site.pause();
+        let drained = self.world.lock().calls().first().and_then(|call| call.request.to.first().copied());
+        let drained = drained.map_or(1, |node| node.0);
+        let ordered = journal::order_drain(&self.instances[leader].site.journal(), drained);
+        self.outcome.problems.extend(ordered.err());
         // A turn sees it and shares it; what had been sent before ends meanwhile.
         sleep(LIFE).await;
         let calls = self.world.lock().calls().len();
@@ -278,6 +382,9 @@ impl Cluster {
             .is_ok_and(|pages| pages.last_limit.as_deref() == Some("paused"));
         if !is_paused {
             self.outcome.problems.push("the successor is not paused".to_owned());
+        }
+        if journal::drained(&self.instances[next].site.journal()) != Ok(vec![drained]) {
+            self.outcome.problems.push("the successor does not know of the drain".to_owned());
         }
         if self.world.lock().calls().len() != calls {
             self.outcome.problems.push("something was moved during a pause".to_owned());

@@ -11,7 +11,10 @@ mod etcd_server;
 mod harness_options;
 mod journal;
 mod kills;
+#[path = "../kubernetes_server.rs"]
+mod kubernetes_server;
 mod leaders;
+mod namespace;
 mod network;
 mod outcome;
 mod process;
@@ -24,6 +27,7 @@ use std::process::ExitCode;
 use tokio::time::Instant;
 
 use arguments::{Proofs, Request};
+use leaders::Kind;
 use outcome::Outcome;
 
 fn main() -> ExitCode {
@@ -65,10 +69,17 @@ fn prove(proofs: &Proofs) -> ExitCode {
     }
     let began = Instant::now();
     if leaders > 0 && !has_etcd() {
-        println!("skipped: leaders needs etcd ({SWITCH}=1)");
+        println!("skipped: leaders by etcd needs etcd ({SWITCH}=1)");
     } else if leaders > 0 {
-        let fallen = runtime.block_on(async { tokio::spawn(leaders::prove(seed, leaders)).await });
-        tell("leaders", fallen.unwrap_or_else(Outcome::broken_off), began);
+        let fallen =
+            runtime.block_on(async { tokio::spawn(leaders::prove(Kind::Etcd, seed, leaders)).await });
+        tell("leaders by etcd", fallen.unwrap_or_else(Outcome::broken_off), began);
+    }
+    let began = Instant::now();
+    if leaders > 0 {
+        let fallen =
+            runtime.block_on(async { tokio::spawn(leaders::prove(Kind::Kubernetes, seed, leaders)).await });
+        tell("leaders by Kubernetes", fallen.unwrap_or_else(Outcome::broken_off), began);
     }
     drop(runtime);
     let began = Instant::now();

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub steps_in_moves: u64,
     /// Leaders that were stopped and continued.
     pub stops: u64,
+    /// Leaders that were cut off from etcd and not from Milvus.
+    pub cut_off: u64,
     /// Calls that those still sent when another one led.
     pub stale_calls: u64,
     /// The longest that nobody led.
@@ -67,6 +69,7 @@ impl Outcome {
             *self.limited.entry(reason).or_default() += count;
         }
         self.stops += other.stops;
+        self.cut_off += other.cut_off;
         self.stale_calls += other.stale_calls;
         self.slowest_takeover = self.slowest_takeover.max(other.slowest_takeover);
         self.late_takeovers += other.late_takeovers;
@@ -102,9 +105,9 @@ impl fmt::Display for Outcome {
             let slowest = self.slowest_takeover.as_secs_f64();
             write!(
                 f,
-                ", {} leaders stopped and continued ({} calls of theirs after that); slowest takeover {slowest:.1} s, {} \
-                 late",
-                self.stops, self.stale_calls, self.late_takeovers
+                ", {} leaders stopped and continued, {} cut off from what decides and not from Milvus ({} calls of theirs \
+                 after that); slowest takeover {slowest:.1} s, {} late",
+                self.stops, self.cut_off, self.stale_calls, self.late_takeovers
             )?;
         }
         if self.spoilt > 0 {

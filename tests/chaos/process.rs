@@ -6,6 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::namespace::Namespace;
+
+/// The daemon.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_milvus-rebalancer");
+
 /// Lines of the daemon's log that a report of a failure shows.
 const LOG_LINES: usize = 40;
 
@@ -45,12 +50,21 @@ impl Site {
 
     /// Starts the daemon in this mode.
     pub fn start(&self, mode: &str) -> Process {
+        self.start_by(Command::new(PROGRAM), mode)
+    }
+
+    /// The same in a network namespace.
+    pub fn start_in(&self, namespace: &Namespace, mode: &str) -> Process {
+        self.start_by(namespace.command(PROGRAM), mode)
+    }
+
+    fn start_by(&self, mut command: Command, mode: &str) -> Process {
         let log: File = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())
             .expect("the daemon's log can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_milvus-rebalancer"))
+        let child = command
             .arg("--config")
             .arg(self.configuration())
             .args(["run", "--mode", mode])
@@ -65,7 +79,7 @@ impl Site {
 
     /// Orders a pause as a person would.
     pub fn pause(&self) {
-        let status = Command::new(env!("CARGO_BIN_EXE_milvus-rebalancer"))
+        let status = Command::new(PROGRAM)
             .arg("--config")
             .arg(self.configuration())
             .args(["pause", "--reason", "test"])

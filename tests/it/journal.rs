@@ -3,7 +3,6 @@
 mod damage;
 mod documentation;
 mod formats;
-mod recording_size;
 mod recordings;
 mod tables;
 
@@ -11,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use milvus_rebalancer::execute::operation::{Event, Operation, OperationState, Origin, Patience};
+use milvus_rebalancer::execute::operation::{
+    BatchId, Event, Operation, OperationId, OperationState, Origin, Patience,
+};
 use milvus_rebalancer::execute::sight::{Presence, Sight};
 use milvus_rebalancer::execute::steady::Steady;
 use milvus_rebalancer::journal::{
@@ -310,4 +311,32 @@ fn settings_refuse_unknown_keys() {
     assert_eq!(read(r#"{"keep": "168h"}"#).unwrap().keep, Duration::from_secs(7 * 24 * 3_600));
     assert!(read(r#"{"kept": "7d"}"#).unwrap_err().to_string().contains("unknown field `kept`"));
     assert!(read(r#"{"keep": "soon"}"#).is_err());
+}
+
+#[tokio::test]
+async fn a_move_that_two_instances_knew_is_one_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder.path().join("journal.db")).unwrap();
+    let own = record(&journal, Origin::Daemon, &[1]).await.remove(0);
+    let sent = Operation { state: OperationState::Sent, sent_at: Some(at(2)), ..own.clone() };
+    journal.save(vec![sent]).await.unwrap();
+    // A successor knows when it was intended, and not when it was sent; and has numbers of its own.
+    let numbers = (OperationId(9), BatchId(9));
+    let seen = |intended_at, state| Operation {
+        id: numbers.0,
+        batch: numbers.1,
+        intended_at,
+        sent_at: Some(intended_at),
+        changed_at: at(30),
+        state,
+        ..own.clone()
+    };
+    journal.adopt(vec![seen(at(0), OperationState::Verifying)]).await.unwrap();
+    journal.adopt(vec![seen(at(0), OperationState::Landed)]).await.unwrap();
+    let known = journal.operations_since(Timestamp::MIN).await.unwrap();
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert_eq!((&known[0].state, known[0].id), (&OperationState::Landed, own.id));
+    // The same way once more, later.
+    journal.adopt(vec![seen(at(40), OperationState::Landed)]).await.unwrap();
+    assert_eq!(journal.operations_since(Timestamp::MIN).await.unwrap().len(), 2);
 }

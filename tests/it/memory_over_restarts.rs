@@ -1,94 +1,22 @@
 //! The control loop is killed and started anew on a simulated cluster: what it had learnt of the cluster and of
 //! others who move segments holds on.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use milvus_rebalancer::config::{Mode, PollSettings};
-use milvus_rebalancer::control_loop::{ControlLoop, LastTurn, LoopState};
+use milvus_rebalancer::control_loop::LastTurn;
 use milvus_rebalancer::execute::ExecuteSettings;
-use milvus_rebalancer::execute::executor::Executor;
-use milvus_rebalancer::gate::GateSettings;
-use milvus_rebalancer::http::Health;
-use milvus_rebalancer::journal::{Drain, Journal, JournalError, JournalSettings};
-use milvus_rebalancer::metrics::Metrics;
-use milvus_rebalancer::plan::{FindingState, PlanSettings};
-use milvus_rebalancer::policy::PolicySettings;
+use milvus_rebalancer::journal::{Drain, Journal, JournalSettings};
+use milvus_rebalancer::plan::FindingState;
 use milvus_rebalancer::reason::Reason;
-use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::sim::SharedWorld;
 use milvus_rebalancer::sim::operator::Transfer;
-use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimMover, SimObserver, WorldPlan, build};
-use milvus_rebalancer::turn::Thinking;
 use milvus_rebalancer::units::{Bytes, NodeId, Ratio};
-use prometheus::Registry;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-/// Four nodes of a 2.4 cluster, of which the first holds everything.
+use super::process::{Daemon, on_one_node};
+
+/// Four nodes, of which the first holds everything, and nobody writes.
 fn uneven() -> SharedWorld {
-    let mut plan = WorldPlan::new(Profile::of(Line::V2_4), 7);
-    plan.nodes = 4;
-    plan.unequal_machines = false;
-    plan.collections = 1;
-    plan.segments = 24;
-    plan.databases = 1;
-    plan.memory_fill = 0.2;
-    plan.placement = Placement::OneNode;
-    SharedWorld::new(build(&plan))
-}
-
-/// A running daemon.
-struct Daemon {
-    state: watch::Receiver<LoopState>,
-    journal: Journal,
-    task: JoinHandle<Result<(), JournalError>>,
-}
-
-impl Daemon {
-    fn start(world: &SharedWorld, folder: &Path, execute: ExecuteSettings) -> Daemon {
-        let clock = Arc::new(world.clock());
-        let settings = JournalSettings { path: folder.join("it.db"), ..JournalSettings::default() };
-        let journal = Journal::open(&settings, clock.read().wall).unwrap();
-        let observer = Arc::new(SimObserver::new(world.clone(), true));
-        let mover = Arc::new(SimMover::new(world.clone(), execute.call_timeout));
-        let executor = Executor::new(execute, Some(mover), observer.clone(), journal.clone(), clock.clone());
-        let (shown, state) = watch::channel(LoopState::default());
-        let control_loop = ControlLoop {
-            observer,
-            plugins: milvus_rebalancer::plugin::Plugins::default(),
-            thinking: Thinking::new(
-                &PolicySettings::default(),
-                PlanSettings::default(),
-                GateSettings::default(),
-            ),
-            executor,
-            election: None,
-            mode: Mode::Act,
-            poll: PollSettings::default(),
-            clock,
-            journal: journal.clone(),
-            metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
-            health: Arc::new(Health::new()),
-            state: shown,
-            wake: Arc::default(),
-            stop: CancellationToken::new(),
-        };
-        Daemon { state, journal, task: tokio::spawn(control_loop.run()) }
-    }
-
-    /// The turn of this number, counted from the start of this process.
-    async fn turn(&mut self, number: u64) -> Arc<LastTurn> {
-        let reached = self.state.wait_for(|state| state.turns >= number && state.last.is_some());
-        let state = tokio::time::timeout(Duration::from_secs(3_600), reached).await;
-        state.expect("the turn comes").expect("the loop lives").last.clone().unwrap()
-    }
-
-    async fn kill(self) {
-        self.task.abort();
-        drop(self.task.await);
-    }
+    on_one_node(24, 0.0)
 }
 
 /// The first node's count of turns above its band, and what follows from it.

@@ -3,8 +3,11 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use milvus_rebalancer::execute::MoveCall;
 use milvus_rebalancer::milvus::wire::common::Status as MilvusStatus;
 use milvus_rebalancer::milvus::wire::milvus::{
@@ -18,7 +21,7 @@ use milvus_rebalancer::units::{Bytes, CollectionId, NodeId, SegmentId};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tonic::Status;
+use tonic::{Request, Status};
 
 use crate::fake_milvus::{COLLECTION, FakeMilvus, Script, Serving, old_refusal, refusal};
 
@@ -352,6 +355,61 @@ async fn certificates_that_do_not_fit_are_told_from_servers_without_tls() {
         assert_eq!(error.remedy(), Remedy::FixAccess);
         assert_says(&error, &server, "check tls.ca_file and tls.server_name");
     }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_used_without_a_restart() {
+    let (own, key) = certificate();
+    let (old, _) = certificate();
+    let server = FakeMilvus::small_cluster().start_with_tls(&own, &key).await;
+    // The authority of before the server was renewed.
+    let (settings, file) = trusting(format!("https://{}", server.address), &old);
+    let client = MilvusClient::new("default", &settings).unwrap();
+    let error = client.version().await.unwrap_err();
+    assert!(matches!(error.failure, Failure::Tls { .. }), "{error:?}");
+    // Half of it is there: what was read before stays in use.
+    std::fs::write(file.path(), &own[..own.len() / 3]).unwrap();
+    let error = client.version().await.unwrap_err();
+    assert!(matches!(error.failure, Failure::Tls { .. }), "{error:?}");
+    std::fs::write(file.path(), &own).unwrap();
+    assert_eq!(client.version().await.unwrap(), "v2.4.13");
+    // Nothing is read where nothing has changed, and what cannot be read is not missed.
+    std::fs::remove_file(file.path()).unwrap();
+    assert_eq!(client.version().await.unwrap(), "v2.4.13");
+}
+
+#[tokio::test]
+async fn a_changed_password_is_used_without_a_restart() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let get_version = Script::says(move |request: Request<_>| {
+        let credentials = request.metadata().get("authorization").unwrap().to_str().unwrap();
+        let credentials = String::from_utf8(BASE64_STANDARD.decode(credentials).unwrap()).unwrap();
+        seen.lock().unwrap().push(credentials);
+        Ok(GetVersionResponse::default())
+    });
+    let server = FakeMilvus { get_version, ..FakeMilvus::small_cluster() }.start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "first\n").unwrap();
+    let settings = ConnectionSettings {
+        user: Some("ann".to_owned()),
+        password: Some(SecretString::from("first")),
+        password_file: Some(path.clone()),
+        ..settings(server.endpoint())
+    };
+    let client = MilvusClient::new("default", &settings).unwrap();
+    client.version().await.unwrap();
+    std::fs::write(&path, "second\n").unwrap();
+    client.version().await.unwrap();
+    // An empty file is none to be used.
+    std::fs::write(&path, "").unwrap();
+    client.version().await.unwrap();
+    // As Kubernetes and careful people replace files.
+    std::fs::write(folder.path().join("new"), "third").unwrap();
+    std::fs::rename(folder.path().join("new"), &path).unwrap();
+    client.version().await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["ann:first", "ann:second", "ann:second", "ann:third"]);
 }
 
 #[tokio::test]

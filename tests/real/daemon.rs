@@ -204,10 +204,29 @@ impl Daemon {
         (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 
+    /// A page of its listener; `None` while nobody listens there or answers.
+    pub fn try_get(&mut self, path: &str) -> Option<String> {
+        while let Ok(line) = self.lines.try_recv() {
+            self.said.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        }
+        let started = self.said.iter().find(|event| says(event, "started"))?;
+        let mut stream = TcpStream::connect(started["listen"].as_str()?).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
     /// Asks it to stop, as systemd does.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// Kills it, as the kernel does when memory runs out.

@@ -69,10 +69,9 @@ impl Scene {
         let specs: Vec<CollectionSpec> = names.iter().map(spec).collect();
         lab.create_collections(&specs);
         let homes = [1, 2, 3, 4, 0];
-        for (number, name) in names.iter().enumerate() {
-            let home = lab.id(homes[number / 2]);
-            lab.push_all_to(name, home);
-        }
+        let wanted = |(number, name): (usize, &String)| (name.clone(), lab.id(homes[number / 2]));
+        let wanted: Vec<(String, i64)> = names.iter().enumerate().map(wanted).collect();
+        lab.arrange(&wanted);
         Scene { lab, names }
     }
 

@@ -20,14 +20,14 @@ const KILLS: u64 = 3;
 const CALLS_PER_MINUTE: i64 = 30;
 
 /// The moves whose end is not known.
-const OPEN: &str = "SELECT count(*) FROM operations WHERE state IN ('admitted', 'sent', 'verifying')";
+pub const OPEN: &str = "SELECT count(*) FROM operations WHERE state IN ('admitted', 'sent', 'verifying')";
 
 /// The moves that ended as moves do.
-const ENDED: &str = "SELECT count(*) FROM operations \
+pub const ENDED: &str = "SELECT count(*) FROM operations \
                      WHERE state IN ('landed', 'refused', 'superseded', 'expired', 'contradicted')";
 
 /// Moves of a segment that began before the one before them had ended.
-const TOO_SOON: &str = "SELECT count(*) FROM operations later JOIN batches ON batches.id = later.batch \
+pub const TOO_SOON: &str = "SELECT count(*) FROM operations later JOIN batches ON batches.id = later.batch \
                         JOIN operations earlier ON earlier.segment_id = later.segment_id AND earlier.id < later.id \
                         WHERE batches.created_at < earlier.changed_at";
 

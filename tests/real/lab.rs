@@ -376,6 +376,44 @@ impl Lab {
         integer(&self.agent.must("push_all_to", fields), "moved") as usize
     }
 
+    /// Puts collections of one segment each where they are wanted. Two change places at a time, because a balancer that
+    /// is on takes segments from a node that holds many more than another.
+    pub fn arrange(&mut self, wanted: &[(String, i64)]) {
+        /// A balancer that is on may have answered something all the same.
+        const MOST_PASSES: usize = 8;
+        /// It looks every 3 s: what it began meanwhile shows in that time.
+        const HOLDS: Duration = Duration::from_secs(4);
+        let mut held = false;
+        for _ in 0..MOST_PASSES {
+            let mut homes: Vec<i64> =
+                wanted.iter().map(|(name, _)| self.segments(name)[0].nodes[0]).collect();
+            if homes.iter().zip(wanted).all(|(home, (_, wanted))| home == wanted) {
+                if held {
+                    return;
+                }
+                held = true;
+                std::thread::sleep(HOLDS);
+                continue;
+            }
+            held = false;
+            for at in 0..wanted.len() {
+                let (home, (name, to)) = (homes[at], &wanted[at]);
+                if home == *to {
+                    continue;
+                }
+                self.push_all_to(name, *to);
+                homes[at] = *to;
+                let stranger =
+                    (0..wanted.len()).find(|other| homes[*other] == *to && wanted[*other].1 != *to);
+                if let Some(other) = stranger {
+                    self.push_all_to(&wanted[other].0, home);
+                    homes[other] = home;
+                }
+            }
+        }
+        panic!("the collections do not stay where they were put");
+    }
+
     /// Starts background searches in a process of their own.
     pub fn start_load(&mut self, names: &[&str], threads: usize) {
         let fields = json!({ "names": names, "threads": threads });

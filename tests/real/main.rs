@@ -5,11 +5,13 @@
 
 mod admin;
 mod by_hand;
+mod call_recorder;
 mod contract;
 mod daemon;
 mod hot_segment;
 mod killing;
 mod lab;
+mod leaders;
 mod levelling;
 mod plugin_example;
 mod policies;

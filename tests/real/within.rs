@@ -49,14 +49,10 @@ fn bytes_are_levelled_beside_milvus_own_balancer_and_stay_so() {
     lab.create_collections(&specs);
     let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
     let nodes = [lab.id(0), lab.id(1), lab.id(2)];
-    for (number, name) in names.iter().enumerate() {
-        let home = lab.segments(name)[0].nodes[0];
-        // Two on each node, both large ones on the last.
-        let wanted = nodes[2 - number / 2];
-        if home != wanted {
-            lab.push_all_to(name, wanted);
-        }
-    }
+    // Two on each node, both large ones on the last.
+    let wanted = |(number, name): (usize, &String)| (name.clone(), nodes[2 - number / 2]);
+    let wanted: Vec<(String, i64)> = names.iter().enumerate().map(wanted).collect();
+    lab.arrange(&wanted);
     let before = homes(&mut lab, &names);
     assert_eq!(before, [nodes[2], nodes[2], nodes[1], nodes[1], nodes[0], nodes[0]]);
 

@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import tomllib
 
 import kubernetes_validate
 import yaml
@@ -101,6 +102,24 @@ def check_configuration(binary, environment, text):
         assert answer.returncode == 0, answer.stderr
 
 
+def check_rights(by_kind, pod, configuration):
+    """The pods may do what the election does, to the objects that it uses, and nothing else."""
+    assert configuration["lease"] == {"engine": "kubernetes"}, "each pod must stand for election"
+    defaults = tomllib.loads((FOLDER.parents[1] / "config" / "default.toml").read_text())
+    name = defaults["lease"]["kubernetes"]["name"]
+    granted = {(rule["apiGroups"][0], resource, verb, tuple(rule.get("resourceNames", [])))
+               for rule in by_kind["Role"]["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    objects = [("coordination.k8s.io", "leases"), ("", "configmaps")]
+    assert granted == {(group, resource, verb, () if verb == "create" else (name,))
+                       for group, resource in objects for verb in ("get", "update", "create")}, granted
+    account = by_kind["ServiceAccount"]["metadata"]["name"]
+    assert pod["serviceAccountName"] == account and pod["automountServiceAccountToken"]
+    assert by_kind["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": account}]
+    assert by_kind["RoleBinding"]["roleRef"]["name"] == by_kind["Role"]["metadata"]["name"]
+    (instance,) = [one for one in ours(pod)["env"] if one["name"] == "MILVUS_REBALANCER__LEASE__INSTANCE"]
+    assert instance["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name", "no two pods may have one name"
+
+
 def main(binary):
     binary = os.path.abspath(binary)
     (patch,) = documents("sidecar-patch.yaml")
@@ -114,21 +133,26 @@ def main(binary):
     check_configuration(binary, environment, "")
     assert environment["MILVUS_REBALANCER__HTTP__LISTEN"].endswith(f":{OUR_PORT}")
 
-    alone = documents("deployment.yaml")
+    alone = documents("stateful-set.yaml")
     for document in alone:
         check_schema(document)
     by_kind = {document["kind"]: document for document in alone}
-    assert set(by_kind) == {"ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Deployment"}
-    deployment = by_kind["Deployment"]["spec"]
-    assert deployment["replicas"] == 1 and deployment["strategy"] == {"type": "Recreate"}
-    pod = deployment["template"]["spec"]
-    labels = deployment["template"]["metadata"]["labels"]
-    assert deployment["selector"]["matchLabels"].items() <= labels.items()
+    assert set(by_kind) == {"ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Service", "StatefulSet"}
+    stateful_set = by_kind["StatefulSet"]["spec"]
+    assert stateful_set["replicas"] == 2
+    pod = stateful_set["template"]["spec"]
+    labels = stateful_set["template"]["metadata"]["labels"]
+    assert stateful_set["selector"]["matchLabels"].items() <= labels.items()
+    assert by_kind["Service"]["spec"]["selector"].items() <= labels.items()
+    assert stateful_set["serviceName"] == by_kind["Service"]["metadata"]["name"]
+    (claim,) = stateful_set["volumeClaimTemplates"]
+    pod["volumes"].append({"name": claim["metadata"]["name"]})
     check_container(pod)
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert volumes["journal"]["persistentVolumeClaim"]["claimName"] == by_kind["PersistentVolumeClaim"]["metadata"]["name"]
     assert volumes["configuration"]["configMap"]["name"] == by_kind["ConfigMap"]["metadata"]["name"]
-    check_configuration(binary, {}, by_kind["ConfigMap"]["data"]["config.toml"])
+    text = by_kind["ConfigMap"]["data"]["config.toml"]
+    check_configuration(binary, {}, text)
+    check_rights(by_kind, pod, tomllib.loads(text))
 
     (policy,) = documents("network-policy.yaml")
     check_schema(policy)

@@ -1,13 +1,13 @@
 //! The four answers at the top of the page, for somebody who has never seen it: is the cluster balanced; if not, why
 //! not; what is being done; how is that stopped.
 
-use super::figures::{bytes, count};
+use std::collections::BTreeSet;
+
+use super::figures::{bytes, count, day_and_clock};
 use crate::admin::access::Role;
-use crate::admin::views::{ControlsView, OperationView, StatusView};
-use crate::cli::controls_view;
+use crate::admin::views::{ControlsView, OperationView, PauseView, StatusView};
 use crate::config::Mode;
 use crate::control_loop::LastTurn;
-use crate::model::Pause;
 use crate::plan::FindingState;
 
 /// Reasons that are told at the top; the rest stands below.
@@ -140,25 +140,20 @@ fn why(known: &Known<'_>) -> Vec<String> {
 fn doing(known: &Known<'_>) -> Vec<String> {
     let mut doing = Vec::new();
     if let Some(pause) = known.controls.and_then(|controls| controls.pause.as_ref()) {
-        let pause = Pause {
-            from: pause.from,
-            until: pause.until,
-            reason: pause.reason.clone(),
-            by: pause.by.clone(),
-        };
-        doing.push(sentence(controls_view::pause(&pause)));
+        doing.push(paused(pause));
     }
     if !known.open.is_empty() {
         let all = known.open.iter().map(|operation| operation.bytes).sum();
         let moves = count(known.open.len(), "move");
         doing.push(format!("Moving: {moves} under way, {}.", bytes(all)));
     }
-    let plan = &known.status.plan;
-    if plan.moves > 0 {
-        let what = format!("{}, {}", count(plan.moves, "move"), bytes(plan.bytes));
-        doing.push(match known.mode {
-            Mode::Advise => format!("Proposed: {what}. In mode {} nothing is moved.", known.mode.code()),
-            _ => format!("Planned: {what}."),
+    let waiting = Waiting::of(known.last, known.open);
+    if waiting.moves > 0 {
+        let what = format!("{}, {}", count(waiting.moves, "move"), bytes(waiting.bytes));
+        doing.push(match (known.mode, known.open.is_empty()) {
+            (Mode::Advise, _) => format!("Proposed: {what}. In mode {} nothing is moved.", known.mode.code()),
+            (_, true) => format!("Planned: {what}."),
+            (_, false) => format!("Planned after these: {what}."),
         });
     }
     let limited_by = known.status.limited_by.as_ref().filter(|reason| {
@@ -168,7 +163,7 @@ fn doing(known: &Known<'_>) -> Vec<String> {
     if let Some(reason) = limited_by {
         doing.push(sentence(format!("held back: {}", reason.sentence)));
     }
-    if known.status.plan.moves == 0 && known.open.is_empty() && doing.is_empty() {
+    if doing.is_empty() {
         doing.push(match known.status.failure {
             Some(_) => "It waits to see the cluster again, and moves nothing.".to_owned(),
             None => "Watching. Nothing is moved, because nothing needs to be.".to_owned(),
@@ -178,6 +173,40 @@ fn doing(known: &Known<'_>) -> Vec<String> {
         doing.push(format!("Node {} is being emptied, ordered by {}.", drain.node, drain.by));
     }
     doing
+}
+
+/// A pause, without the command that ends it: here is a button.
+fn paused(pause: &PauseView) -> String {
+    let until = match pause.until {
+        Some(until) => format!("until {}", day_and_clock(until)),
+        None => "until somebody resumes".to_owned(),
+    };
+    let why = if pause.reason.is_empty() { String::new() } else { format!(": {}", pause.reason) };
+    sentence(format!("paused by {} {until}{why}", pause.by))
+}
+
+/// Moves of the last plan that are not under way. A plan counts what is under way as arrived, so these come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) moves: usize,
+    bytes: u64,
+}
+
+impl Waiting {
+    pub(super) fn of(last: Option<&LastTurn>, open: &[OperationView]) -> Waiting {
+        let sent: BTreeSet<(&str, &str)> =
+            open.iter().map(|operation| (operation.segment.as_str(), operation.from.as_str())).collect();
+        let mut waiting = Waiting::default();
+        for movement in last.into_iter().flat_map(|last| last.decision.plan.moves()) {
+            // Since the turn some may have been sent.
+            let (segment, from) = (movement.segment.to_string(), movement.from.to_string());
+            if !sent.contains(&(segment.as_str(), from.as_str())) {
+                waiting.moves += 1;
+                waiting.bytes = waiting.bytes.saturating_add(movement.bytes.0);
+            }
+        }
+        waiting
+    }
 }
 
 fn stop(known: &Known<'_>) -> String {
@@ -197,9 +226,8 @@ fn stop(known: &Known<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::views::{PauseView, PlanSummary, ReasonView};
+    use crate::admin::views::ReasonView;
     use crate::control_loop::LoopState;
-    use crate::units::Bytes;
 
     fn status(state: LoopState) -> StatusView {
         StatusView::of(&state, Mode::Act, None, &[])
@@ -230,7 +258,6 @@ mod tests {
     #[test]
     fn a_pause_is_what_is_being_done_and_how_it_is_stopped() {
         let mut status = status(LoopState::default());
-        status.plan = PlanSummary { moves: 1, bytes: Bytes(1 << 30).0, ..PlanSummary::default() };
         status.limited_by =
             Some(ReasonView { code: "paused".to_owned(), sentence: "paused by ann".to_owned() });
         let pause = PauseView {
@@ -251,9 +278,7 @@ mod tests {
             lines: Vec::new(),
         };
         let answers = Answers::of(&known(&status, Some(&controls)));
-        assert!(answers.doing[0].contains("ann"), "{answers:?}");
-        assert_eq!(answers.doing[1], "Planned: 1 move, 1.0 GiB.");
-        assert_eq!(answers.doing.len(), 2, "the pause is told once: {answers:?}");
+        assert_eq!(answers.doing, ["Paused by ann until somebody resumes: test."], "once");
         assert!(answers.stop.contains("is paused"));
     }
 

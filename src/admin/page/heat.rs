@@ -25,6 +25,8 @@ const BELOW_SHARE: f64 = 0.9;
 pub(super) struct Cell {
     /// Chooses colour and pattern.
     pub(super) class: &'static str,
+    /// The same without colours.
+    pub(super) sign: &'static str,
     /// The pressure.
     pub(super) text: String,
     /// What a pointer over it tells.
@@ -49,6 +51,15 @@ pub(super) struct NodeRow {
     pub(super) cells: Vec<Cell>,
 }
 
+/// What a colour means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) class: &'static str,
+    /// The sign that stands for the colour where there are numbers, too.
+    pub(super) sign: &'static str,
+    pub(super) text: String,
+}
+
 /// The heat map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heat {
@@ -60,6 +71,10 @@ pub(super) struct Heat {
     pub(super) dimensions: Vec<String>,
     /// Dimensions that are not shown.
     pub(super) more: String,
+    /// The colours that there are, from the least load to the most.
+    pub(super) legend: Vec<Meaning>,
+    /// What above and below the band means, in the figures in force.
+    pub(super) band: String,
 }
 
 impl Heat {
@@ -74,7 +89,7 @@ impl Heat {
         };
         if !is_table {
             let rows = shown.iter().map(|dimension| row(nodes, dimension)).collect();
-            return Heat { rows, more, ..Heat::default() };
+            return Heat { rows, more, legend: legend(&shown), band: band(&shown), ..Heat::default() };
         }
         let node = |node: &NodeView| NodeRow {
             id: node.id.clone(),
@@ -87,8 +102,69 @@ impl Heat {
             nodes: nodes.iter().map(node).collect(),
             dimensions: shown.iter().map(|dimension| dimension.name.clone()).collect(),
             more,
+            legend: legend(&shown),
+            band: band(&shown),
             ..Heat::default()
         }
+    }
+}
+
+/// A figure that all dimensions shown have in common.
+fn common(shown: &[&DimensionView], of: impl Fn(&DimensionView) -> f64) -> Option<String> {
+    let mut figures: Vec<String> = shown.iter().map(|dimension| times(of(dimension))).collect();
+    figures.dedup();
+    (figures.len() == 1).then(|| figures.swap_remove(0))
+}
+
+/// When something is done about a node, for somebody who has never heard of a band.
+fn band(shown: &[&DimensionView]) -> String {
+    let enter = common(shown, |dimension| dimension.enter);
+    let leave = common(shown, |dimension| dimension.leave);
+    match (enter, leave) {
+        (Some(enter), Some(leave)) => format!(
+            "Above {enter} a node is overloaded, and relieved until it is down to {leave}. Between the two is the band, in \
+             which nothing is moved, so that nothing moves to and fro."
+        ),
+        _ if shown.is_empty() => String::new(),
+        _ => "Above its band a node is overloaded, and relieved until it is down to where the band begins. Inside of the \
+              band nothing is moved, so that nothing moves to and fro. Each kind of load has a band of its own, see Pressure."
+            .to_owned(),
+    }
+}
+
+/// What the colours mean, in figures where all dimensions have the same.
+fn legend(shown: &[&DimensionView]) -> Vec<Meaning> {
+    let enter = common(shown, |dimension| dimension.enter);
+    let leave = common(shown, |dimension| dimension.leave);
+    let far = common(shown, |dimension| dimension.enter * FAR_ABOVE);
+    let or = |figure: &Option<String>, what: &str, without: &str| match figure {
+        Some(figure) => format!("{what} {figure}"),
+        None => without.to_owned(),
+    };
+    let meaning = |class, sign, text| Meaning { class, sign, text };
+    vec![
+        meaning("p0", "", format!("under {}", times(NEARLY_EMPTY))),
+        meaning("p1", "", format!("under {}", times(BELOW_SHARE))),
+        meaning("p2", "", or(&leave, "fair, up to", "fair")),
+        meaning("p3", "", or(&enter, "in the band, up to", "in the band")),
+        meaning("p4", OVERLOADED, or(&enter, "overloaded, above", "overloaded")),
+        meaning("p5", FAR_OVERLOADED, or(&far, "far overloaded, above", "far overloaded")),
+        meaning("full", FULL, "fair, but full".to_owned()),
+        meaning("na", "–", "takes no part".to_owned()),
+    ]
+}
+
+/// Signs beside the numbers, for eyes that see no colours.
+const OVERLOADED: &str = "▲";
+const FAR_OVERLOADED: &str = "▲▲";
+const FULL: &str = "■";
+
+fn sign(class: &str) -> &'static str {
+    match class {
+        "p4" => OVERLOADED,
+        "p5" => FAR_OVERLOADED,
+        "full" => FULL,
+        _ => "",
     }
 }
 
@@ -123,14 +199,15 @@ fn note(node: &NodeView) -> String {
 }
 
 fn row(nodes: &[NodeView], dimension: &DimensionView) -> Row {
-    let pressures = || nodes.iter().filter_map(|node| of_dimension(node, dimension));
+    let pressures =
+        || nodes.iter().filter(|node| node.usable).filter_map(|node| of_dimension(node, dimension));
     let above = pressures().filter(|pressure| pressure.pressure > dimension.enter).count();
     let worst = pressures().map(|pressure| pressure.pressure).fold(0.0, f64::max);
     Row {
         name: dimension.name.clone(),
         summary: format!(
             "{above} of {} above {}, worst {}",
-            count(nodes.len(), "node"),
+            count(pressures().count(), "node"),
             times(dimension.enter),
             times(worst)
         ),
@@ -140,10 +217,11 @@ fn row(nodes: &[NodeView], dimension: &DimensionView) -> Row {
 
 fn cell(node: &NodeView, dimension: &DimensionView) -> Cell {
     let Some(pressure) = of_dimension(node, dimension).filter(|_| node.usable) else {
-        return Cell { class: "na", text: "–".to_owned(), title: format!("{}: takes no part", node.id) };
+        let title = format!("{}: takes no part", node.id);
+        return Cell { class: "na", sign: "", text: "–".to_owned(), title };
     };
-    let text = times(pressure.pressure);
-    Cell { class: class(pressure, dimension), title: format!("{}: {text}", node.id), text }
+    let (text, class) = (times(pressure.pressure), class(pressure, dimension));
+    Cell { class, sign: sign(class), title: format!("{}: {text}", node.id), text }
 }
 
 /// Colour and pattern; what is tolerated looks like what it is, and has its reason below.

@@ -125,6 +125,12 @@ function confirmed(text) {
   return new Promise((done) => dialog.addEventListener('close', () => done(dialog.returnValue === 'yes'), { once: true }));
 }
 
+// What became of a segment that was to be moved by hand.
+function became({ segment, from, to, outcome, why }) {
+  const way = from && to ? ` (node ${from} → node ${to})` : '';
+  return `segment ${segment}${way}: ${outcome}${why ? `, because ${why}` : ''}`;
+}
+
 async function order(form) {
   const body = fields(form);
   if (!(await confirmed(filled(form.dataset.confirm, body)))) return;
@@ -141,7 +147,7 @@ async function order(form) {
     const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok) return told(`Refused: ${said.detail || answer.status}`, true);
-    told(said.segments ? said.segments.map((moved) => Object.values(moved).filter((value) => typeof value !== 'object').join(' ')).join('; ') : 'Done.', false);
+    told(said.segments ? said.segments.map(became).join('; ') : 'Done.', false);
   } catch (error) {
     told(`Not sent: ${error.message}`, true);
   }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use jiff::Timestamp;
 
-use super::answers::{Answers, Known};
+use super::answers::{Answers, Known, Waiting};
 use super::bars::{Bars, bars};
 use super::curve::CurvePicture;
 use super::figures::{bytes, clock, times};
@@ -52,6 +52,8 @@ pub(super) struct LimitRow {
 #[template(path = "page.html")]
 struct PageTemplate<'a> {
     answers: Answers,
+    /// Planned moves that are not under way.
+    waiting: usize,
     status: &'a StatusView,
     seen_at: Option<Timestamp>,
     seen_clock: String,
@@ -117,6 +119,7 @@ pub(super) fn page(
     let ended = recorded.operations.iter().filter(|operation| operation.state.is_ended());
     let template = PageTemplate {
         answers,
+        waiting: Waiting::of(last, &open).moves,
         seen_at: status.taken_at,
         seen_clock: status.taken_at.map(clock).unwrap_or_default(),
         is_acting: shared.mode != Mode::Advise,

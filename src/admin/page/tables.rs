@@ -20,42 +20,51 @@ const SUBJECTS_SHOWN: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StepRow {
     pub(super) number: usize,
-    pub(super) moves: Vec<String>,
-    pub(super) reason: String,
+    pub(super) moves: Vec<StepMove>,
+    /// What it is for: a kind of load, and what becomes of it where the step takes and where it gives.
+    pub(super) dimension: String,
+    pub(super) relieved: String,
+    pub(super) loaded: String,
     pub(super) admitted: bool,
+}
+
+/// A move of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StepMove {
+    pub(super) what: String,
+    pub(super) bytes: String,
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 impl From<&StepView> for StepRow {
     fn from(step: &StepView) -> StepRow {
-        let Some(first) = step.moves.first() else {
-            return StepRow {
-                number: step.position + 1,
-                moves: Vec::new(),
-                reason: String::new(),
-                admitted: false,
-            };
+        let change = |node: Option<&str>, before, after| {
+            format!("node {}: {} → {}", node.unwrap_or_default(), times(before), times(after))
         };
+        let first = step.moves.first();
+        let from = first.map(|movement| movement.from.as_str());
+        let to = first.map(|movement| movement.to.as_str());
         StepRow {
             number: step.position + 1,
-            moves: step.moves.iter().map(described).collect(),
-            reason: format!(
-                "{} of node {} falls from {} to {}; that of node {} rises from {} to {}",
-                step.dimension,
-                first.from,
-                times(step.source_before),
-                times(step.source_after),
-                first.to,
-                times(step.destination_before),
-                times(step.destination_after)
-            ),
+            moves: step.moves.iter().map(StepMove::from).collect(),
+            dimension: step.dimension.clone(),
+            relieved: change(from, step.source_before, step.source_after),
+            loaded: change(to, step.destination_before, step.destination_after),
             admitted: step.admitted,
         }
     }
 }
 
-fn described(movement: &MoveView) -> String {
-    let MoveView { segment, collection_name, from, to, .. } = movement;
-    format!("segment {segment} of {collection_name}, {}: node {from} → node {to}", bytes(movement.bytes))
+impl From<&MoveView> for StepMove {
+    fn from(movement: &MoveView) -> StepMove {
+        StepMove {
+            what: format!("segment {} of {}", movement.segment, movement.collection_name),
+            bytes: bytes(movement.bytes),
+            from: movement.from.clone(),
+            to: movement.to.clone(),
+        }
+    }
 }
 
 /// The steps that are listed.

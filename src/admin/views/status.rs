@@ -34,7 +34,7 @@ pub struct StatusView {
     pub taken_at: Option<Timestamp>,
     /// Why the last look failed.
     pub failure: Option<String>,
-    /// Query nodes.
+    /// Query nodes; streaming nodes, which hold no sealed segments, are not among them.
     pub nodes: usize,
     /// Overloaded nodes.
     pub overloaded: usize,
@@ -197,7 +197,7 @@ impl StatusView {
             turns: state.turns,
             taken_at: decision.map(|decision| decision.snapshot.taken_at),
             failure: state.failure.clone(),
-            nodes: count(|decision| decision.snapshot.nodes.len()),
+            nodes: count(|decision| decision.snapshot.query_nodes()),
             overloaded: last.map(|last| overloaded(last).len()).unwrap_or_default(),
             collections: count(|decision| decision.snapshot.collections.len()),
             segments: count(|decision| decision.snapshot.copies.len()),
@@ -272,7 +272,8 @@ fn verdict(state: &LoopState, mode: Mode) -> (&'static str, String) {
     let who = match nodes.as_slice() {
         [node] => format!("Not balanced: node {node} is overloaded"),
         nodes => {
-            format!("Not balanced: {} of {} nodes are overloaded", nodes.len(), decision.snapshot.nodes.len())
+            let all = decision.snapshot.query_nodes();
+            format!("Not balanced: {} of {all} query nodes are overloaded", nodes.len())
         }
     };
     let moves = decision.plan.moves().count();

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::RecordingError;
-use super::frame::{self, COMPRESSION, FORMAT, Frame};
+use super::following::{Following, Frames};
+use super::frame::{self, COMPRESSION, Frame};
 use super::reader::Recorded;
+use crate::observe::observation::Observation;
 
 /// What every such file says of itself.
 const NAME: &str = "milvus-rebalancer recording";
@@ -113,6 +115,11 @@ impl ExportWriter {
 
 /// Reads turns from a file that was exported, or from one of the daemon's own. After an error it is at its end.
 pub struct ExportReader {
+    turns: Following<Lines>,
+}
+
+/// A file as its lines.
+struct Lines {
     path: PathBuf,
     lines: Box<dyn BufRead + Send>,
     /// The header; a file of the daemon has none.
@@ -121,9 +128,6 @@ pub struct ExportReader {
     first: Option<Vec<u8>>,
     longest_line: u64,
     line: usize,
-    whole: usize,
-    last: Option<Recorded>,
-    has_ended: bool,
 }
 
 impl ExportReader {
@@ -145,26 +149,19 @@ impl ExportReader {
         } else {
             Box::new(from)
         };
-        let mut reader = ExportReader {
-            path: path.to_owned(),
-            lines,
-            header: None,
-            first: None,
-            longest_line,
-            line: 0,
-            whole: 0,
-            last: None,
-            has_ended: false,
-        };
-        reader.begin()?;
-        Ok(reader)
+        let mut lines =
+            Lines { path: path.to_owned(), lines, header: None, first: None, longest_line, line: 0 };
+        lines.begin()?;
+        Ok(ExportReader { turns: Following::new(lines) })
     }
 
     /// The header; a file of the daemon has none.
     pub fn header(&self) -> Option<&ExportHeader> {
-        self.header.as_ref()
+        self.turns.frames().header.as_ref()
     }
+}
 
+impl Lines {
     fn begin(&mut self) -> Result<(), RecordingError> {
         let no_recording = |detail: String| RecordingError::NoRecording { path: self.path.clone(), detail };
         let line = match next_line(&mut *self.lines, self.longest_line) {
@@ -204,35 +201,32 @@ impl ExportReader {
         }
         serde_json::from_slice(line).map_err(wrong)
     }
+}
 
-    fn read(&mut self) -> Result<Option<Recorded>, RecordingError> {
+impl Frames for Lines {
+    fn next_frame(&mut self) -> Result<Option<Frame<Observation>>, String> {
         let line = match self.first.take() {
             Some(first) => first,
             None => {
                 self.line += 1;
-                match next_line(&mut *self.lines, self.longest_line) {
-                    Ok(Some(line)) => line,
-                    Ok(None) => return Ok(None),
-                    Err(error) => return Err(self.lost(error.to_string())),
+                match next_line(&mut *self.lines, self.longest_line).map_err(|error| error.to_string())? {
+                    Some(line) => line,
+                    None => return Ok(None),
                 }
             }
         };
         if line.last() != Some(&b'\n') {
-            return Err(self.lost("the line breaks off".to_owned()));
+            return Err("the line breaks off".to_owned());
         }
-        let frame = frame::parse(&line).map_err(|detail| self.lost(detail))?;
-        if frame.format > FORMAT {
-            let path = self.path.clone();
-            return Err(RecordingError::TooNew { path, found: frame.format, known: FORMAT });
-        }
-        let recorded = frame.after(self.last.take()).map_err(|detail| self.lost(detail))?;
-        self.whole += 1;
-        self.last = Some(recorded.clone());
-        Ok(Some(recorded))
+        frame::parse(&line).map(Some)
     }
 
-    fn lost(&self, detail: String) -> RecordingError {
-        RecordingError::LineLost { path: self.path.clone(), line: self.line, detail, whole: self.whole }
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lost(&self, detail: String, whole: usize) -> RecordingError {
+        RecordingError::LineLost { path: self.path.clone(), line: self.line, detail, whole }
     }
 }
 
@@ -240,12 +234,7 @@ impl Iterator for ExportReader {
     type Item = Result<Recorded, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.has_ended {
-            return None;
-        }
-        let read = self.read().transpose();
-        self.has_ended = !matches!(read, Some(Ok(_)));
-        read
+        self.turns.next()
     }
 }
 

@@ -7,6 +7,7 @@
 mod difference;
 mod error;
 mod export;
+mod following;
 mod frame;
 mod reader;
 mod recorder;

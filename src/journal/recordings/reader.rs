@@ -8,7 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::RecordingError;
-use super::frame::{self, FORMAT};
+use super::following::{Following, Frames};
+use super::frame::{self, Frame};
 use super::turns::RecordedTurn;
 use crate::observe::observation::Observation;
 
@@ -28,11 +29,15 @@ pub struct Recorded {
 
 /// Reads one file. After an error it is at its end.
 pub struct RecordingReader {
+    turns: Following<OwnFile>,
+}
+
+/// A file of the daemon.
+struct OwnFile {
     path: PathBuf,
     file: BufReader<File>,
-    last: Option<Recorded>,
-    whole: usize,
-    has_ended: bool,
+    /// Where the last frame begins.
+    at_byte: u64,
 }
 
 /// The recordings in a folder, in the order in which they were begun. A folder that is not there has none.
@@ -76,42 +81,26 @@ impl RecordingReader {
             path: path.to_owned(),
             source,
         })?;
-        Ok(RecordingReader {
-            path: path.to_owned(),
-            file: BufReader::new(file),
-            last: None,
-            whole: 0,
-            has_ended: false,
-        })
+        let file = OwnFile { path: path.to_owned(), file: BufReader::new(file), at_byte: 0 };
+        Ok(RecordingReader { turns: Following::new(file) })
+    }
+}
+
+impl Frames for OwnFile {
+    fn next_frame(&mut self) -> Result<Option<Frame<Observation>>, String> {
+        self.at_byte = self.file.stream_position().map_err(|error| error.to_string())?;
+        if self.file.fill_buf().map_err(|error| error.to_string())?.is_empty() {
+            return Ok(None);
+        }
+        frame::decode(&mut self.file).map(Some)
     }
 
-    fn read(&mut self) -> Result<Option<Recorded>, RecordingError> {
-        let at_byte = self.file.stream_position().map_err(|error| self.tail_lost(0, error.to_string()))?;
-        let lost = |reader: &RecordingReader, detail| Err(reader.tail_lost(at_byte, detail));
-        match self.file.fill_buf() {
-            Ok([]) => return Ok(None),
-            Ok(_) => {}
-            Err(error) => return lost(self, error.to_string()),
-        }
-        let frame = match frame::decode(&mut self.file) {
-            Ok(frame) => frame,
-            Err(detail) => return lost(self, detail),
-        };
-        if frame.format > FORMAT {
-            let path = self.path.clone();
-            return Err(RecordingError::TooNew { path, found: frame.format, known: FORMAT });
-        }
-        let recorded = match frame.after(self.last.take()) {
-            Ok(recorded) => recorded,
-            Err(detail) => return lost(self, detail),
-        };
-        self.last = Some(recorded.clone());
-        self.whole += 1;
-        Ok(Some(recorded))
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn tail_lost(&self, at_byte: u64, detail: String) -> RecordingError {
-        RecordingError::TailLost { path: self.path.clone(), at_byte, detail, whole: self.whole }
+    fn lost(&self, detail: String, whole: usize) -> RecordingError {
+        RecordingError::TailLost { path: self.path.clone(), at_byte: self.at_byte, detail, whole }
     }
 }
 
@@ -119,11 +108,6 @@ impl Iterator for RecordingReader {
     type Item = Result<Recorded, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.has_ended {
-            return None;
-        }
-        let read = self.read().transpose();
-        self.has_ended = !matches!(read, Some(Ok(_)));
-        read
+        self.turns.next()
     }
 }

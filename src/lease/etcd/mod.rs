@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::announcement::Announcement;
 use super::election::{Election, Leadership, LeaseError};
 use super::record::SharedRecord;
 use super::settings::EtcdSettings;
@@ -36,7 +37,7 @@ pub struct EtcdElection {
     instance: String,
     prefix: String,
     time_to_live: Duration,
-    state: watch::Sender<Leadership>,
+    announcement: Announcement,
     /// The lease that this instance holds, if it holds one.
     lease: Mutex<Option<i64>>,
 }
@@ -44,13 +45,12 @@ pub struct EtcdElection {
 impl EtcdElection {
     /// Under this name. Nothing is asked yet; only the settings can fail.
     pub fn new(instance: String, settings: &EtcdSettings) -> Result<EtcdElection, EtcdError> {
-        let unknown = Leadership::Unknown { cause: "etcd has not been asked yet".to_owned() };
         Ok(EtcdElection {
             client: EtcdClient::new(settings)?,
             instance,
             prefix: settings.prefix.clone(),
             time_to_live: settings.time_to_live,
-            state: watch::Sender::new(unknown),
+            announcement: Announcement::new("etcd has not been asked yet"),
             lease: Mutex::new(None),
         })
     }
@@ -73,7 +73,7 @@ impl EtcdElection {
                 term = self.campaign(lease, until).await?;
             }
             if let Some(term) = term {
-                self.state.send_replace(Leadership::Leading { term, until });
+                self.announcement.leads(term, until);
             }
             let pause = time_to_live / PROLONGED_PER_LIFE;
             sleep(if term.is_some() { pause } else { pause.min(TRY_EVERY) }).await;
@@ -96,16 +96,7 @@ impl EtcdElection {
                 Ok(Some(revision))
             }
             client::Created::Theirs { value, .. } => {
-                let leader = Some(String::from_utf8_lossy(&value).into_owned());
-                let following = Leadership::Following { leader };
-                self.state.send_if_modified(|state| {
-                    let is_news = *state != following;
-                    if is_news {
-                        tracing::info!(leader = %String::from_utf8_lossy(&value), "another instance leads");
-                        *state = following;
-                    }
-                    is_news
-                });
+                self.announcement.follows(&String::from_utf8_lossy(&value));
                 Ok(None)
             }
         }
@@ -130,7 +121,7 @@ impl EtcdElection {
     }
 
     fn term(&self) -> Option<(i64, Instant)> {
-        match *self.state.borrow() {
+        match *self.announcement.state().borrow() {
             Leadership::Leading { term, until } if Instant::now() < until => Some((term, until)),
             _ => None,
         }
@@ -139,7 +130,7 @@ impl EtcdElection {
 
 impl Election for EtcdElection {
     fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.state.subscribe()
+        self.announcement.state()
     }
 
     fn write<'a>(&'a self, record: &'a SharedRecord) -> SeamFuture<'a, Result<(), LeaseError>> {
@@ -169,16 +160,7 @@ impl Election for EtcdElection {
         Box::pin(async move {
             loop {
                 if let Err(error) = self.stand_once().await {
-                    let cause = Chain(&error).to_string();
-                    self.state.send_if_modified(|state| {
-                        let unknown = Leadership::Unknown { cause: cause.clone() };
-                        let is_news = *state != unknown;
-                        if is_news {
-                            tracing::warn!(error = cause, "nothing is known of who leads; nothing is moved");
-                            *state = unknown;
-                        }
-                        is_news
-                    });
+                    self.announcement.is_unknown(Chain(&error).to_string());
                 }
                 sleep(TRY_EVERY).await;
             }
@@ -187,8 +169,7 @@ impl Election for EtcdElection {
 
     fn resign(&self) -> SeamFuture<'_, ()> {
         Box::pin(async move {
-            let cause = "this instance has stepped down".to_owned();
-            self.state.send_replace(Leadership::Unknown { cause });
+            self.announcement.steps_down();
             let Some(lease) = self.lease.lock().await.take() else { return };
             let deadline = Instant::now() + TRY_EVERY;
             if let Err(error) = timely(deadline, self.client.revoke(lease)).await {

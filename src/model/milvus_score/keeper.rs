@@ -13,7 +13,7 @@ use scored::Scored;
 use super::margins::{Margins, Scores};
 use super::plan::is_exclusive;
 use super::{Algorithm, ChannelView, NodeView, ScoreSettings, scores_of, segment_score};
-use crate::model::{CopyIndex, NodeIndex, ReplicaIndex, SegmentCopies};
+use crate::model::{CopyIndex, Held, NodeIndex, ReplicaIndex, SegmentCopies};
 use crate::reason::Reason;
 use crate::units::{CollectionId, Rows, SegmentId};
 
@@ -138,7 +138,12 @@ impl Keeper {
             keeper.copies.push((segment, replica, rows, channel));
             let node = placement[copy.at()];
             keeper.sealed[node.at()] = keeper.sealed[node.at()].saturating_add(rows.0);
-            keeper.replicas[replica.at()].put(node, (rows, segment, channel));
+            let scored = &mut keeper.replicas[replica.at()];
+            if matches!(copies.held[copy.at()], Some(Held::Level0 | Held::NoRows)) {
+                scored.count(node, rows);
+            } else {
+                scored.put(node, (rows, segment, channel));
+            }
         }
         for scored in &mut keeper.replicas {
             scored.segments.iter_mut().for_each(|segments| segments.sort_unstable());

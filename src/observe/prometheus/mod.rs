@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 pub use client::{Prometheus, PrometheusError, read};
 pub use settings::{PrometheusSettings, QuerySettings};
 
+/// For fuzzing: an answer to a query.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let (query, settings) = (QuerySettings::default(), PrometheusSettings::default());
+    drop(answer::read(bytes, &query, &settings, jiff::Timestamp::UNIX_EPOCH));
+}
+
 /// What the answers to all queries were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use milvus_rebalancer::clock::Clock;
+use milvus_rebalancer::gate::ApprovalRule;
 use milvus_rebalancer::journal::{Journal, Pause};
 use milvus_rebalancer::sim::{SharedWorld, SimServer, WorldPlan, build};
 use serde_json::json;
@@ -51,14 +52,22 @@ async fn the_page_in_a_real_browser() {
     run(Command::new("tests/browser/install.sh")).await;
     let empty = on(build(&WorldPlan { nodes: 0, collections: 0, segments: 0, ..uneven() }));
     let thousand = Site::with(thousand_nodes(), |config| config.poll.interval = Duration::from_secs(600));
+    let approving = Site::with(uneven(), |config| {
+        acting(config);
+        config.gate.settle_time = Duration::ZERO;
+        config.gate.approval = ApprovalRule::Required;
+    });
     let (moving, empty, hostile, unreachable) =
         tokio::join!(paused(), empty, on(hostile_world()), without_milvus());
+    let (advising, approving) = tokio::join!(Site::start(), approving);
     let thousand = thousand.await;
     let folder = tempfile::tempdir().unwrap();
     let urls = folder.path().join("urls.json");
     let of = |site: &Site| format!("{}/", site.base);
     let scenes = json!({
         "moving": of(&moving),
+        "advising": of(&advising),
+        "approving": of(&approving),
         "empty": of(&empty),
         "hostile": of(&hostile),
         "unreachable": of(&unreachable),
@@ -72,7 +81,7 @@ async fn the_page_in_a_real_browser() {
         page.arg("--pictures").arg(folder);
     }
     run(page).await;
-    for site in [moving, empty, hostile, unreachable, thousand] {
+    for site in [moving, advising, approving, empty, hostile, unreachable, thousand] {
         site.stop().await;
     }
 }

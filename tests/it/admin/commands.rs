@@ -1,7 +1,11 @@
 //! The commands that ask a running daemon, by the binary.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use milvus_rebalancer::sim::WorldPlan;
+use milvus_rebalancer::sim::build::Placement;
 use serde_json::Value;
 
 use super::{Site, uneven};
@@ -50,6 +54,29 @@ async fn a_daemon_is_asked_for_its_state_and_its_reasons() {
     assert!(say(&site, &["history"]).await.starts_with("TURN  AT"));
     assert!(say(&site, &["history", "waves", "--last", "5"]).await.starts_with("WAVE  AT"));
     assert!(say(&site, &["events"]).await.starts_with("turn "));
+}
+
+/// A page of the API has 1,000 steps at most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_of_several_pages_is_printed_whole() {
+    let plan = WorldPlan { nodes: 2, segments: 6_000, placement: Placement::OneNode, ..uneven() };
+    let site = Site::with(plan, |config| config.poll.interval = Duration::from_secs(600)).await;
+    let first = site.json("/v1/plan?limit=1000").await;
+    let moves = first["moves"].as_u64().unwrap();
+    assert!(moves > 1_000 && first["steps"]["next"].is_string(), "{moves} moves fit a page");
+    let live: Value =
+        serde_json::from_str(&say(&site, &["plan", "--live", "--format", "json"]).await).unwrap();
+    let steps = live["steps"]["items"].as_array().unwrap();
+    let segments: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|step| step["moves"].as_array().unwrap())
+        .map(|movement| movement["segment"].as_str().unwrap())
+        .collect();
+    assert_eq!(segments.len() as u64, moves, "each move once");
+    assert_eq!((&live["digest"], &live["steps"]["next"]), (&first["digest"], &Value::Null));
+    let table = say(&site, &["plan", "--live"]).await;
+    assert!(table.lines().count() as u64 > moves, "{} lines", table.lines().count());
+    assert!(segments.iter().all(|segment| table.contains(segment)), "the table lacks some");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,10 @@
 //! The election on a real etcd: one leads, whatever happens to it or to etcd.
 
 #[path = "../../etcd_server.rs"]
-mod etcd_server;
+pub mod etcd_server;
+mod kubernetes;
+#[path = "../../kubernetes_server.rs"]
+mod kubernetes_server;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::process::{Command, Output};
 
-use milvus_rebalancer::config::Mode;
 use milvus_rebalancer::journal::{ExportReader, ExportWriter};
 use milvus_rebalancer::policy::pattern::Patterns;
 use milvus_rebalancer::replay::Replay;
@@ -10,7 +9,7 @@ use milvus_rebalancer::replay::scrub::Scrubber;
 use milvus_rebalancer::turn::ThinkingSettings;
 use serde_json::Value;
 
-use super::world::{Daemon, recorded, uneven};
+use super::world::{Daemon, busy, recorded, uneven};
 
 /// Runs the binary in a folder, without anything of this machine's environment.
 pub fn run(folder: &std::path::Path, arguments: &[&str]) -> Output {
@@ -35,7 +34,7 @@ pub async fn recorded_folder(turns: u64) -> tempfile::TempDir {
     settings.policies.pin.collections = Patterns::of("*nothing*");
     settings.policies.spread.collections = Patterns::of("default.*");
     settings.policies.drain.nodes = Patterns::of("3,*:99999");
-    let mut daemon = Daemon::start(&world, folder.path(), &settings, Mode::Act);
+    let mut daemon = Daemon::start(&world, folder.path(), busy(&settings));
     daemon.turns(turns).await;
     daemon.kill().await;
     folder

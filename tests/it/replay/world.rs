@@ -1,126 +1,30 @@
-//! A simulated cluster and a daemon that records what it does with it.
+//! What replays are tried on: a cluster that is never quite at rest, and the files that a daemon leaves behind.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use milvus_rebalancer::config::{Mode, PollSettings};
-use milvus_rebalancer::control_loop::{ControlLoop, LastTurn, LoopState};
 use milvus_rebalancer::execute::ExecuteSettings;
-use milvus_rebalancer::execute::executor::Executor;
-use milvus_rebalancer::http::Health;
-use milvus_rebalancer::journal::{
-    Journal, JournalError, JournalSettings, Recorded, RecordingReader, RecordingSettings, recordings,
-    recordings_folder,
-};
-use milvus_rebalancer::metrics::Metrics;
-use milvus_rebalancer::sim::build::Placement;
+use milvus_rebalancer::journal::{Recorded, RecordingReader, recordings, recordings_folder};
+use milvus_rebalancer::sim::SharedWorld;
 use milvus_rebalancer::sim::operator::Transfer;
-use milvus_rebalancer::sim::{Line, Profile, SharedWorld, SimMover, SimObserver, WorldPlan, build};
-use milvus_rebalancer::turn::{Thinking, ThinkingSettings};
+use milvus_rebalancer::turn::ThinkingSettings;
 use milvus_rebalancer::units::{NodeId, Ratio};
-use prometheus::Registry;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-/// Four nodes, of which the first holds everything, with searches and ingestion.
+pub use crate::process::Daemon;
+use crate::process::{Options, on_one_node};
+
+/// Four nodes, of which the first holds everything, with ingestion.
 pub fn uneven() -> SharedWorld {
-    let mut plan = WorldPlan::new(Profile::of(Line::V2_4), 7);
-    plan.nodes = 4;
-    plan.unequal_machines = false;
-    plan.collections = 1;
-    plan.segments = 30;
-    plan.databases = 1;
-    plan.memory_fill = 0.2;
-    plan.placement = Placement::OneNode;
-    plan.ingest_rows_per_second = 500.0;
-    SharedWorld::new(build(&plan))
+    on_one_node(30, 500.0)
 }
 
-/// Without a budget for the day, so that it keeps moving.
-pub fn busy() -> ExecuteSettings {
-    ExecuteSettings { bytes_per_hour: Ratio::ZERO, bytes_per_day: Ratio::ZERO, ..ExecuteSettings::default() }
-}
-
-/// A running daemon.
-pub struct Daemon {
-    pub state: watch::Receiver<LoopState>,
-    pub journal: Journal,
-    seen: u64,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), JournalError>>,
-}
-
-impl Daemon {
-    pub fn start(world: &SharedWorld, folder: &Path, settings: &ThinkingSettings, mode: Mode) -> Daemon {
-        Daemon::recording(world, folder, settings, mode, RecordingSettings::default())
-    }
-
-    pub fn recording(
-        world: &SharedWorld,
-        folder: &Path,
-        settings: &ThinkingSettings,
-        mode: Mode,
-        observations: RecordingSettings,
-    ) -> Daemon {
-        let clock = Arc::new(world.clock());
-        let journal_settings =
-            JournalSettings { path: folder.join("it.db"), observations, ..JournalSettings::default() };
-        let journal = Journal::open(&journal_settings, clock.read().wall).unwrap();
-        let observer = Arc::new(SimObserver::new(world.clone(), true));
-        let execute = busy();
-        let mover = Arc::new(SimMover::new(world.clone(), execute.call_timeout));
-        let executor = Executor::new(execute, Some(mover), observer.clone(), journal.clone(), clock.clone());
-        let (shown, state) = watch::channel(LoopState::default());
-        let stop = CancellationToken::new();
-        let control_loop = ControlLoop {
-            observer,
-            plugins: milvus_rebalancer::plugin::Plugins::default(),
-            thinking: Thinking::with_settings(settings),
-            executor,
-            election: None,
-            mode,
-            poll: PollSettings::default(),
-            clock,
-            journal: journal.clone(),
-            metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
-            health: Arc::new(Health::new()),
-            state: shown,
-            wake: Arc::default(),
-            stop: stop.clone(),
-        };
-        Daemon { state, journal, seen: 0, stop, task: tokio::spawn(control_loop.run()) }
-    }
-
-    /// Every turn that was not asked for yet up to this number, counted from the start of this process.
-    pub async fn turns(&mut self, number: u64) -> Vec<Arc<LastTurn>> {
-        let mut turns = Vec::new();
-        while self.seen < number {
-            let seen = self.seen;
-            let changed = self.state.wait_for(|state| state.turns > seen && state.last.is_some());
-            let state = tokio::time::timeout(Duration::from_secs(36_000), changed).await;
-            let state = state.expect("the turn comes").expect("the loop lives");
-            assert_eq!(state.turns, seen + 1, "no turn was missed");
-            self.seen = state.turns;
-            turns.push(state.last.clone().unwrap());
-            drop(state);
-            // The clock stands still, so the disk has all the time that it needs.
-            self.journal.finish_recording().await;
-        }
-        turns
-    }
-
-    pub async fn kill(self) {
-        self.journal.finish_recording().await;
-        self.task.abort();
-        drop(self.task.await);
-    }
-
-    pub async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-    }
+/// A daemon without a budget for the day, so that it keeps moving.
+pub fn busy(thinking: &ThinkingSettings) -> Options {
+    let execute = ExecuteSettings {
+        bytes_per_hour: Ratio::ZERO,
+        bytes_per_day: Ratio::ZERO,
+        ..ExecuteSettings::default()
+    };
+    Options { thinking: thinking.clone(), ..execute.into() }
 }
 
 /// Somebody else moves a segment, any that can be.

@@ -65,8 +65,15 @@ impl Scored {
         let Some(position) = self.position_of(node) else { return };
         self.outbound += usize::from(self.is_outbound(node, resident));
         self.segments[position].push(resident);
+        self.count(node, resident.0);
+    }
+
+    /// Adds the rows of a segment that the balancer never takes: deletes only stay with their delegator. Were it taken
+    /// for movable, its replica would seem about to be balanced for ever, and would not be asked about.
+    pub(super) fn count(&mut self, node: NodeIndex, added: Rows) {
+        let Some(position) = self.position_of(node) else { return };
         let rows = &mut self.replica.nodes[position].1.collection.sealed;
-        *rows = Rows(rows.0.saturating_add(resident.0.0));
+        *rows = Rows(rows.0.saturating_add(added.0));
     }
 
     pub(super) fn insert(&mut self, node: NodeIndex, resident: Resident) {
