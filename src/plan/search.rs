@@ -147,6 +147,17 @@ impl<'a> Search<'a> {
         self.rules.may_enter(&self.candidate(copy, to))
     }
 
+    /// Whether copies may go where they are to go together: those for the same node fit into it as one.
+    pub fn may_enter_together(&self, ways: &[Way]) -> bool {
+        let arrives = |way: &Way| way.to != self.origin[way.copy.at()];
+        let fits = |way: &Way| {
+            let same = ways.iter().filter(|other| other.to == way.to && arrives(other));
+            let bytes = same.map(|other| self.input.snapshot.copies.bytes[other.copy.at()]).sum();
+            !arrives(way) || self.rules.has_room(way.to, bytes)
+        };
+        ways.iter().all(|way| self.may_enter(way.copy, way.to)) && (ways.len() == 1 || ways.iter().all(fits))
+    }
+
     /// Forgets which nodes were the emptiest.
     pub fn look_afresh(&mut self) {
         self.windows = Windows::new(self.field.sets.len(), self.field.width());
