@@ -122,7 +122,7 @@ impl Exchanges {
                     && played(search, worst, &ways).is_some_and(|gain| {
                         gain > LEAST_GAIN && gain / bytes_of(search, &ways) * 2.0 > value
                     })
-                    && ways.iter().all(|way| search.may_enter(way.copy, way.to));
+                    && search.may_enter_together(&ways);
             if is_as_good {
                 search.choose(&ways);
                 made.extend(ways);
@@ -204,7 +204,7 @@ impl Look {
         let is_full = self.best.len() == AT_ONCE;
         if is_full && self.best.last().is_some_and(|(least, _)| *least >= value)
             || self.best.iter().any(|(known, own)| own[0].copy == ways[0].copy && *known >= value)
-            || !ways.iter().all(|way| search.may_enter(way.copy, way.to))
+            || !search.may_enter_together(ways)
         {
             return;
         }

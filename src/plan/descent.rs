@@ -15,12 +15,26 @@ use crate::model::{CopyIndex, NodeIndex};
 /// potential is half of the excess.
 const DONE_AT: f64 = 0.25;
 /// Copies that are worked through between two looks at all of them.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
+/// What destinations may suffer of what their sources gain. Where several dimensions disagree, hardly anybody takes
+/// anything for nothing, and load has to flow over several nodes; a destination that suffers nothing is preferred in any
+/// case. Measured: with less, plans move more bytes and take longer, because exchanges must do the rest.
+const TOLERANCE: f64 = 0.75;
+/// A node that was stuck is looked at again when its potential is so many times as large: what arrived meanwhile hardly
+/// helps it, and looking is dear.
+const WORSE: f64 = 1.1;
+/// So many looks at all of them a node with many may need.
+const LOOKS: usize = 16;
+/// Copies that are offered to all nodes of a large set in one look at a source. Others are offered to the emptiest only.
+const WIDELY: usize = 4;
 /// The movable copies of a node, side by side.
 pub struct Source {
     node: NodeIndex,
     copies: Vec<CopyIndex>,
     bytes: Vec<f64>,
+    /// What it costs that they leave, kept beside them: the columns of the snapshot are too far apart to be read once for
+    /// every look.
+    fees: Vec<f64>,
     /// Their loads in the dimensions about whole nodes, one after the other.
     loads: Vec<f64>,
     width: usize,
@@ -29,25 +43,59 @@ pub struct Source {
 impl Source {
     /// Of a node at this moment.
     pub fn of(search: &mut Search<'_>, node: NodeIndex) -> Source {
-        let mut source = Source {
-            node,
-            copies: Vec::new(),
-            bytes: Vec::new(),
-            loads: Vec::new(),
-            width: search.field.width(),
-        };
+        let mut source = Source::empty(node, search.field.width());
         for copy in search.copies_on(node) {
             source.add(search, copy);
         }
         source
     }
 
+    fn empty(node: NodeIndex, width: usize) -> Source {
+        let (copies, bytes, fees, loads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Source { node, copies, bytes, fees, loads, width }
+    }
+
+    /// Of all nodes that are `wanted`, by node, in one pass over all copies: going from node to node would go through all
+    /// of the memory as often.
+    fn of_all(search: &Search<'_>, wanted: &[bool]) -> Vec<Option<Box<Source>>> {
+        let width = search.field.width();
+        let empty = |(at, wanted): (usize, &bool)| {
+            wanted.then(|| Box::new(Source::empty(NodeIndex::from_position(at), width)))
+        };
+        let mut all: Vec<Option<Box<Source>>> = wanted.iter().enumerate().map(empty).collect();
+        for (position, node) in search.field.node_of.iter().enumerate() {
+            if let Some(source) = &mut all[node.at()] {
+                source.add(search, CopyIndex::from_position(position));
+            }
+        }
+        all
+    }
+
     fn add(&mut self, search: &Search<'_>, copy: CopyIndex) {
         if search.is_free(copy) {
             self.copies.push(copy);
             self.bytes.push(search.bytes(copy));
+            self.fees.push(search.fee(copy));
             search.field.loads_of(copy, &mut self.loads);
         }
+    }
+
+    /// Drops what is not there any more.
+    fn forget_gone(&mut self, search: &Search<'_>) {
+        let mut kept = 0;
+        for at in 0..self.copies.len() {
+            if search.field.node_of[self.copies[at].at()] == self.node {
+                self.copies[kept] = self.copies[at];
+                self.bytes[kept] = self.bytes[at];
+                self.fees[kept] = self.fees[at];
+                self.loads.copy_within(at * self.width..(at + 1) * self.width, kept * self.width);
+                kept += 1;
+            }
+        }
+        self.copies.truncate(kept);
+        self.bytes.truncate(kept);
+        self.fees.truncate(kept);
+        self.loads.truncate(kept * self.width);
     }
 
     /// How much a copy relieves the node per byte, in steps of about a tenth.
@@ -93,9 +141,11 @@ impl Sources {
             nodes: Vec::new(),
             held: std::iter::repeat_with(|| None).take(count).collect(),
         };
-        let useful: Vec<NodeIndex> =
-            nodes.iter().copied().filter(|node| search.rules.may_give(*node)).collect();
-        search.list(&useful);
+        let mut is_useful = vec![false; count];
+        for node in nodes.iter().filter(|node| search.rules.may_give(**node)) {
+            is_useful[node.at()] = true;
+        }
+        sources.held = Source::of_all(search, &is_useful);
         for node in nodes {
             sources.add(search, *node);
         }
@@ -151,20 +201,12 @@ impl Sources {
     }
 }
 
-/// Takes load off the worst source until no source has a move that pays and burdens nobody. Ends early when so many
-/// moves are made. Answers with the sources that are stuck above their band: others only fill up meanwhile, so that
-/// what was stuck once stays so.
-///
-/// A destination may suffer so much of the source's relief: nothing as long as there are others, because what is put
-/// there has to leave again.
-pub fn descend(
-    search: &mut Search<'_>,
-    sources: &mut Sources,
-    tolerance: f64,
-    most_moves: usize,
-) -> Vec<NodeIndex> {
+/// Takes load off the worst source until no source has a move that pays and does less harm than good. Ends early when so
+/// many moves are made. Answers with the sources that are stuck above their band.
+pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
     let mut stuck: Vec<NodeIndex> = Vec::new();
     let mut moves = 0;
+    let mut stuck_at: Vec<f64> = vec![0.0; sources.is_known.len()];
     while let Some((known, Reverse(node))) = sources.heap.pop() {
         let potential = search.field.potential_of(node);
         if potential == 0.0 {
@@ -178,14 +220,20 @@ pub fn descend(
             sources.push(search, node);
             continue;
         }
-        let round = relieve(search, sources, node, tolerance, (&mut moves, most_moves));
+        if potential < stuck_at[node.at()] * WORSE {
+            continue;
+        }
+        let round = relieve(search, sources, node, (&mut moves, most_moves));
         if moves >= most_moves {
             break;
         }
         match round {
             Round::Inside => {}
             Round::Better => sources.push(search, node),
-            Round::Stuck => stuck.push(node),
+            Round::Stuck => {
+                stuck.push(node);
+                stuck_at[node.at()] = search.field.potential_of(node);
+            }
         }
     }
     stuck.sort_unstable();
@@ -198,14 +246,15 @@ fn relieve(
     search: &mut Search<'_>,
     sources: &mut Sources,
     node: NodeIndex,
-    tolerance: f64,
     (moves, most_moves): (&mut usize, usize),
 ) -> Round {
     let source = sources.held[node.at()].take();
-    let source = source.unwrap_or_else(|| Box::new(Source::of(search, node)));
+    let mut source = source.unwrap_or_else(|| Box::new(Source::of(search, node)));
     let goal = search.field.potential_of(node) * DONE_AT;
+    source.forget_gone(search);
     let mut is_passed = vec![false; source.copies.len()];
     let mut fits = true;
+    let mut passed = 0;
     let round = loop {
         // Where the best do not fit anywhere, the smallest may.
         let by = if fits { By::GainPerByte } else { By::Smallness };
@@ -219,8 +268,9 @@ fn relieve(
         for Scored { at, .. } in batch {
             let at = at as usize;
             let (copy, loads) = (source.copies[at], source.loads(at));
-            // One that left and came back is named twice.
+            // It may have left by an exchange, and one that came back is named twice.
             if search.field.node_of[copy.at()] != node {
+                is_passed[at] = true;
                 continue;
             }
             let relief = search.field.relief(copy, loads, node);
@@ -232,12 +282,19 @@ fn relieve(
                 break;
             }
             is_first = false;
-            let worth = gain.min(relief * tolerance + search.fee(copy));
-            let Some((to, _)) = search.best_destination(copy, loads, worth) else {
+            let worth = gain.min(relief * TOLERANCE + search.fee(copy));
+            let found = if passed < WIDELY {
+                search.best_destination(copy, loads, worth)
+            } else {
+                search.near_destination(copy, loads, worth)
+            };
+            let Some(to) = found else {
+                passed += 1;
                 is_passed[at] = true;
                 continue;
             };
             make(search, sources, copy, to);
+            is_passed[at] = true;
             *moves += 1;
             if *moves >= most_moves || search.field.potential_of(node) <= goal {
                 break;
@@ -287,11 +344,11 @@ struct Scored {
 fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: By) -> Vec<Scored> {
     let mut scored: Vec<Scored> = Vec::new();
     for (at, copy) in source.copies.iter().enumerate() {
-        if is_passed.get(at) == Some(&true) || search.field.node_of[copy.at()] != source.node {
+        if is_passed.get(at) == Some(&true) {
             continue;
         }
         let gain = search.field.relief(*copy, source.loads(at), source.node) - LEAST_GAIN;
-        if gain > search.fee(*copy) {
+        if gain > source.fees[at] {
             let steepness = source.steepness(search, at);
             #[allow(clippy::cast_possible_truncation)] // there are not as many copies
             scored.push(Scored { steepness, bytes: source.bytes[at], at: at as u32 });
@@ -308,9 +365,10 @@ fn candidates(search: &mut Search<'_>, source: &Source, is_passed: &[bool], by: 
         };
         first.then(left.at.cmp(&right.at))
     };
-    if scored.len() > BATCH {
-        scored.select_nth_unstable_by(BATCH, order);
-        scored.truncate(BATCH);
+    let batch = BATCH.max(source.copies.len() / LOOKS);
+    if scored.len() > batch {
+        scored.select_nth_unstable_by(batch, order);
+        scored.truncate(batch);
     }
     scored.sort_unstable_by(order);
     scored

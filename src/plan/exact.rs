@@ -32,7 +32,7 @@ pub fn perfect(search: &mut Search<'_>, component: ComponentIndex) -> bool {
     let Some(free) = free_copies(search, component) else { return false };
     let mut price = 0.0;
     for copy in &free {
-        if search.field.node_of[copy.at()] != search.base(*copy) {
+        if search.field.node_of[copy.at()] != search.origin[copy.at()] {
             price += search.price(*copy);
         }
     }
@@ -114,7 +114,7 @@ impl Tree {
             }
             return;
         };
-        let base = search.base(copy);
+        let base = search.origin[copy.at()];
         let set = search.set_of(copy);
         for member in 0..search.field.sets.members(set).len() {
             let to = search.field.sets.members(set)[member];

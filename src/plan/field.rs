@@ -377,9 +377,25 @@ impl<'a> Field<'a> {
         weighted.sum()
     }
 
-    /// How full a node is in the dimension in which it is fullest.
-    pub fn fullest(&self, node: NodeIndex) -> f64 {
-        self.row(node).iter().map(|cell| cell.load * cell.slope).fold(0.0, f64::max)
+    /// How full a node is in a dimension about whole nodes, and a little of how full it is otherwise.
+    pub fn fullness_in(&self, view: usize, node: NodeIndex) -> f64 {
+        let weight = |at: usize| if at == view { 1.0 } else { FULLNESS_BESIDE };
+        let cells = self.row(node).iter().enumerate();
+        cells.map(|(at, cell)| cell.load * cell.slope * weight(at)).sum()
+    }
+
+    /// In which dimension about whole nodes these loads weigh most on a node that has too much there; by its place
+    /// among those.
+    pub fn heaviest(&self, loads: &[f64], node: NodeIndex) -> usize {
+        let mut most = (0, 0.0);
+        for (at, (cell, load)) in self.row(node).iter().zip(loads).enumerate() {
+            let is_above = if cell.load > cell.quiet { 1.0 } else { FULLNESS_BESIDE };
+            let weight = load * cell.slope * is_above;
+            if weight > most.1 {
+                most = (at, weight);
+            }
+        }
+        most.0
     }
 
     /// What a node adds to the potential.

@@ -49,9 +49,12 @@ pub fn plan_next(
 const MOST_ROUNDS: usize = 8;
 /// Exchanges are looked for at so many nodes only that nothing else helps: each takes as long as dozens of moves.
 const MOST_EXCHANGES: usize = 20_000;
-/// What destinations may suffer of what their sources gain, one descent after the other: nothing at first, because what
-/// is put there has to leave again; then, where nobody takes anything for nothing, load flows over several nodes.
-const TOLERANCES: [f64; 3] = [0.02, 0.25, 0.75];
+/// For the next waves only so many nodes are relieved that each gives about so many segments: to learn what is on a
+/// node takes longer than to move some of it.
+const MOVES_OF_A_SOURCE: usize = 4;
+
+/// A step, and the component that it levels; none where it was ordered.
+type OwnStep = (Option<ComponentIndex>, Step);
 
 struct Planner<'a> {
     input: &'a PlanningInput,
@@ -66,38 +69,11 @@ impl Planner<'_> {
         let snapshot = &self.input.snapshot;
         let mut search = Search::new(self.input, self.views, self.placement, self.restrictions);
         let (ordered, unmet_orders) = orders::follow(&mut search, self.restrictions);
-        let mut sources = Sources::new(&mut search, &self.overloaded());
+        let nodes = self.sources(&search, most_moves);
+        let mut sources = Sources::new(&mut search, &nodes);
         self.search_all(&mut search, &mut sources, most_moves);
 
-        let mut steps: Vec<(Option<ComponentIndex>, Step)> = Vec::new();
-        let mut orderer = Orderer::new(snapshot, self.views, self.placement);
-        for copy in &ordered {
-            let way = way_of(&search, *copy);
-            steps.push((None, take(&mut orderer, snapshot, &[way])));
-        }
-        let at_first = self.excess_by_component(|view, node| orderer.field.load_at(view, node));
-        for ways in &search.chosen {
-            // Beside Milvus' own balancer: in the order in which they were chosen.
-            steps.push((snapshot.node(ways[0].from).component, take(&mut orderer, snapshot, ways)));
-        }
-        let is_kept = search.is_kept();
-        let ways: Vec<Way> = search
-            .away()
-            .into_iter()
-            .filter(|copy| !is_kept && !search.rules.is_bound(*copy))
-            .map(|copy| way_of(&search, copy))
-            .collect();
-        let given_up = orderer.order(
-            ways,
-            |copy| search.price(copy),
-            |copy| search.bytes(copy),
-            |orderer, ways| {
-                steps.push((snapshot.node(ways[0].from).component, take(orderer, snapshot, ways)));
-            },
-        );
-        for way in given_up {
-            search.put(way.copy, way.from);
-        }
+        let (at_first, mut steps) = self.put_in_order(&mut search, &mut sources, &ordered, most_moves);
         let too_small = self.too_small(&at_first, &mut search, &mut steps);
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         let bytes_moved =
@@ -111,6 +87,86 @@ impl Planner<'_> {
         }
         proof.effort_used = search.effort_used();
         Plan { steps, proof }
+    }
+
+    /// The steps, and the excess of each component before those that level. What pays in no order goes home, and the
+    /// search goes on from there: what it finds pays after all that is before it.
+    fn put_in_order(
+        &self,
+        search: &mut Search<'_>,
+        sources: &mut Sources,
+        ordered: &[CopyIndex],
+        most_moves: Option<usize>,
+    ) -> (Vec<u64>, Vec<OwnStep>) {
+        for _ in 0..MOST_ROUNDS {
+            let ways_before = search.away();
+            let (at_first, steps, given_up) = self.steps_of(search, ordered);
+            let is_last = given_up.is_empty() || most_moves.is_some() || search.is_kept();
+            for way in given_up {
+                search.put(way.copy, way.from);
+            }
+            let changes = search.changes;
+            if !is_last {
+                self.renew(search, sources);
+                self.search_all(search, sources, most_moves);
+            }
+            if search.changes == changes {
+                return (at_first, steps);
+            }
+            if search.away() == ways_before {
+                break;
+            }
+        }
+        let (at_first, steps, given_up) = self.steps_of(search, ordered);
+        for way in given_up {
+            search.put(way.copy, way.from);
+        }
+        (at_first, steps)
+    }
+
+    /// The moves that were chosen as steps, the excess of each component before those that level, and what pays in no
+    /// order.
+    fn steps_of(&self, search: &Search<'_>, ordered: &[CopyIndex]) -> (Vec<u64>, Vec<OwnStep>, Vec<Way>) {
+        let snapshot = &self.input.snapshot;
+        let mut steps: Vec<OwnStep> = Vec::new();
+        let mut orderer = Orderer::new(snapshot, self.views, self.placement);
+        for copy in ordered {
+            let way = way_of(search, *copy);
+            steps.push((None, take(&mut orderer, snapshot, &[way])));
+        }
+        let at_first = self.excess_by_component(|view, node| orderer.field.load_at(view, node));
+        for ways in &search.chosen {
+            // Beside Milvus' own balancer: in the order in which they were chosen.
+            steps.push((snapshot.node(ways[0].from).component, take(&mut orderer, snapshot, ways)));
+        }
+        let is_kept = search.is_kept();
+        let ways: Vec<Way> = search
+            .away()
+            .into_iter()
+            .filter(|copy| !is_kept && !search.rules.is_bound(*copy))
+            .map(|copy| way_of(search, copy))
+            .collect();
+        let given_up = orderer.order(
+            ways,
+            |copy| search.price(copy),
+            |copy| search.bytes(copy),
+            |orderer, ways| {
+                steps.push((snapshot.node(ways[0].from).component, take(orderer, snapshot, ways)));
+            },
+        );
+        (at_first, steps, given_up)
+    }
+
+    /// Nodes to be relieved: all, or for a few moves only the worst.
+    fn sources(&self, search: &Search<'_>, most_moves: Option<usize>) -> Vec<NodeIndex> {
+        let mut nodes = self.overloaded();
+        let most = most_moves.map_or(usize::MAX, |moves| moves.div_ceil(MOVES_OF_A_SOURCE));
+        if nodes.len() > most {
+            let potential = |node: &NodeIndex| search.field.potential_of(*node);
+            nodes.sort_by(|left, right| potential(right).total_cmp(&potential(left)).then(left.cmp(right)));
+            nodes.truncate(most);
+        }
+        nodes
     }
 
     /// Nodes to be relieved, by index.
@@ -129,56 +185,51 @@ impl Planner<'_> {
         nodes
     }
 
-    /// Relieves, exchanges and takes back, and then looks again like a planner who finds everything where it is now,
-    /// until that one finds nothing: so planning again after a plan has landed plans nothing.
+    /// Relieves, exchanges and takes back until a look that remembers nothing finds nothing. A planner who finds everything
+    /// where it is then looks at the same and has to pay more for what came on a journey: it plans nothing, either.
     fn search_all(&self, search: &mut Search<'_>, sources: &mut Sources, most_moves: Option<usize>) {
         if let Some(most) = most_moves {
-            descent::descend(search, sources, TOLERANCES[0], most);
+            descent::descend(search, sources, most);
             return;
         }
-        let mut exchanges = Exchanges::new(self.input.snapshot.nodes.len());
-        self.relieve_all(search, sources, &mut exchanges);
         for _ in 0..MOST_ROUNDS {
+            let before = search.changes;
+            self.relieve_all(search, sources);
             if search.is_kept() || search.is_spent() {
                 break;
             }
-            let is_pruned = prune(search);
-            let nodes = self.still_overloaded(search, sources);
-            if nodes.is_empty() {
-                break;
-            }
-            search.begin_anew();
-            let before = search.changes;
-            let mut again = Sources::new(search, &nodes);
-            self.relieve_all(search, &mut again, &mut exchanges);
-            for node in again.nodes {
-                sources.add(search, node);
-            }
-            if search.changes == before && !is_pruned {
+            prune(search);
+            if search.changes == before || !self.renew(search, sources) {
                 break;
             }
         }
-        search.pay_from_origin();
+    }
+
+    /// Forgets what the search remembers but for its sources. False when there are none any more.
+    fn renew(&self, search: &mut Search<'_>, sources: &mut Sources) -> bool {
+        let nodes = self.still_overloaded(search, sources);
+        search.look_afresh();
+        let known = std::mem::take(&mut sources.nodes);
+        *sources = Sources::new(search, &nodes);
+        for node in known {
+            sources.add(search, node);
+        }
+        !nodes.is_empty()
     }
 
     /// Relieves with single moves, then with exchanges where those do not help, then places anew where little is to be
     /// placed.
-    fn relieve_all(&self, search: &mut Search<'_>, sources: &mut Sources, exchanges: &mut Exchanges) {
+    fn relieve_all(&self, search: &mut Search<'_>, sources: &mut Sources) {
+        let mut exchanges = Exchanges::new(self.input.snapshot.nodes.len());
         let mut exchanges_left = MOST_EXCHANGES;
         loop {
-            let mut stuck = Vec::new();
-            for tolerance in TOLERANCES {
-                sources.begin_again(search);
-                stuck = descent::descend(search, sources, tolerance, usize::MAX);
-                if stuck.is_empty() || search.is_spent() {
-                    break;
-                }
-            }
+            let before = search.changes;
+            sources.begin_again(search);
+            let stuck = descent::descend(search, sources, usize::MAX);
             if search.is_kept() {
                 // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
                 return;
             }
-            let before = search.changes;
             self.list_around(search, &stuck);
             for node in &stuck {
                 while exchanges_left > 0 && !search.is_spent() {
@@ -258,7 +309,7 @@ impl Planner<'_> {
         &self,
         at_first: &[u64],
         search: &mut Search<'_>,
-        steps: &mut Vec<(Option<ComponentIndex>, Step)>,
+        steps: &mut Vec<OwnStep>,
     ) -> Vec<Option<Reason>> {
         let snapshot = &self.input.snapshot;
         let minimum = self.input.gate.minimum_gain;

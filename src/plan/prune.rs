@@ -9,7 +9,6 @@ pub fn prune(search: &mut Search<'_>) -> bool {
     if search.is_kept() {
         return false;
     }
-    search.pay_from_origin();
     let mut away = search.away();
     let bytes = |copy: &CopyIndex| search.input.snapshot.copies.bytes[copy.at()];
     away.sort_by_key(|copy| (std::cmp::Reverse(bytes(copy)), *copy));

@@ -35,8 +35,9 @@ pub struct Rules<'a> {
     /// Copies of segments that are named anywhere, by copy; empty when none is.
     named: Vec<bool>,
     ways_are_limited: bool,
-    /// Bytes that may still arrive at each node.
-    pub room: Vec<u64>,
+    /// Bytes that may still arrive at each node; below 0 while a search has overfilled one, so that what is taken back gives
+    /// no more room than there was.
+    room: Vec<i64>,
     /// What has arrived at each node by moves chosen so far, by limit and node.
     arrived: Vec<Vec<Load>>,
     /// Copies that go where somebody ordered them to, by copy; empty when there are none.
@@ -71,7 +72,7 @@ impl<'a> Rules<'a> {
             shut_replicas: Vec::new(),
             named,
             ways_are_limited: restrictions.ways_are_limited(),
-            room: snapshot.nodes.iter().map(|node| restrictions.room_of(node.id).0).collect(),
+            room: snapshot.nodes.iter().map(|node| signed(restrictions.room_of(node.id))).collect(),
             arrived: vec![vec![Load::ZERO; snapshot.nodes.len()]; restrictions.limits.len()],
             bound: Vec::new(),
             apart,
@@ -171,13 +172,18 @@ impl<'a> Rules<'a> {
     #[inline]
     pub fn may_enter(&self, candidate: &Candidate) -> bool {
         let (copy, to) = (candidate.copy, candidate.to);
-        let bytes = self.input.snapshot.copies.bytes[copy.at()].0;
-        if self.shut_destinations[to.at()] || bytes > self.room[to.at()] {
+        let bytes = self.input.snapshot.copies.bytes[copy.at()];
+        if self.shut_destinations[to.at()] || !self.has_room(to, bytes) {
             return false;
         }
         let is_named = !self.named.is_empty() && self.named[copy.at()];
         let plain = !is_named && !self.ways_are_limited && self.arrived.is_empty();
         if plain { self.undone(candidate).is_none() } else { self.blocked_destination(candidate).is_none() }
+    }
+
+    /// Whether so many bytes fit into a node.
+    pub fn has_room(&self, node: NodeIndex, bytes: Bytes) -> bool {
+        signed(bytes) <= self.room[node.at()]
     }
 
     /// Why Milvus' own balancer would undo it. The dearest question, so it is asked last.
@@ -224,7 +230,7 @@ impl<'a> Rules<'a> {
                 return refusal;
             }
         }
-        let room = Bytes(self.room[candidate.to.at()]);
+        let room = Bytes(u64::try_from(self.room[candidate.to.at()]).unwrap_or(0));
         let no_room = (needed > room).then(|| self.restrictions.no_room(node, needed, room));
         no_room.or_else(|| self.undone(candidate))
     }
@@ -234,7 +240,7 @@ impl<'a> Rules<'a> {
         let copies = &self.input.snapshot.copies;
         let is_home = copies.node[copy.at()] == at;
         if !is_home {
-            let (room, bytes) = (&mut self.room[at.at()], copies.bytes[copy.at()].0);
+            let (room, bytes) = (&mut self.room[at.at()], signed(copies.bytes[copy.at()]));
             *room = if arrives { room.saturating_sub(bytes) } else { room.saturating_add(bytes) };
             for (limit, arrived) in self.restrictions.limits.iter().zip(&mut self.arrived) {
                 let (arrived, load) = (&mut arrived[at.at()], limit.load_of(copy));
@@ -248,4 +254,9 @@ impl<'a> Rules<'a> {
             self.apart.count(&self.input.snapshot, copy, at, arrives);
         }
     }
+}
+
+/// Bytes with a sign; no machine has 2^63 of them.
+fn signed(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
 }

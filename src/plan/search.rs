@@ -25,8 +25,6 @@ pub struct Search<'a> {
     pub rules: Rules<'a>,
     /// Where each copy counts at the beginning.
     pub origin: &'a [NodeIndex],
-    /// From where journeys are paid for, when that is not the beginning, see [`Search::begin_anew`].
-    base: Option<Vec<NodeIndex>>,
     /// Moves that were made, in all.
     pub changes: u64,
     /// Copies that were moved at any time; they may be where they were again.
@@ -69,11 +67,10 @@ impl<'a> Search<'a> {
         let fair_bytes = (all_bytes as f64 / snapshot.nodes.len().max(1) as f64).max(1.0);
         Search {
             input,
-            windows: Windows::new(field.sets.len()),
+            windows: Windows::new(field.sets.len(), field.width()),
             field,
             rules,
             origin: &placement.node,
-            base: None,
             changes: 0,
             byte_unit,
             moved: Vec::new(),
@@ -118,13 +115,13 @@ impl<'a> Search<'a> {
 
     /// What a copy's leaving the node where it is now costs: nothing if it is on a journey already.
     pub fn fee(&self, copy: CopyIndex) -> f64 {
-        if self.base(copy) == self.field.node_of[copy.at()] { self.price(copy) } else { 0.0 }
+        if self.origin[copy.at()] == self.field.node_of[copy.at()] { self.price(copy) } else { 0.0 }
     }
 
     /// What a copy's going to a node costs: nothing more if it is on a journey already, and less than nothing if it
     /// comes home.
     pub fn cost(&self, copy: CopyIndex, to: NodeIndex) -> f64 {
-        let (home, here) = (self.base(copy), self.field.node_of[copy.at()]);
+        let (home, here) = (self.origin[copy.at()], self.field.node_of[copy.at()]);
         match (here == home, to == home) {
             (true, false) => self.price(copy),
             (false, true) => -self.price(copy),
@@ -150,22 +147,20 @@ impl<'a> Search<'a> {
         self.rules.may_enter(&self.candidate(copy, to))
     }
 
-    /// From where a copy's journey is paid for.
-    #[inline]
-    pub fn base(&self, copy: CopyIndex) -> NodeIndex {
-        self.base.as_ref().map_or(self.origin[copy.at()], |base| base[copy.at()])
+    /// Whether copies may go where they are to go together: those for the same node fit into it as one.
+    pub fn may_enter_together(&self, ways: &[Way]) -> bool {
+        let arrives = |way: &Way| way.to != self.origin[way.copy.at()];
+        let fits = |way: &Way| {
+            let same = ways.iter().filter(|other| other.to == way.to && arrives(other));
+            let bytes = same.map(|other| self.input.snapshot.copies.bytes[other.copy.at()]).sum();
+            !arrives(way) || self.rules.has_room(way.to, bytes)
+        };
+        ways.iter().all(|way| self.may_enter(way.copy, way.to)) && (ways.len() == 1 || ways.iter().all(fits))
     }
 
-    /// Goes on like a planner who finds everything where it is now, and pays for each move again: what such a planner
-    /// still finds belongs into this plan, not into the next.
-    pub fn begin_anew(&mut self) {
-        self.base = Some(self.field.node_of.clone());
-        self.windows = Windows::new(self.field.sets.len());
-    }
-
-    /// Pays for journeys from the beginning again.
-    pub fn pay_from_origin(&mut self) {
-        self.base = None;
+    /// Forgets which nodes were the emptiest.
+    pub fn look_afresh(&mut self) {
+        self.windows = Windows::new(self.field.sets.len(), self.field.width());
     }
 
     /// Whether what was chosen is carried out as it was chosen.
@@ -294,40 +289,52 @@ impl<'a> Search<'a> {
 
     /// The node of a copy's set that would bear it best: the least potential added, and of those that add none the
     /// one that it would fill least. Nothing when none takes it for less than `worth`.
-    pub fn best_destination(
-        &mut self,
-        copy: CopyIndex,
-        loads: &[f64],
-        worth: f64,
-    ) -> Option<(NodeIndex, f64)> {
-        let set = self.set_of(copy);
-        if self.field.sets.members(set).len() > Windows::SIZE {
-            self.windows.refresh(set, &self.field, &self.rules);
-            let found = self.best_of(copy, loads, worth, true);
-            if found.is_some() {
-                return found;
-            }
-        }
-        self.best_of(copy, loads, worth, false)
+    pub fn best_destination(&mut self, copy: CopyIndex, loads: &[f64], worth: f64) -> Option<NodeIndex> {
+        self.near_destination(copy, loads, worth).or_else(|| {
+            let is_large = self.field.sets.members(self.set_of(copy)).len() > Windows::SIZE;
+            if is_large { self.best_of(copy, loads, worth, None) } else { None }
+        })
     }
 
-    /// The same, among the emptiest of a large set or among all.
+    /// The same, of large sets only among the emptiest.
+    pub fn near_destination(&mut self, copy: CopyIndex, loads: &[f64], worth: f64) -> Option<NodeIndex> {
+        let set = self.set_of(copy);
+        if self.field.sets.members(set).len() <= Windows::SIZE {
+            return self.best_of(copy, loads, worth, None);
+        }
+        let view = self.field.heaviest(loads, self.field.node_of[copy.at()]);
+        self.windows.refresh(set, view, &self.field, &self.rules);
+        self.best_of(copy, loads, worth, Some(view))
+    }
+
+    /// The same, among the emptiest of a large set in a dimension or among all.
     fn best_of(
         &mut self,
         copy: CopyIndex,
         loads: &[f64],
         worth: f64,
-        narrow: bool,
-    ) -> Option<(NodeIndex, f64)> {
+        near: Option<usize>,
+    ) -> Option<NodeIndex> {
         let set = self.set_of(copy);
-        let nodes: &[NodeIndex] = if narrow { self.windows.of(set) } else { self.field.sets.members(set) };
-        let here = self.field.node_of[copy.at()];
+        let nodes: &[NodeIndex] = match near {
+            Some(view) => self.windows.of(set, view),
+            None => self.field.sets.members(set),
+        };
+        let (here, home, price) = (self.field.node_of[copy.at()], self.origin[copy.at()], self.price(copy));
         let mut best: Option<(f64, f64, NodeIndex)> = None;
         for node in nodes {
             if *node == here {
                 continue;
             }
-            let burden = self.field.burden(copy, loads, *node) + self.cost(copy, *node);
+            // The same as `cost`, which is too dear to be asked a million times.
+            let cost = if here == home {
+                price
+            } else if *node == home {
+                -price
+            } else {
+                0.0
+            };
+            let burden = self.field.burden(copy, loads, *node) + cost;
             if burden >= worth || best.is_some_and(|(least, ..)| burden > least) {
                 continue;
             }
@@ -344,7 +351,7 @@ impl<'a> Search<'a> {
         if !self.spend(looked_at) {
             return None;
         }
-        best.map(|(burden, _, node)| (node, burden))
+        best.map(|(.., node)| node)
     }
 
     /// Where a copy that must go does least harm; it need not pay. Or why it cannot go.
@@ -358,7 +365,7 @@ impl<'a> Search<'a> {
         if self.is_spent() {
             return Err(Reason::EffortSpent);
         }
-        if let Some((to, _)) = self.best_destination(copy, &loads, f64::INFINITY) {
+        if let Some(to) = self.best_destination(copy, &loads, f64::INFINITY) {
             return Ok(to);
         }
         let members = self.field.sets.members(self.set_of(copy)).iter();

@@ -5,11 +5,19 @@ use super::field::Field;
 use super::rules::Rules;
 use crate::model::NodeIndex;
 
-/// The emptiest members of each large set.
+/// The emptiest members of each large set: for what is mostly of one kind of load those that have least of that.
 pub struct Windows {
-    nodes: Vec<Vec<NodeIndex>>,
-    /// How often each may be used before it must be looked at again.
-    uses_left: Vec<u32>,
+    /// By set, and in a set by dimension.
+    windows: Vec<Window>,
+    /// How many dimensions are about whole nodes, and at least one.
+    width: usize,
+}
+
+#[derive(Clone, Default)]
+struct Window {
+    nodes: Vec<NodeIndex>,
+    /// How often it may be used before it must be looked at again.
+    uses_left: u32,
 }
 
 impl Windows {
@@ -18,25 +26,29 @@ impl Windows {
     /// After so many moves the emptiest of a set are others.
     const USES: u32 = 16;
 
-    /// For so many sets.
-    pub fn new(sets: usize) -> Windows {
-        Windows { nodes: vec![Vec::new(); sets], uses_left: vec![0; sets] }
+    /// For so many sets and dimensions.
+    pub fn new(sets: usize, width: usize) -> Windows {
+        let width = width.max(1);
+        Windows { windows: vec![Window::default(); sets * width], width }
     }
 
     /// A move was made inside a set.
     pub fn used(&mut self, set: usize) {
-        self.uses_left[set] = self.uses_left[set].saturating_sub(1);
+        for window in &mut self.windows[set * self.width..(set + 1) * self.width] {
+            window.uses_left = window.uses_left.saturating_sub(1);
+        }
     }
 
-    /// Looks for the emptiest members of a set, if that was not done lately.
-    pub fn refresh(&mut self, set: usize, field: &Field<'_>, rules: &Rules<'_>) {
-        if self.uses_left[set] > 0 {
+    /// Looks for the members of a set that are emptiest in a dimension, if that was not done lately.
+    pub fn refresh(&mut self, set: usize, view: usize, field: &Field<'_>, rules: &Rules<'_>) {
+        let window = &mut self.windows[set * self.width + view];
+        if window.uses_left > 0 {
             return;
         }
-        self.uses_left[set] = Windows::USES;
+        window.uses_left = Windows::USES;
         let members = field.sets.members(set).iter().filter(|node| rules.may_take(**node));
         let mut by_fullness: Vec<(f64, NodeIndex)> =
-            members.map(|node| (field.fullest(*node), *node)).collect();
+            members.map(|node| (field.fullness_in(view, *node), *node)).collect();
         let order = |left: &(f64, NodeIndex), right: &(f64, NodeIndex)| {
             left.0.total_cmp(&right.0).then(left.1.cmp(&right.1))
         };
@@ -45,12 +57,12 @@ impl Windows {
             by_fullness.truncate(Windows::SIZE);
         }
         by_fullness.sort_unstable_by(order);
-        self.nodes[set].clear();
-        self.nodes[set].extend(by_fullness.iter().map(|(_, node)| *node));
+        window.nodes.clear();
+        window.nodes.extend(by_fullness.iter().map(|(_, node)| *node));
     }
 
-    /// The emptiest members of a set.
-    pub fn of(&self, set: usize) -> &[NodeIndex] {
-        &self.nodes[set]
+    /// The emptiest members of a set in a dimension.
+    pub fn of(&self, set: usize, view: usize) -> &[NodeIndex] {
+        &self.windows[set * self.width + view].nodes
     }
 }

@@ -204,13 +204,14 @@ pub fn read_at_most(
 ) -> Result<SnapshotFile, SnapshotFileError> {
     let unusable = |source| SnapshotFileError::Unusable { doing: "read", path: path.to_owned(), source };
     if !from.fill_buf().map_err(unusable)?.starts_with(&MAGIC) {
-        return parse(Limited { inner: from, most, read: 0 }, path);
+        return parse(&mut Limited { inner: from, most, read: 0 }, path);
     }
     let decoder = zstd::Decoder::with_buffer(from).map_err(unusable)?;
-    parse(Limited { inner: decoder, most, read: 0 }, path)
+    parse(&mut Limited { inner: decoder, most, read: 0 }, path)
 }
 
-fn parse(from: impl Read, path: &Path) -> Result<SnapshotFile, SnapshotFileError> {
+/// Whatever it comes from: what reads a document is a megabyte of code, which need not be there for each kind of source.
+fn parse(from: &mut dyn Read, path: &Path) -> Result<SnapshotFile, SnapshotFileError> {
     let not_understood = |place: String, source| {
         let place = if place == "." { "its beginning".to_owned() } else { place };
         SnapshotFileError::NotUnderstood { path: path.to_owned(), place, source }

@@ -12,7 +12,7 @@ const NETWORKS: u64 = 3;
 const CLOCKS: u64 = 6;
 
 /// Leaders that fall that every change is tested with.
-const LEADERS: u64 = 4;
+const LEADERS: u64 = 2;
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -24,7 +24,7 @@ journal for what must never happen.
   --kills N       kill the daemon's process so often (25)
   --networks N    so many clusters behind a bad network (3)
   --clocks N      so many clusters with a clock that jumps (6)
-  --leaders N     kill or stop the leader of three daemons so often (4): by etcd, where
+  --leaders N     kill or stop the leader of three daemons so often (2): by etcd, where
                   MILVUS_REBALANCER_SYSTEM_TESTS=1, and by a Lease of Kubernetes
   --seed S        begin with this seed (0)
   --help          this text

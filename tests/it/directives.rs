@@ -12,6 +12,7 @@ use milvus_rebalancer::policy::{
 use milvus_rebalancer::reason::Reason;
 use milvus_rebalancer::turn::{Decision, OwnMoves, Thinking};
 use milvus_rebalancer::units::{Bytes, CollectionId, Load, NodeId, Ratio, SegmentId};
+use proptest::prelude::*;
 
 use crate::cluster::{
     NODE_MEMORY, add_collection, apply, cluster, counts, decide, lifted_gates, memory_at_once, moment,
@@ -341,4 +342,70 @@ fn the_number_of_segments_can_be_kept_even_whatever_their_size() {
     apply(&mut observation, &decision);
     let counts = counts(&observation, 2);
     assert!(counts == [5, 6] || counts == [6, 5], "{counts:?}");
+}
+
+/// A directive about one of five nodes or of the segments 7000 to 7023.
+fn any_directive() -> impl Strategy<Value = Directive> {
+    let node = || (1..=5_i64).prop_map(NodeId);
+    let some = || (7000..7024_i64).prop_map(SegmentId);
+    let segments = move || prop::collection::vec(some(), 0..4);
+    prop_oneof![
+        node().prop_map(|node| Directive::NeverDestination { node }),
+        node().prop_map(|node| Directive::NeverSource { node }),
+        node().prop_map(|node| Directive::Exclude { node }),
+        node().prop_map(|node| Directive::Evacuate { node }),
+        some().prop_map(|segment| Directive::Pin { segment }),
+        (node(), segments(), 0..3_u32).prop_map(|(source, segments, priority)| Directive::Nominate {
+            source,
+            segments,
+            priority
+        }),
+        segments().prop_map(|segments| Directive::KeepApart { label: "test".to_owned(), segments }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::default())]
+
+    #[test]
+    fn no_step_goes_against_a_directive(
+        on_node in prop::collection::vec(0..12_usize, 5),
+        directives in prop::collection::vec(any_directive(), 1..6),
+    ) {
+        let mut observation = cluster(5);
+        let layout: Vec<(i64, usize)> = (1..).zip(on_node).collect();
+        add_collection(&mut observation, 7, &[&layout]);
+        let decision = decide_with(&observation, directives.clone());
+        for movement in decision.plan.moves() {
+            for directive in &directives {
+                let is_kept = match directive {
+                    Directive::NeverDestination { node } | Directive::Evacuate { node } => movement.to != *node,
+                    Directive::NeverSource { node } => movement.from != *node,
+                    Directive::Exclude { node } => movement.from != *node && movement.to != *node,
+                    Directive::Pin { segment } => movement.segment != *segment,
+                    // One that was nominated may come from elsewhere, and one to be kept apart may meet nobody.
+                    _ => true,
+                };
+                prop_assert!(is_kept, "{:?} against {:?}", movement, directive);
+            }
+        }
+        // What is to be kept apart does not meet by a move.
+        let mut place: std::collections::BTreeMap<SegmentId, NodeId> = Default::default();
+        for segment in observation.collections[0].segments.iter().flatten() {
+            place.insert(segment.id, segment.nodes[0]);
+        }
+        for movement in decision.plan.moves() {
+            place.insert(movement.segment, movement.to);
+        }
+        for movement in decision.plan.moves() {
+            for directive in &directives {
+                let Directive::KeepApart { segments, .. } = directive else { continue };
+                let meets = |other: &&SegmentId| {
+                    **other != movement.segment && place.get(*other) == Some(&movement.to)
+                };
+                let met = segments.contains(&movement.segment).then(|| segments.iter().find(meets)).flatten();
+                prop_assert!(met.is_none(), "{:?} meets {:?}", movement, met);
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use milvus_rebalancer::observe::observation::ServerVersion;
 use milvus_rebalancer::plan::{self, DimensionView, Placement, Plan, PlanSettings};
 use milvus_rebalancer::policy::{Assessment, Capacity, Dimension, DimensionSettings, LoadUnit, Scope};
 use milvus_rebalancer::units::{
-    Bytes, CollectionId, Load, Moment, NodeId, Ratio, ReplicaId, Rows, SegmentId,
+    Bytes, CollectionId, Load, Millicores, Moment, NodeId, Ratio, ReplicaId, Rows, SegmentId,
 };
 use proptest::prelude::*;
 use rand::rngs::ChaCha8Rng;
@@ -341,6 +341,12 @@ proptest! {
     }
 
     #[test]
+    fn a_plan_that_has_landed_is_not_followed_by_another_however_the_dimensions_contradict(small in usual_small()) {
+        let plan = small.plan();
+        prop_assert_eq!(small.after(&plan).plan().steps, vec![]);
+    }
+
+    #[test]
     fn what_loads_are_counted_in_changes_nothing(small in usual_small(), factor in prop_oneof![Just(743_u64), Just(1024)]) {
         let mut other = small.clone();
         for (_, bytes, loads) in &mut other.segments {
@@ -398,6 +404,21 @@ proptest! {
         }
         prop_assert!(plan.proof.bytes_floor <= plan.proof.bytes_moved, "{:?}", plan.proof);
     }
+}
+
+#[test]
+fn the_digest_of_a_snapshot_covers_what_is_searched() {
+    let loads = vec![(0, 5, vec![1]), (1, 5, vec![1])];
+    let small = Small { capacity: vec![vec![1]; 2], segments: loads, band: Ratio::ONE, price: Ratio::ZERO };
+    let digest = |searched: [u64; 2]| {
+        let mut snapshot = small.snapshot();
+        snapshot.signals.copy_search = searched.map(Millicores).to_vec();
+        snapshot.digest()
+    };
+    assert_eq!(digest([7, 0]), digest([7, 0]));
+    assert_ne!(digest([7, 0]), digest([0, 0]));
+    assert_ne!(digest([7, 0]), digest([8, 0]), "how much");
+    assert_ne!(digest([7, 0]), digest([0, 7]), "and which");
 }
 
 #[test]

@@ -36,7 +36,7 @@ const MOST_IN_A_MINUTE: &str = "SELECT max(calls) FROM (SELECT (SELECT count(*) 
      AND julianday(later.created_at) - julianday(first.created_at) < 59.0 / 86400) AS calls FROM batches first)";
 
 /// A number from the environment, to repeat or to prolong.
-fn number(name: &str, usual: u64) -> u64 {
+pub fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 

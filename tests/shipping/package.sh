@@ -22,7 +22,7 @@ while read -r mode file; do
     grep -qxF -- "$mode .$file" <<<"$content" || { echo "missing in the package, or with other rights: $mode $file" >&2; exit 1; }
 done <<'FILES'
 -rwxr-xr-x /usr/bin/milvus-rebalancer
--rw-r--r-- /lib/systemd/system/milvus-rebalancer.service
+-rw-r--r-- /usr/lib/systemd/system/milvus-rebalancer.service
 -rw-r--r-- /etc/milvus-rebalancer/config.toml
 -rw-r--r-- /usr/share/doc/milvus-rebalancer/runbook.md
 -rw-r--r-- /usr/share/doc/milvus-rebalancer/prometheus/alerts.yml

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint};
@@ -11,12 +12,15 @@ use tonic::{Code, Request, Status};
 
 use super::wire::auth_client::AuthClient;
 use super::wire::compare::{CompareResult, CompareTarget, TargetUnion};
+use super::wire::event::EventType;
 use super::wire::kv_client::KvClient;
 use super::wire::lease_client::LeaseClient;
+use super::wire::watch_client::WatchClient;
+use super::wire::watch_request::RequestUnion;
 use super::wire::{
     AuthenticateRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
-    LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, request_op,
-    response_op,
+    LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, WatchCreateRequest,
+    WatchRequest, request_op, response_op,
 };
 use crate::lease::settings::EtcdSettings;
 use crate::milvus::SettingsError;
@@ -86,6 +90,8 @@ pub(super) enum Created {
         lease: i64,
         /// Its creation revision.
         revision: i64,
+        /// The revision of the whole store when it was found.
+        seen: i64,
     },
 }
 
@@ -200,7 +206,8 @@ impl EtcdClient {
             _ => None,
         });
         let found = found.ok_or(EtcdError::Incomplete { what: "the leader's key" })?;
-        Ok(Created::Theirs { value: found.value, lease: found.lease, revision: found.create_revision })
+        let seen = answer.header.map_or(found.mod_revision, |header| header.revision);
+        Ok(Created::Theirs { value: found.value, lease: found.lease, revision: found.create_revision, seen })
     }
 
     /// Writes a key, or removes it, if another one is still the one that was made at this revision. Whether it was.
@@ -238,6 +245,30 @@ impl EtcdClient {
             })
             .await?;
         Ok(answer.kvs.into_iter().next().map(|found| found.value))
+    }
+
+    /// Waits until a key has been deleted that was there at this revision of the store; a watch that etcd ends is an error.
+    pub(super) async fn deletion(&self, key: Vec<u8>, seen: i64) -> Result<(), EtcdError> {
+        let request = "watch the leader's key";
+        let mut answers = self
+            .ask(request, |channel, token| {
+                let create =
+                    WatchCreateRequest { key: key.clone(), start_revision: seen + 1, ..Default::default() };
+                let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+                // etcd ends a watch whose requests end.
+                let requests = futures::stream::iter([create]).chain(futures::stream::pending());
+                async move { WatchClient::new(channel).watch(with_token(requests, token)).await }
+            })
+            .await?;
+        let refused = |status| EtcdError::Refused { request, status: Box::new(status) };
+        loop {
+            let answer = answers.message().await.map_err(refused)?;
+            let answer = answer.filter(|answer| !answer.canceled);
+            let answer = answer.ok_or(EtcdError::Incomplete { what: "what happens to the leader's key" })?;
+            if answer.events.iter().any(|event| event.r#type() == EventType::Delete) {
+                return Ok(());
+            }
+        }
     }
 
     async fn transact(&self, transaction: TxnRequest) -> Result<TxnResponse, EtcdError> {

@@ -10,7 +10,7 @@ mod wire;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::announcement::Announcement;
 use super::election::{Election, Leadership, LeaseError};
@@ -23,8 +23,8 @@ pub use client::{EtcdClient, EtcdError};
 /// So many times within its time to live a lease is prolonged: two may fail.
 const PROLONGED_PER_LIFE: u32 = 3;
 
-/// How often a follower tries to become leader, and how long it waits after a failure. That a lease has run out, etcd itself
-/// notices within half a second, and a successor must be there within two.
+/// How long it waits after a failure before it tries again. That a lease has run out, etcd itself notices within half a
+/// second, and a successor must be there within two.
 const TRY_EVERY: Duration = Duration::from_millis(300);
 
 /// Names of our keys after the prefix.
@@ -40,6 +40,21 @@ pub struct EtcdElection {
     announcement: Announcement,
     /// The lease that this instance holds, if it holds one.
     lease: Mutex<Option<i64>>,
+}
+
+/// What came of an attempt to become leader.
+#[derive(Clone, Copy, Debug)]
+enum Campaign {
+    /// The key is this instance's own.
+    Won {
+        /// The revision that made it.
+        term: i64,
+    },
+    /// It is somebody else's.
+    Lost {
+        /// The revision of the store that showed it.
+        seen: i64,
+    },
 }
 
 impl EtcdElection {
@@ -67,37 +82,52 @@ impl EtcdElection {
         *self.lease.lock().await = Some(lease);
         let time_to_live = granted.min(self.time_to_live);
         let mut until = asked_at + time_to_live;
-        let mut term = None;
+        let pause = time_to_live / PROLONGED_PER_LIFE;
+        let mut stood = Campaign::Lost { seen: 0 };
         loop {
-            if term.is_none() {
-                term = self.campaign(lease, until).await?;
+            if let Campaign::Lost { .. } = stood {
+                stood = self.campaign(lease, until).await?;
             }
-            if let Some(term) = term {
-                self.announcement.leads(term, until);
+            match stood {
+                Campaign::Won { term } => {
+                    self.announcement.leads(term, until);
+                    sleep(pause).await;
+                }
+                Campaign::Lost { seen } => self.vacancy(seen, pause).await,
             }
-            let pause = time_to_live / PROLONGED_PER_LIFE;
-            sleep(if term.is_some() { pause } else { pause.min(TRY_EVERY) }).await;
             until = self.prolong(lease, until, time_to_live).await?;
         }
     }
 
-    /// Tries to make the leader's key; `Some` with its revision when that worked.
-    async fn campaign(&self, lease: i64, until: Instant) -> Result<Option<i64>, EtcdError> {
+    /// Waits until the leader's key is gone, or for so long. A watch costs etcd nothing; every attempt to make the key is
+    /// written to the disks of all its members.
+    async fn vacancy(&self, seen: i64, longest: Duration) {
+        match timeout(longest, self.client.deletion(self.key(LEADER), seen)).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = %Chain(&error), "the leader's key cannot be watched; trying again");
+                sleep(TRY_EVERY.min(longest)).await;
+            }
+        }
+    }
+
+    /// Tries to make the leader's key.
+    async fn campaign(&self, lease: i64, until: Instant) -> Result<Campaign, EtcdError> {
         let (key, name) = (self.key(LEADER), self.instance.as_bytes().to_vec());
         let outcome = timely(until, self.client.create(key, name, lease)).await?;
         match outcome {
             client::Created::Ours { revision } => {
                 tracing::info!(term = revision, "this instance leads");
-                Ok(Some(revision))
+                Ok(Campaign::Won { term: revision })
             }
-            client::Created::Theirs { value, lease: other, revision } if other == lease => {
+            client::Created::Theirs { value, lease: other, revision, .. } if other == lease => {
                 // The answer to an earlier try was lost.
                 tracing::info!(term = revision, leader = %String::from_utf8_lossy(&value), "this instance leads");
-                Ok(Some(revision))
+                Ok(Campaign::Won { term: revision })
             }
-            client::Created::Theirs { value, .. } => {
+            client::Created::Theirs { value, seen, .. } => {
                 self.announcement.follows(&String::from_utf8_lossy(&value));
-                Ok(None)
+                Ok(Campaign::Lost { seen })
             }
         }
     }
