@@ -42,21 +42,23 @@ pub fn number(name: &str, usual: u64) -> u64 {
 
 /// One segment a call, so that there are many, and short waits, so that what came to nothing is soon known: 2.3
 /// cancels a move whose caller is gone.
+pub const SOON_KNOWN: [(&str, &str); 6] = [
+    ("EXECUTE__SEGMENTS_PER_CALL", "1"),
+    ("EXECUTE__CALL_TIMEOUT", "5s"),
+    ("EXECUTE__VERIFY_TIMEOUT", "5s"),
+    ("EXECUTE__SETTLE_TIMEOUT", "8s"),
+    ("POLL__BACKOFF_LIMIT", "2s"),
+    // Segments that were pushed aside by hand are no reason to stop here.
+    ("GATE__FOREIGN__MOVES", "1000000"),
+];
+
 fn site(lab: &Lab) -> Site {
     let mut site = Site::of(lab, LIMITS_LIFTED);
-    for (option, value) in [
-        ("EXECUTE__SEGMENTS_PER_CALL", "1"),
-        ("EXECUTE__CALLS_IN_FLIGHT", "3"),
-        ("EXECUTE__CALLS_PER_MINUTE", &CALLS_PER_MINUTE.to_string()),
-        ("EXECUTE__CALL_TIMEOUT", "5s"),
-        ("EXECUTE__VERIFY_TIMEOUT", "5s"),
-        ("EXECUTE__SETTLE_TIMEOUT", "8s"),
-        ("POLL__BACKOFF_LIMIT", "2s"),
-        // Segments that were pushed aside by hand are no reason to stop here.
-        ("GATE__FOREIGN__MOVES", "1000000"),
-    ] {
+    for (option, value) in SOON_KNOWN {
         site.set(option, value);
     }
+    site.set("EXECUTE__CALLS_IN_FLIGHT", "3");
+    site.set("EXECUTE__CALLS_PER_MINUTE", &CALLS_PER_MINUTE.to_string());
     site
 }
 

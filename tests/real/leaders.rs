@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::call_recorder::CallRecorder;
 use crate::daemon::{Daemon, LIMITS_LIFTED, Site};
-use crate::killing::{ENDED, OPEN, TOO_SOON, number};
+use crate::killing::{ENDED, OPEN, SOON_KNOWN, TOO_SOON, number};
 use crate::lab::{CollectionSpec, Lab, LabOptions, lab_is_off};
 
 /// As short as settings allow.
@@ -36,19 +36,11 @@ impl Instance {
              time_to_live = \"{life}s\"\n"
         );
         let mut site = Site::at(recorder.url(), &format!("{lease}{LIMITS_LIFTED}"));
-        for (option, value) in [
-            // Many calls, so that there are some left to fall in.
-            ("EXECUTE__SEGMENTS_PER_CALL", "1"),
-            ("EXECUTE__CALLS_IN_FLIGHT", "1"),
-            ("EXECUTE__CALL_TIMEOUT", "5s"),
-            ("EXECUTE__VERIFY_TIMEOUT", "5s"),
-            ("EXECUTE__SETTLE_TIMEOUT", "8s"),
-            ("POLL__BACKOFF_LIMIT", "2s"),
-            // Segments that were pushed aside by hand are no reason to stop here.
-            ("GATE__FOREIGN__MOVES", "1000000"),
-        ] {
+        for (option, value) in SOON_KNOWN {
             site.set(option, value);
         }
+        // Many calls, so that there are some left to fall in.
+        site.set("EXECUTE__CALLS_IN_FLIGHT", "1");
         Instance { name, site, daemon: None }
     }
 

@@ -9,72 +9,23 @@ use milvus_rebalancer::lease::kubernetes::KubernetesElection;
 use milvus_rebalancer::lease::{Election, KubernetesSettings, Leadership, LeaseError, SharedRecord};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::kubernetes_server::{KubernetesServer, Mood};
-use super::{PATIENCE, record};
+use super::{Instance, record};
 
 /// As short as settings allow.
 const LIFE: Duration = Duration::from_secs(3);
 
 const NAME: &str = "milvus-rebalancer-leader";
 
-struct Instance {
-    election: Arc<KubernetesElection>,
-    state: watch::Receiver<Leadership>,
-    running: JoinHandle<()>,
-}
-
-impl Instance {
-    fn start(name: &str, server: &KubernetesServer) -> Instance {
-        let settings = KubernetesSettings {
-            time_to_live: LIFE,
-            kubeconfig: Some(server.kubeconfig()),
-            ..KubernetesSettings::default()
-        };
-        let election = Arc::new(KubernetesElection::new(name, &settings, Arc::new(Clock::system())));
-        let state = election.leadership();
-        let running = tokio::spawn({
-            let election = Arc::clone(&election);
-            async move { election.run().await }
-        });
-        Instance { election, state, running }
-    }
-
-    async fn until(&mut self, what: &str, wanted: impl FnMut(&Leadership) -> bool) {
-        let waited = timeout(PATIENCE, self.state.wait_for(wanted)).await;
-        assert!(waited.is_ok_and(|seen| seen.is_ok()), "never {what}");
-    }
-
-    async fn leads(&mut self) {
-        self.until("leads", |state| state.leads_at(Instant::now())).await;
-    }
-
-    async fn follows(&mut self, leader: &str) {
-        let leader = Leadership::Following { leader: Some(leader.to_owned()) };
-        self.until("follows", |state| *state == leader).await;
-    }
-
-    async fn is_unsure(&mut self, cause: &str) {
-        let of_it =
-            |state: &Leadership| matches!(state, Leadership::Unknown { cause: told } if told.contains(cause));
-        self.until(cause, of_it).await;
-    }
-
-    async fn write(&self, number: u64) -> Result<(), LeaseError> {
-        self.election.write(&record(number)).await
-    }
-
-    async fn read(&self) -> Option<SharedRecord> {
-        self.election.read().await.unwrap()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.running.abort();
-    }
+fn start(name: &str, server: &KubernetesServer) -> Instance {
+    let settings = KubernetesSettings {
+        time_to_live: LIFE,
+        kubeconfig: Some(server.kubeconfig()),
+        ..KubernetesSettings::default()
+    };
+    Instance::of(Arc::new(KubernetesElection::new(name, &settings, Arc::new(Clock::system()))))
 }
 
 /// The TLS provider that `main` chooses.
@@ -86,16 +37,16 @@ async fn server() -> KubernetesServer {
 #[tokio::test]
 async fn one_leads_and_hands_over_and_only_the_leader_writes() {
     let server = server().await;
-    let mut first = Instance::start("first", &server);
+    let mut first = start("first", &server);
     first.leads().await;
-    let mut second = Instance::start("second", &server);
+    let mut second = start("second", &server);
     second.follows("first").await;
     assert_eq!(first.read().await, None);
     first.write(1).await.unwrap();
     assert!(matches!(second.write(9).await, Err(LeaseError::NotLeader)));
     assert_eq!(second.read().await, Some(record(1)));
 
-    first.running.abort();
+    first.fall_silent();
     first.election.resign().await;
     let handed_over = server.object("leases", NAME).unwrap();
     assert_eq!(handed_over["spec"]["holderIdentity"], json!(null), "{handed_over}");
@@ -111,12 +62,12 @@ async fn one_leads_and_hands_over_and_only_the_leader_writes() {
 #[tokio::test]
 async fn a_leader_that_falls_silent_is_followed_and_what_it_still_has_in_its_hands_is_refused() {
     let server = server().await;
-    let mut first = Instance::start("first", &server);
+    let mut first = start("first", &server);
     first.leads().await;
     first.write(1).await.unwrap();
-    let mut second = Instance::start("second", &server);
+    let mut second = start("second", &server);
     second.follows("first").await;
-    first.running.abort();
+    first.fall_silent();
     second.leads().await;
     assert!(!first.state.borrow().leads_at(Instant::now()), "by its own clock");
     assert!(matches!(first.write(9).await, Err(LeaseError::NotLeader)));
@@ -131,7 +82,7 @@ async fn a_leader_that_falls_silent_is_followed_and_what_it_still_has_in_its_han
 #[tokio::test]
 async fn a_record_that_another_one_has_claimed_is_not_written() {
     let server = server().await;
-    let mut first = Instance::start("first", &server);
+    let mut first = start("first", &server);
     first.leads().await;
     first.write(1).await.unwrap();
     // As a successor does it, while the first one still believes that it leads.
@@ -145,7 +96,7 @@ async fn a_record_that_another_one_has_claimed_is_not_written() {
 #[tokio::test]
 async fn a_server_that_hangs_ends_the_leadership_and_one_that_is_back_brings_one() {
     let server = server().await;
-    let mut only = Instance::start("only", &server);
+    let mut only = start("only", &server);
     only.leads().await;
     only.write(1).await.unwrap();
     server.set(Mood::Hangs);
@@ -164,7 +115,7 @@ async fn what_the_server_says_is_told() {
         (Mood::Babbles, "read the Lease: the API server does not answer as it should"),
     ] {
         server.set(mood);
-        let mut only = Instance::start("only", &server);
+        let mut only = start("only", &server);
         only.is_unsure(told).await;
     }
     let settings = KubernetesSettings {
@@ -181,7 +132,7 @@ async fn what_the_server_says_is_told() {
 async fn answers_that_are_lost_cost_no_leadership() {
     let server = server().await;
     server.set(Mood::LosesAnswers);
-    let mut only = Instance::start("only", &server);
+    let mut only = start("only", &server);
     only.is_unsure("500").await;
     server.set(Mood::Well);
     only.leads().await;
@@ -211,7 +162,7 @@ async fn answers_that_are_lost_cost_no_leadership() {
 #[tokio::test]
 async fn objects_that_somebody_deletes_are_made_anew() {
     let server = server().await;
-    let mut only = Instance::start("only", &server);
+    let mut only = start("only", &server);
     only.leads().await;
     only.write(1).await.unwrap();
     server.delete("configmaps", NAME);

@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// As short as etcd lets a lease be without losing it on a busy machine.
 const LIFE: Duration = Duration::from_secs(4);
 
+/// One of several, by whatever engine.
 struct Instance {
-    election: Arc<EtcdElection>,
+    election: Arc<dyn Election>,
     state: watch::Receiver<Leadership>,
     running: JoinHandle<()>,
 }
@@ -35,7 +36,10 @@ impl Instance {
     fn start(name: &str, etcd: &EtcdServer) -> Instance {
         let settings =
             EtcdSettings { endpoints: vec![etcd.endpoint()], time_to_live: LIFE, ..EtcdSettings::default() };
-        let election = Arc::new(EtcdElection::new(name.to_owned(), &settings).unwrap());
+        Instance::of(Arc::new(EtcdElection::new(name.to_owned(), &settings).unwrap()))
+    }
+
+    fn of(election: Arc<dyn Election>) -> Instance {
         let state = election.leadership();
         let running = tokio::spawn({
             let election = Arc::clone(&election);
@@ -58,8 +62,28 @@ impl Instance {
         self.until("follows", |state| *state == leader).await;
     }
 
+    async fn is_unsure(&mut self, cause: &str) {
+        let of_it =
+            |state: &Leadership| matches!(state, Leadership::Unknown { cause: told } if told.contains(cause));
+        self.until(cause, of_it).await;
+    }
+
+    async fn write(&self, number: u64) -> Result<(), LeaseError> {
+        self.election.write(&record(number)).await
+    }
+
+    async fn read(&self) -> Option<SharedRecord> {
+        self.election.read().await.unwrap()
+    }
+
     /// As a killed process: it says nothing any more.
     fn fall_silent(&self) {
+        self.running.abort();
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
         self.running.abort();
     }
 }
