@@ -239,11 +239,25 @@ impl Executor {
         SharedRecord::new(open, ended, spent).with_orders(orders)
     }
 
-    /// Begins to write the intent of these moves where the successor finds it; nothing without an election.
-    pub(super) fn begin_fencing(&self, new: &[Operation]) -> Option<JoinHandle<Result<(), LeaseError>>> {
-        let election = Arc::clone(&self.lead.as_ref()?.election);
+    /// The leadership for which everything has been taken over.
+    pub(super) fn term(&self) -> Option<i64> {
+        self.lead.as_ref()?.taken_over
+    }
+
+    /// Begins to write the intent of these moves where the successor finds it, and for which leadership; nothing without
+    /// an election.
+    pub(super) fn begin_fencing(
+        &mut self,
+        new: &[Operation],
+    ) -> Option<(i64, JoinHandle<Result<(), LeaseError>>)> {
         let record = self.shared_record(new);
-        Some(tokio::spawn(async move { election.write(&record).await }))
+        let lead = self.lead.as_mut()?;
+        // What is published is now this one, or will be.
+        lead.published = None;
+        let election = Arc::clone(&lead.election);
+        // Without a leadership the election refuses it.
+        let term = lead.taken_over.unwrap_or_default();
+        Some((term, tokio::spawn(async move { election.write(&record).await })))
     }
 
     /// Writes down for the successor what has become of the moves, and what people ordered, when that has changed.
@@ -254,7 +268,8 @@ impl Executor {
         if self.lead.is_none() || self.leadership_refusal().is_some() {
             return;
         }
-        let record = self.shared_record(&[]);
+        // A record without what is about to be sent would undo its intent.
+        let record = self.shared_record(self.about_to_be_sent());
         let Some(lead) = &mut self.lead else { return };
         if lead.published.as_ref() == Some(&record) {
             return;

@@ -39,7 +39,7 @@ enum Stage {
     /// Into our journal.
     Journal(JoinHandle<Result<Vec<Operation>, JournalError>>),
     /// And then, in the same transaction that proves that we lead, where a successor finds it.
-    SharedRecord(Vec<Operation>, JoinHandle<Result<(), LeaseError>>),
+    SharedRecord { operations: Vec<Operation>, term: i64, written: JoinHandle<Result<(), LeaseError>> },
 }
 
 impl Executor {
@@ -123,6 +123,14 @@ impl Executor {
         true
     }
 
+    /// Moves whose intent a successor must find from now on, and whose call is not on its way yet.
+    pub(super) fn about_to_be_sent(&self) -> &[Operation] {
+        match &self.pending {
+            Some(PendingIntent { stage: Stage::SharedRecord { operations, .. }, .. }) => operations,
+            _ => &[],
+        }
+    }
+
     /// Waits until the intent is written everywhere; `None` when there is none, or when it could not be written.
     async fn finish_writing(&mut self) -> Option<(Vec<Move>, Vec<Operation>)> {
         if let Stage::Journal(written) = &mut self.pending.as_mut()?.stage {
@@ -137,20 +145,23 @@ impl Executor {
             };
             self.note_journal_works();
             match self.begin_fencing(&operations) {
-                Some(fenced) => {
-                    let stage = Stage::SharedRecord(operations, fenced);
+                Some((term, written)) => {
+                    let stage = Stage::SharedRecord { operations, term, written };
                     self.pending = Some(PendingIntent { moves, stage });
                 }
                 None => return Some((moves, operations)),
             }
         }
-        let Stage::SharedRecord(_, fenced) = &mut self.pending.as_mut()?.stage else { return None };
-        let fenced = fenced.await;
-        let PendingIntent { moves, stage: Stage::SharedRecord(operations, _) } = self.pending.take()? else {
+        let Stage::SharedRecord { written, .. } = &mut self.pending.as_mut()?.stage else { return None };
+        let written = written.await;
+        let PendingIntent { moves, stage: Stage::SharedRecord { operations, term, .. } } =
+            self.pending.take()?
+        else {
             return None;
         };
-        let problem = match fenced {
-            Ok(Ok(())) => return Some((moves, operations)),
+        let problem = match written {
+            Ok(Ok(())) if self.term() == Some(term) => return Some((moves, operations)),
+            Ok(Ok(())) => "another one led meanwhile".to_owned(),
             Ok(Err(error)) => Chain(&error).to_string(),
             Err(error) => error.to_string(),
         };
@@ -159,6 +170,7 @@ impl Executor {
             "nothing is sent: the election does not confirm that this instance leads"
         );
         self.withdraw(operations);
+        self.save().await;
         None
     }
 

@@ -95,6 +95,22 @@ pub(super) enum Created {
     },
 }
 
+/// What became of an attempt to write a key that another one guards.
+pub(super) enum Put {
+    /// It is written, or removed.
+    Done {
+        /// The revision of that change; 0 when it is not there any more.
+        changed_at: i64,
+    },
+    /// It was changed meanwhile, by whoever held the guard then.
+    Raced {
+        /// The revision of its last change; 0 when it is not there.
+        changed_at: i64,
+    },
+    /// The guard is another one's, or gone.
+    Lost,
+}
+
 /// A connection to one etcd.
 pub struct EtcdClient {
     channel: Channel,
@@ -210,13 +226,22 @@ impl EtcdClient {
         Ok(Created::Theirs { value: found.value, lease: found.lease, revision: found.create_revision, seen })
     }
 
-    /// Writes a key, or removes it, if another one is still the one that was made at this revision. Whether it was.
+    /// Writes a key, or removes it, while another one is still the one that was made at this revision, and unless somebody
+    /// has changed it since `seen`, the revision of its last change; 0 is one that is not there. A request that was given
+    /// up may still reach etcd, after a later one.
     pub(super) async fn put_while(
         &self,
-        (guard, revision): (Vec<u8>, i64),
-        key: Vec<u8>,
+        (guard, made_at): (Vec<u8>, i64),
+        (key, seen): (Vec<u8>, i64),
         value: Option<Vec<u8>>,
-    ) -> Result<bool, EtcdError> {
+    ) -> Result<Put, EtcdError> {
+        let is_removed = value.is_none();
+        let range = |key: &[u8]| {
+            let range = RangeRequest { key: key.to_vec(), ..RangeRequest::default() };
+            operation(request_op::Request::RequestRange(range))
+        };
+        let failure = vec![range(&guard), range(&key)];
+        let compare = vec![created_at(guard, made_at), changed_at(key.clone(), seen)];
         let change = match value {
             Some(value) => {
                 request_op::Request::RequestPut(PutRequest { key, value, ..PutRequest::default() })
@@ -226,14 +251,21 @@ impl EtcdClient {
                 request_op::Request::RequestDeleteRange(remove)
             }
         };
-        let answer = self
-            .transact(TxnRequest {
-                compare: vec![created_at(guard, revision)],
-                success: vec![operation(change)],
-                failure: Vec::new(),
-            })
-            .await?;
-        Ok(answer.succeeded)
+        let transaction = TxnRequest { compare, success: vec![operation(change)], failure };
+        let answer = self.transact(transaction).await?;
+        if answer.succeeded {
+            let header = answer.header.ok_or(EtcdError::Incomplete { what: "its header" })?;
+            return Ok(Put::Done { changed_at: if is_removed { 0 } else { header.revision } });
+        }
+        let mut found = answer.responses.into_iter().map(|one| match one.response {
+            Some(response_op::Response::ResponseRange(range)) => range.kvs.into_iter().next(),
+            _ => None,
+        });
+        let (guard, record) = (found.next().flatten(), found.next().flatten());
+        if guard.is_none_or(|guard| guard.create_revision != made_at) {
+            return Ok(Put::Lost);
+        }
+        Ok(Put::Raced { changed_at: record.map_or(0, |record| record.mod_revision) })
     }
 
     /// What is in a key, if it is there.
@@ -344,6 +376,15 @@ fn created_at(key: Vec<u8>, revision: i64) -> Compare {
         target: CompareTarget::Create.into(),
         key,
         target_union: Some(TargetUnion::CreateRevision(revision)),
+    }
+}
+
+fn changed_at(key: Vec<u8>, revision: i64) -> Compare {
+    Compare {
+        result: CompareResult::Equal.into(),
+        target: CompareTarget::Mod.into(),
+        key,
+        target_union: Some(TargetUnion::ModRevision(revision)),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct EtcdElection {
     announcement: Announcement,
     /// The lease that this instance holds, if it holds one.
     lease: Mutex<Option<i64>>,
+    /// The revision of the record's last change that is known here. Locked while it is written: one after the other.
+    record: Mutex<i64>,
 }
 
 /// What came of an attempt to become leader.
@@ -67,6 +69,7 @@ impl EtcdElection {
             time_to_live: settings.time_to_live,
             announcement: Announcement::new("etcd has not been asked yet"),
             lease: Mutex::new(None),
+            record: Mutex::new(0),
         })
     }
 
@@ -150,6 +153,23 @@ impl EtcdElection {
         }
     }
 
+    /// Writes the record while this term lasts. Whether it does.
+    async fn put(&self, term: i64, value: Option<Vec<u8>>) -> Result<bool, EtcdError> {
+        let mut seen = self.record.lock().await;
+        loop {
+            let leader = (self.key(LEADER), term);
+            match self.client.put_while(leader, (self.key(RECORD), *seen), value.clone()).await? {
+                client::Put::Done { changed_at } => {
+                    *seen = changed_at;
+                    return Ok(true);
+                }
+                // By the leader before, or by a request of ours that was given up.
+                client::Put::Raced { changed_at } => *seen = changed_at,
+                client::Put::Lost => return Ok(false),
+            }
+        }
+    }
+
     fn term(&self) -> Option<(i64, Instant)> {
         match *self.announcement.state().borrow() {
             Leadership::Leading { term, until } if Instant::now() < until => Some((term, until)),
@@ -167,9 +187,7 @@ impl Election for EtcdElection {
         Box::pin(async move {
             let Some((term, until)) = self.term() else { return Err(LeaseError::NotLeader) };
             let value = if record.is_empty() { None } else { Some(record.encode()?) };
-            let condition = (self.key(LEADER), term);
-            let written = timely(until, self.client.put_while(condition, self.key(RECORD), value)).await;
-            match written {
+            match timely(until, self.put(term, value)).await {
                 Ok(true) if Instant::now() < until => Ok(()),
                 Ok(_) => Err(LeaseError::NotLeader),
                 Err(error) => Err(failed("write the shared record", error)),

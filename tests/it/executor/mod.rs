@@ -4,6 +4,7 @@ mod beside;
 mod breaker;
 mod clock;
 pub mod fake;
+mod leading;
 mod limits;
 mod manual;
 mod outcomes;
