@@ -107,7 +107,7 @@ impl Exchanges {
         // What helped nobody as things are now need not be tried again.
         if self.failed_at[node.at()] == Some(state)
             || !search.rules.may_give(node)
-            || search.field.potential_of(node) == 0.0
+            || search.field.is_inside(node)
         {
             return Vec::new();
         }

@@ -19,7 +19,9 @@ use crate::units::{Load, Ratio};
 pub struct Cell {
     /// What it carries.
     pub load: f64,
-    /// Up to this load nothing is wrong: it is inside the band, or so little that it does not matter.
+    /// Up to this load it is inside the band, or so little that it does not matter.
+    pub inside: f64,
+    /// Up to this load nothing is to be gained; a hair less, see [`RESERVE`].
     pub quiet: f64,
     /// The load at which excess begins to count.
     pub band: f64,
@@ -29,34 +31,42 @@ pub struct Cell {
 
 impl Cell {
     /// A node that takes no part in the dimension.
-    const OUTSIDE: Cell = Cell { load: 0.0, quiet: f64::INFINITY, band: 0.0, slope: 0.0 };
+    const OUTSIDE: Cell = Cell { load: 0.0, inside: f64::INFINITY, quiet: f64::INFINITY, band: 0.0, slope: 0.0 };
 
     /// What the node would add to the potential with this load.
     #[inline]
     pub fn potential(&self, load: f64) -> f64 {
-        if load <= self.quiet {
-            return 0.0;
-        }
-        let excess = (load - self.band) * self.slope;
+        let excess = self.excess(load);
         excess * excess
+    }
+
+    /// The root of it: how far it would be above the band, weighed.
+    #[inline]
+    pub fn excess(&self, load: f64) -> f64 {
+        // Without a branch: which way it goes is anybody's guess where most nodes are near their band.
+        let above = (load - self.band) * self.slope;
+        if load > self.quiet { above } else { 0.0 }
     }
 
     /// How steeply the potential falls with what leaves, up to where nothing more is to be gained: the same for large
     /// and small pieces, of which the potential itself favours the small.
     #[inline]
-    fn steepness(&self, leaving: f64) -> f64 {
-        if self.load <= self.quiet {
-            return 0.0;
-        }
-        let excess = self.load - self.band;
-        excess * excess.min(leaving) * self.slope * self.slope
+    pub fn steepness(&self, leaving: f64) -> f64 {
+        let excess = self.excess(self.load);
+        excess * excess.min(leaving * self.slope)
     }
 
-    /// How full it would be, for choosing among destinations that all have room; no part of the potential.
+    /// How full it would be, for choosing among destinations that all have room; no part of the potential. The sixteenth
+    /// power: what is nearly full shall keep the little room that it has for what finds none elsewhere. With the square,
+    /// nodes that are full of one load and have room for others take more of the first; where all are nearly full, nobody
+    /// can use that room then.
     #[inline]
     fn fullness(&self, load: f64) -> f64 {
-        let full = load * self.slope;
-        full * full
+        let mut full = load * self.slope;
+        for _ in 0..4 {
+            full *= full;
+        }
+        full
     }
 }
 
@@ -95,6 +105,13 @@ const EXACT_BITS: u32 = 53;
 /// Binary digits of a fair share, in units, that count behind the point. What is finer depends on the unit in which
 /// somebody happens to count, and no plan may depend on that.
 const SHARE_DIGITS: u32 = 20;
+
+/// The planner aims at so much less than the leave value. Where all nodes end near their bands, the last crumbs would cost as
+/// much time as all the rest; so they may stay, and all nodes are inside their bands nevertheless. No measure of a load is as
+/// exact as this.
+const RESERVE: Ratio = Ratio(300);
+/// Components with fewer copies are planned to the crumb, because that takes no time.
+const CRUMBS: usize = 64;
 
 /// How much the fullness of a partner counts in dimensions in which nothing must be exchanged.
 const FULLNESS_BESIDE: f64 = 0.2;
@@ -189,24 +206,40 @@ impl<'a> Field<'a> {
             node_of: placement.node.clone(),
             sets: MemberSets::of(&snapshot.replicas, |_| true),
         };
+        let reserves = field.reserves();
         for view in 0..views.len() {
-            for node in 0..nodes {
+            for (node, reserve) in reserves.iter().enumerate() {
                 let node = NodeIndex::from_position(node);
                 let at = field.cell_at(view, node);
-                field.cells[at] = field.cell_of(view, node);
+                field.cells[at] = field.cell_of(view, node, *reserve);
             }
         }
         field.typical_slopes = (0..field.dense.len()).map(|at| field.mean_slope(field.dense[at])).collect();
         field
     }
 
+    /// The reserve of each node.
+    fn reserves(&self) -> Vec<Ratio> {
+        let mut copies = vec![0_usize; self.snapshot.components.len()];
+        let component = |node: NodeIndex| self.snapshot.node(node).component.map(|component| component.at());
+        let components: Vec<Option<usize>> =
+            (0..self.snapshot.nodes.len()).map(NodeIndex::from_position).map(component).collect();
+        for node in &self.node_of {
+            if let Some(component) = components[node.at()] {
+                copies[component] += 1;
+            }
+        }
+        let is_large = |component: Option<usize>| component.is_some_and(|component| copies[component] > CRUMBS);
+        components.into_iter().map(|own| if is_large(own) { RESERVE } else { Ratio::ZERO }).collect()
+    }
+
     /// A node's cell at the beginning.
-    fn cell_of(&self, view: usize, node: NodeIndex) -> Cell {
+    fn cell_of(&self, view: usize, node: NodeIndex, reserve: Ratio) -> Cell {
         let DimensionView { dimension, loads } = &self.views[view];
         let load = self.scaled(view, loads.load[node.at()]);
         let Some(share) = loads.share(node) else { return Cell { load, ..Cell::OUTSIDE } };
         let settings = &dimension.settings;
-        let inside = share.load_at(settings.leave);
+        let aim = Ratio(settings.leave.0.saturating_sub(reserve.0));
         let harmless = match &dimension.capacity {
             Capacity::Physical(capacity) => load_below(settings.matters_above, capacity[node.at()]),
             Capacity::Weights(_) => 0,
@@ -218,8 +251,9 @@ impl<'a> Field<'a> {
         }
         Cell {
             load,
-            quiet: self.scaled(view, Load(inside.max(harmless))),
-            band: fair * settings.leave.decimal(),
+            inside: self.scaled(view, Load(share.load_at(settings.leave).max(harmless))),
+            quiet: self.scaled(view, Load(share.load_at(aim).max(harmless))),
+            band: fair * aim.decimal(),
             slope: Ratio(weight).decimal().sqrt() / fair,
         }
     }
@@ -408,6 +442,14 @@ impl<'a> Field<'a> {
             return self.row(node).iter().map(|cell| cell.potential(cell.load)).sum();
         }
         (0..self.views.len()).map(own).sum()
+    }
+
+    /// Whether a node is inside all its bands.
+    pub fn is_inside(&self, node: NodeIndex) -> bool {
+        if self.scoped.is_empty() {
+            return self.row(node).iter().all(|cell| cell.load <= cell.inside);
+        }
+        (0..self.views.len()).map(|view| self.cell(view, node)).all(|cell| cell.load <= cell.inside)
     }
 
     /// Puts a copy on another node.

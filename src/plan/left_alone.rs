@@ -44,7 +44,7 @@ fn worst_view(search: &Search<'_>, node: NodeIndex) -> Option<usize> {
     for view in 0..search.field.views.len() {
         let cell = search.field.cell(view, node);
         let potential = cell.potential(cell.load);
-        if potential > 0.0 && worst.is_none_or(|(most, _)| potential > most) {
+        if cell.load > cell.inside && worst.is_none_or(|(most, _)| potential > most) {
             worst = Some((potential, view));
         }
     }

@@ -25,6 +25,7 @@ pub mod relief;
 mod rules;
 mod search;
 mod share;
+mod source;
 mod windows;
 
 pub use digest::{DigestError, PlanDigest};

@@ -211,6 +211,7 @@ impl Planner<'_> {
         search.look_afresh();
         let known = std::mem::take(&mut sources.nodes);
         *sources = Sources::new(search, &nodes);
+        sources.is_new = false;
         for node in known {
             sources.add(search, node);
         }
@@ -224,7 +225,6 @@ impl Planner<'_> {
         let mut exchanges_left = MOST_EXCHANGES;
         loop {
             let before = search.changes;
-            sources.begin_again(search);
             let stuck = descent::descend(search, sources, usize::MAX);
             if search.is_kept() {
                 // The halves of an exchange land one after the other, and Milvus' balancer would answer the first.
@@ -259,7 +259,7 @@ impl Planner<'_> {
             .iter()
             .flat_map(|component| &snapshot.components[component.at()].nodes)
             .copied()
-            .filter(|node| search.field.potential_of(*node) > 0.0)
+            .filter(|node| !search.field.is_inside(*node))
             .filter(|node| sources.knows(*node) || search.is_above_enter(*node))
             .collect();
         nodes.sort_unstable();

@@ -94,7 +94,7 @@ pub fn bytes_floor(search: &mut Search<'_>, nodes: &[NodeIndex], ordered: &[Copy
         for (view, shown) in search.field.views.iter().enumerate() {
             let Some(cell) = search.field.cell_if_part(view, *node) else { continue };
             let before = search.field.scaled(view, shown.loads.load[node.at()]);
-            let must_leave = before - cell.load.max(cell.quiet);
+            let must_leave = before - cell.load.max(cell.inside);
             if must_leave <= 0.0 {
                 continue;
             }
