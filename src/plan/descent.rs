@@ -127,7 +127,7 @@ impl Sources {
 pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
     let mut moves = 0;
     let mut stuck = Vec::new();
-    let mut left = f64::INFINITY; let t0 = std::time::Instant::now();
+    let mut left = f64::INFINITY;
     let gentle = if sources.is_new { TOLERANCES.len() - 1 } else { 0 };
     sources.is_new = false;
     for step in 0.. {
@@ -135,7 +135,6 @@ pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize
         let tolerance = TOLERANCES[(TOLERANCES.len() - 1 - gentle + step).min(TOLERANCES.len() - 1)];
         stuck = pass(search, sources, tolerance, (&mut moves, most_moves));
         let potential: f64 = stuck.iter().map(|node| search.field.potential_of(*node)).sum();
-        eprintln!("DBG {:?} pass {tolerance} stuck {} potential {potential} moves {moves} effort {}", t0.elapsed(), stuck.len(), search.effort_used());
         let is_over = stuck.is_empty() || moves >= most_moves || search.is_spent();
         if is_over || (step >= gentle && potential > left * AGAIN) {
             break;
