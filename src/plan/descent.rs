@@ -106,6 +106,9 @@ impl Sources {
     /// Something else than the descent has moved these copies.
     pub fn learn(&mut self, search: &Search<'_>, ways: &[Way]) {
         for way in ways {
+            if let Some(source) = &mut self.held[way.from.at()] {
+                source.is_stale = true;
+            }
             if let Some(source) = &mut self.held[way.to.at()] {
                 source.add(search, way.copy);
             }
@@ -200,6 +203,7 @@ fn relieve(
     let goal = search.field.potential_of(node) * DONE_AT;
     source.forget_gone(search);
     let mut is_passed = vec![false; source.copies.len()];
+    let mut is_gone: Option<Vec<bool>> = None;
     let mut by = By::GainPerByte;
     let mut passed = 0;
     let round = loop {
@@ -230,6 +234,7 @@ fn relieve(
                 continue;
             };
             make(search, sources, copy, to);
+            is_gone.get_or_insert_with(|| vec![false; is_passed.len()])[at] = true;
             *moves += 1;
             if *moves >= most_moves || search.field.potential_of(node) <= goal {
                 break;
@@ -248,6 +253,9 @@ fn relieve(
         }
         by = if is_stuck { By::Smallness } else { By::GainPerByte };
     };
+    if let Some(is_gone) = is_gone {
+        source.forget(&is_gone);
+    }
     sources.held[node.at()] = Some(source);
     round
 }

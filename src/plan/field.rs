@@ -218,15 +218,24 @@ impl<'a> Field<'a> {
         field
     }
 
+    /// How many copies are on each node.
+    pub fn copies_by_node(&self) -> Vec<usize> {
+        let mut copies = vec![0; self.snapshot.nodes.len()];
+        for node in &self.node_of {
+            copies[node.at()] += 1;
+        }
+        copies
+    }
+
     /// The reserve of each node.
     fn reserves(&self) -> Vec<Ratio> {
         let mut copies = vec![0_usize; self.snapshot.components.len()];
         let component = |node: NodeIndex| self.snapshot.node(node).component.map(|component| component.at());
         let components: Vec<Option<usize>> =
             (0..self.snapshot.nodes.len()).map(NodeIndex::from_position).map(component).collect();
-        for node in &self.node_of {
-            if let Some(component) = components[node.at()] {
-                copies[component] += 1;
+        for (component, on_node) in components.iter().zip(self.copies_by_node()) {
+            if let Some(component) = component {
+                copies[*component] += on_node;
             }
         }
         let is_large = |component: Option<usize>| component.is_some_and(|component| copies[component] > CRUMBS);

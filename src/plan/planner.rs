@@ -83,7 +83,7 @@ impl Planner<'_> {
             proof.left_alone = self.left_alone(&mut search, &sources.nodes, &too_small);
             proof.dimensions = proof::dimensions(snapshot, &search.field, self.placement);
             proof::say_why(&mut proof, snapshot, self.views, search.is_spent());
-            proof.bytes_floor = proof::bytes_floor(&mut search, &sources.nodes, &ordered);
+            proof.bytes_floor = proof::bytes_floor(&search, &sources.nodes, &ordered);
         }
         proof.effort_used = search.effort_used();
         Plan { steps, proof }

@@ -80,48 +80,82 @@ fn why_of(left: &LeftAlone) -> WhyNotBetter {
 /// bands: for each node and dimension the excess, made up of what has most load per byte, the last piece a fraction
 /// (the fractional knapsack). Every move leaves one node, so the nodes' floors add up; one move can help several
 /// dimensions, so of those only the largest counts. What was ordered must be moved in any case.
-pub fn bytes_floor(search: &mut Search<'_>, nodes: &[NodeIndex], ordered: &[CopyIndex]) -> Bytes {
-    let mut floor = 0.0;
-    let bytes =
-        |search: &Search<'_>, copy: CopyIndex| decimal(search.input.snapshot.copies.bytes[copy.at()].0);
-    let mut ordered_from = vec![0.0; search.input.snapshot.nodes.len()];
+pub fn bytes_floor(search: &Search<'_>, nodes: &[NodeIndex], ordered: &[CopyIndex]) -> Bytes {
+    let snapshot = &search.input.snapshot;
+    let bytes = |copy: CopyIndex| decimal(snapshot.copies.bytes[copy.at()].0);
+    let width = search.field.views.len();
+    let mut of_node = vec![0.0; snapshot.nodes.len()];
     for copy in ordered {
-        ordered_from[search.origin[copy.at()].at()] += bytes(search, *copy);
+        of_node[search.origin[copy.at()].at()] += bytes(*copy);
     }
-    let copies_of = search.copies_at_first(nodes);
-    for (node, copies) in nodes.iter().zip(&copies_of) {
-        let mut of_node: f64 = std::mem::take(&mut ordered_from[node.at()]);
+    // By node and dimension: what must leave, and what it can be made of. In one pass over all copies, because going from
+    // node to node would go through all of the memory as often.
+    let mut must_leave = vec![0.0; snapshot.nodes.len() * width];
+    let mut has_excess = vec![false; snapshot.nodes.len()];
+    for node in nodes {
         for (view, shown) in search.field.views.iter().enumerate() {
             let Some(cell) = search.field.cell_if_part(view, *node) else { continue };
             let before = search.field.scaled(view, shown.loads.load[node.at()]);
-            let must_leave = before - cell.load.max(cell.inside);
-            if must_leave <= 0.0 {
-                continue;
+            let excess = before - cell.load.max(cell.inside);
+            if excess > 0.0 {
+                must_leave[node.at() * width + view] = excess;
+                has_excess[node.at()] = true;
             }
-            let mut pieces: Vec<(f64, f64)> = Vec::with_capacity(copies.len());
-            for copy in copies {
-                let load = search.field.load_of(view, *copy);
+        }
+    }
+    let mut pieces: Vec<Vec<Piece>> = vec![Vec::new(); must_leave.len()];
+    for (position, node) in search.origin.iter().enumerate() {
+        if !has_excess[node.at()] {
+            continue;
+        }
+        let copy = CopyIndex::from_position(position);
+        for view in 0..width {
+            let place = node.at() * width + view;
+            if must_leave[place] > 0.0 {
+                let load = search.field.load_of(view, copy);
                 if load > 0.0 {
-                    pieces.push((bytes(search, *copy) / load, load));
+                    pieces[place].push((bytes(copy) / load, load));
                 }
             }
-            of_node = of_node.max(knapsack(pieces, must_leave));
         }
-        floor += of_node;
     }
-    floor += ordered_from.iter().sum::<f64>();
+    for (place, pieces) in pieces.iter_mut().enumerate() {
+        let of_node = &mut of_node[place / width.max(1)];
+        *of_node = of_node.max(knapsack(pieces, must_leave[place]));
+    }
     // Fractions of bytes are no bytes, and sums of fractions are not exact.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Bytes((floor * (1.0 - 1e-12)) as u64)
+    Bytes((of_node.iter().sum::<f64>() * (1.0 - 1e-12)) as u64)
 }
 
-/// The fewest bytes of pieces (bytes per load, load) that make up a load, or all that there are.
-fn knapsack(mut pieces: Vec<(f64, f64)>, must_leave: f64) -> f64 {
-    pieces.sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1)));
+/// Bytes per load, and load.
+type Piece = (f64, f64);
+
+/// So few pieces are sorted.
+const FEW_PIECES: usize = 32;
+
+/// The fewest bytes of pieces that make up a load, or all that there are.
+fn knapsack(mut pieces: &mut [Piece], must_leave: f64) -> f64 {
+    let order =
+        |left: &Piece, right: &Piece| left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1));
     let (mut bytes, mut left) = (0.0, must_leave);
+    // Halves that are taken, or left, as a whole need not be sorted.
+    while pieces.len() > FEW_PIECES {
+        let (cheap, _, _) = pieces.select_nth_unstable_by(pieces.len() / 2, order);
+        let middle = cheap.len();
+        let load: f64 = cheap.iter().map(|(_, load)| load).sum();
+        if load < left {
+            bytes += cheap.iter().map(|(price, load)| price * load).sum::<f64>();
+            left -= load;
+            pieces = &mut pieces[middle..];
+        } else {
+            pieces = &mut pieces[..middle];
+        }
+    }
+    pieces.sort_unstable_by(order);
     for (price, load) in pieces {
         let taken = load.min(left);
-        bytes += price * taken;
+        bytes += *price * taken;
         left -= taken;
         if left <= 0.0 {
             break;

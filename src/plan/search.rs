@@ -230,16 +230,16 @@ impl<'a> Search<'a> {
 
     /// Learns which copies are on these nodes; one pass over all of them, for as many nodes as may be needed.
     pub fn list(&mut self, nodes: &[NodeIndex]) {
+        if nodes.iter().all(|node| self.on_node[node.at()].is_some()) {
+            return;
+        }
+        let copies = self.field.copies_by_node();
         let mut is_new = vec![false; self.on_node.len()];
-        let mut any = false;
         for node in nodes {
             if self.on_node[node.at()].is_none() {
-                (is_new[node.at()], any) = (true, true);
-                self.on_node[node.at()] = Some(Vec::new());
+                is_new[node.at()] = true;
+                self.on_node[node.at()] = Some(Vec::with_capacity(copies[node.at()]));
             }
-        }
-        if !any {
-            return;
         }
         for (position, node) in self.field.node_of.iter().enumerate() {
             if is_new[node.at()]
@@ -262,29 +262,6 @@ impl<'a> Search<'a> {
             copies.dedup();
         }
         copies.clone()
-    }
-
-    /// The copies that count on each of these nodes at the beginning, by index.
-    pub fn copies_at_first(&mut self, nodes: &[NodeIndex]) -> Vec<Vec<CopyIndex>> {
-        self.list(nodes);
-        let mut place = vec![None; self.on_node.len()];
-        let mut copies: Vec<Vec<CopyIndex>> = Vec::with_capacity(nodes.len());
-        for (at, node) in nodes.iter().enumerate() {
-            place[node.at()] = Some(at);
-            let now = self.on_node[node.at()].iter().flatten().copied();
-            copies.push(now.filter(|copy| self.origin[copy.at()] == *node).collect());
-        }
-        // Those that have left may have been forgotten by the list.
-        for copy in &self.moved {
-            if let Some(at) = place[self.origin[copy.at()].at()] {
-                copies[at].push(*copy);
-            }
-        }
-        for copies in &mut copies {
-            copies.sort_unstable();
-            copies.dedup();
-        }
-        copies
     }
 
     /// The node of a copy's set that would bear it best: the least potential added, and of those that add none the

@@ -23,29 +23,47 @@ pub struct Source {
     /// Their loads in the dimensions about whole nodes, one after the other.
     loads: Vec<f64>,
     width: usize,
+    /// Whether some of them may be somewhere else by now.
+    pub is_stale: bool,
 }
 
 impl Source {
     /// Of a node at this moment.
     pub fn of(search: &mut Search<'_>, node: NodeIndex) -> Source {
-        let mut source = Source::empty(node, search.field.width());
-        for copy in search.copies_on(node) {
+        // Where one node was forgotten, others of its component will be: one pass over all copies is for all of them.
+        if let Some(component) = search.input.snapshot.node(node).component {
+            search.list(&search.input.snapshot.components[component.at()].nodes);
+        }
+        let copies = search.copies_on(node);
+        let mut source = Source::empty(node, search.field.width(), copies.len());
+        for copy in copies {
             source.add(search, copy);
         }
         source
     }
 
-    fn empty(node: NodeIndex, width: usize) -> Source {
-        let (copies, bytes, fees, loads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Source { node, copies, bytes, fees, loads, width }
+    fn empty(node: NodeIndex, width: usize, room: usize) -> Source {
+        Source {
+            node,
+            copies: Vec::with_capacity(room),
+            bytes: Vec::with_capacity(room),
+            fees: Vec::with_capacity(room),
+            loads: Vec::with_capacity(room * width),
+            width,
+            is_stale: false,
+        }
     }
 
     /// Of all nodes that are `wanted`, by node, in one pass over all copies: going from node to node would go through all
     /// of the memory as often.
     pub fn of_all(search: &Search<'_>, wanted: &[bool]) -> Vec<Option<Box<Source>>> {
         let width = search.field.width();
+        if !wanted.contains(&true) {
+            return wanted.iter().map(|_| None).collect();
+        }
+        let room = search.field.copies_by_node();
         let empty = |(at, wanted): (usize, &bool)| {
-            wanted.then(|| Box::new(Source::empty(NodeIndex::from_position(at), width)))
+            wanted.then(|| Box::new(Source::empty(NodeIndex::from_position(at), width, room[at])))
         };
         let mut all: Vec<Option<Box<Source>>> = wanted.iter().enumerate().map(empty).collect();
         for (position, node) in search.field.node_of.iter().enumerate() {
@@ -66,11 +84,21 @@ impl Source {
         }
     }
 
-    /// Drops what is not there any more.
+    /// Drops what is not there any more. What is known to be there is not asked about: where each of so many copies is lies
+    /// far apart in memory.
     pub fn forget_gone(&mut self, search: &Search<'_>) {
+        if std::mem::take(&mut self.is_stale) {
+            let is_here = |copy: &CopyIndex| search.field.node_of[copy.at()] == self.node;
+            let is_gone: Vec<bool> = self.copies.iter().map(|copy| !is_here(copy)).collect();
+            self.forget(&is_gone);
+        }
+    }
+
+    /// Drops what has gone, by place.
+    pub fn forget(&mut self, is_gone: &[bool]) {
         let mut kept = 0;
-        for at in 0..self.copies.len() {
-            if search.field.node_of[self.copies[at].at()] == self.node {
+        for (at, is_gone) in is_gone.iter().enumerate() {
+            if !is_gone {
                 self.copies[kept] = self.copies[at];
                 self.bytes[kept] = self.bytes[at];
                 self.fees[kept] = self.fees[at];
