@@ -14,7 +14,7 @@ use crate::model::{CopyIndex, NodeIndex};
 
 /// A node is left when this part of its potential is gone: by then another may be the worst. A quarter of the
 /// potential is half of the excess.
-const DONE_AT: f64 = 0.25;
+const DONE_AT: f64 = 0.0625;
 /// What destinations may suffer of what their sources gain, one after the other: first what does no harm, because a move
 /// that has to be answered by others costs their bytes, too. Then, where several dimensions disagree and hardly anybody takes
 /// anything for nothing, load has to flow over several nodes. Measured: with the last alone plans move 5 % more

@@ -8,7 +8,7 @@
 use super::fair_share::Placement;
 use super::finding::DimensionView;
 use super::member_sets::MemberSets;
-use super::share::Share;
+use super::unit::Unit;
 use crate::model::{CopyIndex, NodeIndex, Snapshot};
 use crate::policy::{Capacity, Scope};
 use crate::units::{Load, Ratio};
@@ -31,7 +31,8 @@ pub struct Cell {
 
 impl Cell {
     /// A node that takes no part in the dimension.
-    const OUTSIDE: Cell = Cell { load: 0.0, inside: f64::INFINITY, quiet: f64::INFINITY, band: 0.0, slope: 0.0 };
+    const OUTSIDE: Cell =
+        Cell { load: 0.0, inside: f64::INFINITY, quiet: f64::INFINITY, band: 0.0, slope: 0.0 };
 
     /// What the node would add to the potential with this load.
     #[inline]
@@ -100,12 +101,6 @@ pub struct Field<'a> {
     pub sets: MemberSets,
 }
 
-/// Whole numbers up to this many binary digits are exact.
-const EXACT_BITS: u32 = 53;
-/// Binary digits of a fair share, in units, that count behind the point. What is finer depends on the unit in which
-/// somebody happens to count, and no plan may depend on that.
-const SHARE_DIGITS: u32 = 20;
-
 /// The planner aims at so much less than the leave value. Where all nodes end near their bands, the last crumbs would cost as
 /// much time as all the rest; so they may stay, and all nodes are inside their bands nevertheless. No measure of a load is as
 /// exact as this.
@@ -115,64 +110,6 @@ const CRUMBS: usize = 64;
 
 /// How much the fullness of a partner counts in dimensions in which nothing must be exchanged.
 const FULLNESS_BESIDE: f64 = 0.2;
-
-/// What the loads of a dimension are counted in: the largest number that divides them all, so that the same cluster
-/// counted in bytes or in kilobytes gets the same plan; and shortened where their sum would not be exact.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    divisor: u64,
-    /// By how many binary digits loads are shortened besides.
-    shift: u32,
-}
-
-impl Unit {
-    fn of(view: &DimensionView<'_>) -> Unit {
-        let dimension = view.dimension;
-        let divisor =
-            common_divisor(dimension.copy_load.iter().chain(&dimension.base_load).map(|load| load.0));
-        let sum: u128 = view.loads.load.iter().map(|load| u128::from(load.0 / divisor)).sum();
-        Unit { divisor, shift: (u128::BITS - sum.leading_zeros()).saturating_sub(EXACT_BITS) }
-    }
-
-    /// How many of it a load is.
-    #[inline]
-    #[allow(clippy::cast_precision_loss)] // shortened so that nothing is lost
-    fn count(self, load: Load) -> f64 {
-        // Dividing takes many times as long as the rest, and most loads have no common divisor.
-        let units = if self.divisor == 1 { load.0 } else { load.0 / self.divisor };
-        (units >> self.shift) as f64
-    }
-
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn load(self, count: f64) -> Load {
-        let units = (count.max(0.0) as u64).checked_shl(self.shift).unwrap_or(u64::MAX);
-        Load(units.saturating_mul(self.divisor))
-    }
-
-    /// A fair share, as far as it does not depend on the unit.
-    #[allow(clippy::cast_precision_loss)]
-    fn share(self, share: Share) -> f64 {
-        let digits = (1_u64 << SHARE_DIGITS) as f64;
-        let units = share.decimal() / self.divisor as f64 / power_of_two(self.shift);
-        (units * digits).round() / digits
-    }
-}
-
-/// The largest number that divides all of these, and 1 where there are none.
-pub fn common_divisor(amounts: impl Iterator<Item = u64>) -> u64 {
-    let mut divisor = 0_u64;
-    for amount in amounts {
-        let (mut left, mut right) = (divisor, amount);
-        while right != 0 {
-            (left, right) = (right, left % right);
-        }
-        divisor = left;
-        if divisor == 1 {
-            break;
-        }
-    }
-    divisor.max(1)
-}
 
 impl<'a> Field<'a> {
     /// The cluster as it will be when what is in flight has landed.
@@ -238,7 +175,8 @@ impl<'a> Field<'a> {
                 copies[*component] += on_node;
             }
         }
-        let is_large = |component: Option<usize>| component.is_some_and(|component| copies[component] > CRUMBS);
+        let is_large =
+            |component: Option<usize>| component.is_some_and(|component| copies[component] > CRUMBS);
         components.into_iter().map(|own| if is_large(own) { RESERVE } else { Ratio::ZERO }).collect()
     }
 
@@ -503,11 +441,6 @@ impl<'a> Field<'a> {
         let load = self.unscaled(view, self.cell(view, node).load);
         self.views[view].loads.pressure_with(node, load).unwrap_or(Ratio::ZERO)
     }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn power_of_two(exponent: u32) -> f64 {
-    (1_u64 << exponent.min(u64::BITS - 1)) as f64
 }
 
 /// The largest load whose utilisation is below this; 0 when there is none.

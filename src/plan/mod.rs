@@ -26,6 +26,7 @@ mod rules;
 mod search;
 mod share;
 mod source;
+mod unit;
 mod windows;
 
 pub use digest::{DigestError, PlanDigest};

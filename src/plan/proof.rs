@@ -136,8 +136,7 @@ const FEW_PIECES: usize = 32;
 
 /// The fewest bytes of pieces that make up a load, or all that there are.
 fn knapsack(mut pieces: &mut [Piece], must_leave: f64) -> f64 {
-    let order =
-        |left: &Piece, right: &Piece| left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1));
+    let order = |left: &Piece, right: &Piece| left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1));
     let (mut bytes, mut left) = (0.0, must_leave);
     // Halves that are taken, or left, as a whole need not be sorted.
     while pieces.len() > FEW_PIECES {

@@ -1,20 +1,23 @@
 //! Takes back what turned out not to be needed: a move that was worth having when it was chosen may have become so
 //! by later ones. The largest are tried first, because they cost most.
 
+use std::cmp::Reverse;
+
 use super::search::{LEAST_GAIN, Search};
 use crate::model::CopyIndex;
+use crate::units::Bytes;
 
 /// Sends home every copy whose journey is not worth its price any more. True when there was one.
 pub fn prune(search: &mut Search<'_>) -> bool {
     if search.is_kept() {
         return false;
     }
-    let mut away = search.away();
-    let bytes = |copy: &CopyIndex| search.input.snapshot.copies.bytes[copy.at()];
-    away.sort_by_key(|copy| (std::cmp::Reverse(bytes(copy)), *copy));
+    let bytes = |copy: CopyIndex| (Reverse(search.input.snapshot.copies.bytes[copy.at()]), copy);
+    let mut away: Vec<(Reverse<Bytes>, CopyIndex)> = search.away().into_iter().map(bytes).collect();
+    away.sort_unstable();
     let mut any = false;
     let mut loads = Vec::new();
-    for copy in away {
+    for (_, copy) in away {
         if search.rules.is_bound(copy) || !search.spend(1) {
             continue;
         }

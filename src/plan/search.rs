@@ -2,10 +2,11 @@
 //! looks at all segments, only at those of nodes that have too much, and at each of those as seldom as it can.
 
 use super::fair_share::Placement;
-use super::field::{Field, common_divisor};
+use super::field::Field;
 use super::finding::DimensionView;
 use super::order::Way;
 use super::rules::{Candidate, Rules};
+use super::unit::common_divisor;
 use super::windows::Windows;
 use crate::gate::Restrictions;
 use crate::model::{CopyIndex, NodeIndex, PlanningInput};

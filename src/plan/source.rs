@@ -8,6 +8,8 @@ use crate::model::{CopyIndex, NodeIndex};
 const BATCH: usize = 32;
 /// So many looks at all of them a node with many may need.
 const LOOKS: usize = 16;
+/// What a record of a copy has before its loads: its bytes, and what it costs that it leaves.
+const BEFORE_LOADS: usize = 2;
 /// The order of copies holds while the excesses of their node keep their proportions as well as this.
 const TURNED: f64 = 0.5;
 
@@ -16,12 +18,9 @@ pub struct Source {
     node: NodeIndex,
     /// Which.
     pub copies: Vec<CopyIndex>,
-    bytes: Vec<f64>,
-    /// What it costs that they leave, kept beside them: the columns of the snapshot are too far apart to be read once for
-    /// every look.
-    fees: Vec<f64>,
-    /// Their loads in the dimensions about whole nodes, one after the other.
-    loads: Vec<f64>,
+    /// What there is to know of each, one after the other: its bytes, what it costs that it leaves, and its loads in the
+    /// dimensions about whole nodes. The columns of the snapshot are too far apart to be read once for every look.
+    records: Vec<f64>,
     width: usize,
     /// Whether some of them may be somewhere else by now.
     pub is_stale: bool,
@@ -46,9 +45,7 @@ impl Source {
         Source {
             node,
             copies: Vec::with_capacity(room),
-            bytes: Vec::with_capacity(room),
-            fees: Vec::with_capacity(room),
-            loads: Vec::with_capacity(room * width),
+            records: Vec::with_capacity(room * (BEFORE_LOADS + width)),
             width,
             is_stale: false,
         }
@@ -78,9 +75,9 @@ impl Source {
     pub fn add(&mut self, search: &Search<'_>, copy: CopyIndex) {
         if search.is_free(copy) {
             self.copies.push(copy);
-            self.bytes.push(search.bytes(copy));
-            self.fees.push(search.fee(copy));
-            search.field.loads_of(copy, &mut self.loads);
+            self.records.push(search.bytes(copy));
+            self.records.push(search.fee(copy));
+            search.field.loads_of(copy, &mut self.records);
         }
     }
 
@@ -96,25 +93,23 @@ impl Source {
 
     /// Drops what has gone, by place.
     pub fn forget(&mut self, is_gone: &[bool]) {
+        let stride = BEFORE_LOADS + self.width;
         let mut kept = 0;
         for (at, is_gone) in is_gone.iter().enumerate() {
             if !is_gone {
                 self.copies[kept] = self.copies[at];
-                self.bytes[kept] = self.bytes[at];
-                self.fees[kept] = self.fees[at];
-                self.loads.copy_within(at * self.width..(at + 1) * self.width, kept * self.width);
+                self.records.copy_within(at * stride..(at + 1) * stride, kept * stride);
                 kept += 1;
             }
         }
         self.copies.truncate(kept);
-        self.bytes.truncate(kept);
-        self.fees.truncate(kept);
-        self.loads.truncate(kept * self.width);
+        self.records.truncate(kept * stride);
     }
 
     /// What a copy weighs in the dimensions about whole nodes.
     pub fn loads(&self, at: usize) -> &[f64] {
-        &self.loads[at * self.width..(at + 1) * self.width]
+        let stride = BEFORE_LOADS + self.width;
+        &self.records[at * stride + BEFORE_LOADS..(at + 1) * stride]
     }
 
     /// The copies that relieve the node and pay their price, the best first, by place. Of those that relieve it about as
@@ -125,13 +120,15 @@ impl Source {
         }
         let leaving = Leaving::of(&search.field, self.node);
         let mut scored: Vec<Key> = Vec::new();
-        for (at, copy) in self.copies.iter().enumerate() {
+        let records = self.records.chunks_exact(BEFORE_LOADS + self.width);
+        for (at, (copy, record)) in self.copies.iter().zip(records).enumerate() {
             if is_passed[at] {
                 continue;
             }
-            let (relief, steepness) = leaving.by(*copy, self.loads(at));
-            if relief - LEAST_GAIN > self.fees[at] {
-                scored.push(key(by, steepness / self.bytes[at], self.bytes[at], at));
+            let (bytes, fee) = (record[0], record[1]);
+            let (relief, steepness) = leaving.by(*copy, &record[BEFORE_LOADS..]);
+            if relief - LEAST_GAIN > fee {
+                scored.push(key(by, steepness / bytes, bytes, at));
             }
         }
         let batch = BATCH.max(self.copies.len() / LOOKS);
