@@ -389,6 +389,20 @@ proptest! {
                 prop_assert!(is_kept, "{:?} against {:?}", movement, directive);
             }
         }
+        // What was nominated by name leaves its node, or it is said why it does not.
+        let listed = observation.collections[0].segments.as_ref().unwrap();
+        for directive in &directives {
+            let Directive::Nominate { source, segments, .. } = directive else { continue };
+            for report in listed.iter().filter(|report| report.nodes[0] == *source) {
+                if segments.contains(&report.id) {
+                    let mut moves = decision.plan.moves();
+                    let moves_it = moves.any(|way| way.segment == report.id && way.from == *source);
+                    let unmet = &decision.plan.proof.unmet_orders;
+                    let is_told = unmet.iter().any(|order| order.segment == report.id);
+                    prop_assert!(moves_it != is_told, "{:?} of {:?}", report.id, directive);
+                }
+            }
+        }
         // What is to be kept apart does not meet by a move.
         let mut place: std::collections::BTreeMap<SegmentId, NodeId> = Default::default();
         for segment in observation.collections[0].segments.iter().flatten() {

@@ -29,6 +29,7 @@ mod memory_over_restarts;
 mod milvus_client;
 mod milvus_observer;
 mod net_zero;
+mod odd_clusters;
 mod operations_doc;
 mod optimum;
 mod orders;

@@ -22,13 +22,13 @@ use rand::{RngExt, SeedableRng};
 
 /// A cluster with one collection of one replica on all nodes.
 #[derive(Clone, Debug)]
-struct Small {
+pub struct Small {
     /// Capacity of each node, by dimension.
-    capacity: Vec<Vec<u64>>,
+    pub capacity: Vec<Vec<u64>>,
     /// Node, bytes, and load in each dimension of every segment.
-    segments: Vec<(usize, u64, Vec<u64>)>,
-    band: Ratio,
-    price: Ratio,
+    pub segments: Vec<(usize, u64, Vec<u64>)>,
+    pub band: Ratio,
+    pub price: Ratio,
 }
 
 impl Small {
@@ -110,7 +110,7 @@ impl Small {
         planning_input(self.snapshot(), plan, gate)
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         let (input, assessment) = (self.input(), self.assessment());
         let placement = Placement::projected(&input.snapshot, &[]);
         let views = DimensionView::all(&input.snapshot, &assessment, &placement);
@@ -123,7 +123,7 @@ impl Small {
     }
 
     /// The same after a plan has landed.
-    fn after(&self, plan: &Plan) -> Small {
+    pub fn after(&self, plan: &Plan) -> Small {
         let mut after = self.clone();
         for movement in plan.moves() {
             let at = usize::try_from(movement.segment.0 - 100).unwrap();
@@ -303,14 +303,15 @@ fn usual_small() -> impl Strategy<Value = Small> {
         |(nodes, dimensions, price)| {
             let loads = move |most: u64| prop::collection::vec(1..=most, dimensions);
             let segment = (0..nodes, 1..10_000_u64, loads(10_000));
-            (prop::collection::vec(loads(4), nodes), prop::collection::vec(segment, 0..60)).prop_map(
-                move |(capacity, segments)| Small {
-                    capacity,
-                    segments,
-                    band: Ratio(1_050_000),
-                    price: Ratio(price),
-                },
-            )
+            // More than 64 segments are not planned to the last crumb.
+            let count = prop_oneof![2 => 0..60_usize, 1 => 65..160_usize];
+            let segments = count.prop_flat_map(move |count| prop::collection::vec(segment.clone(), count));
+            (prop::collection::vec(loads(4), nodes), segments).prop_map(move |(capacity, segments)| Small {
+                capacity,
+                segments,
+                band: Ratio(1_050_000),
+                price: Ratio(price),
+            })
         },
     )
 }
