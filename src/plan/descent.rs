@@ -12,15 +12,15 @@ use super::search::{LEAST_GAIN, Search};
 use super::source::{By, Source};
 use crate::model::{CopyIndex, NodeIndex};
 
-/// A node is left when this part of its potential is gone: by then another may be the worst. A quarter of the
-/// potential is half of the excess.
+/// A node is left when this part of its potential is gone: by then another may be the worst. A sixteenth of the
+/// potential is a quarter of the excess.
 const DONE_AT: f64 = 0.0625;
-/// What destinations may suffer of what their sources gain, one after the other: first what does no harm, because a move
-/// that has to be answered by others costs their bytes, too. Then, where several dimensions disagree and hardly anybody takes
-/// anything for nothing, load has to flow over several nodes. Measured: with the second alone plans of large clusters move
-/// 6 % more bytes; with less than it exchanges must do the rest, and those are dear.
-const TOLERANCES: [f64; 2] = [0.0, 0.75];
-/// The last one is tried again while what is left becomes less than this part of what it was: those that were stuck could
+/// What destinations may suffer of what their sources gain. At first nothing: a move that has to be answered by others costs
+/// their bytes, too. Then this: where several dimensions disagree hardly anybody takes anything for nothing, and load has to
+/// flow over several nodes. Measured: without the gentle beginning plans of large clusters move 6 % more bytes; with
+/// less than this, exchanges must do the rest, and those are dear.
+const TOLERANCE: f64 = 0.75;
+/// That is tried again while what is left becomes less than this part of what it was: those that were stuck could
 /// use what others have given away meanwhile.
 const AGAIN: f64 = 0.7;
 /// A node that was stuck is looked at again when its potential is so many times as large: what arrived meanwhile hardly
@@ -28,6 +28,7 @@ const AGAIN: f64 = 0.7;
 const WORSE: f64 = 1.1;
 /// Copies that are offered to all nodes of a large set in one look at a source. Others are offered to the emptiest only.
 const WIDELY: usize = 4;
+
 /// How far a node was relieved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
@@ -129,22 +130,19 @@ impl Sources {
 /// none. Ends early when so many moves are made. Answers with the sources that are stuck above their band.
 pub fn descend(search: &mut Search<'_>, sources: &mut Sources, most_moves: usize) -> Vec<NodeIndex> {
     let mut moves = 0;
-    let mut stuck = Vec::new();
     let mut left = f64::INFINITY;
-    let gentle = if sources.is_new { TOLERANCES.len() - 1 } else { 0 };
+    let mut tolerance = if sources.is_new { 0.0 } else { TOLERANCE };
     sources.is_new = false;
-    for step in 0.. {
+    loop {
         sources.begin_again(search);
-        let tolerance = TOLERANCES[(TOLERANCES.len() - 1 - gentle + step).min(TOLERANCES.len() - 1)];
-        stuck = pass(search, sources, tolerance, (&mut moves, most_moves));
+        let stuck = pass(search, sources, tolerance, (&mut moves, most_moves));
         let potential: f64 = stuck.iter().map(|node| search.field.potential_of(*node)).sum();
         let is_over = stuck.is_empty() || moves >= most_moves || search.is_spent();
-        if is_over || (step >= gentle && potential > left * AGAIN) {
-            break;
+        if is_over || (tolerance > 0.0 && potential > left * AGAIN) {
+            return stuck;
         }
-        left = potential;
+        (tolerance, left) = (TOLERANCE, potential);
     }
-    stuck
 }
 
 /// The same with one tolerance. Who was stuck is not looked at again before it is worse.
