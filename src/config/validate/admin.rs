@@ -15,7 +15,8 @@ pub(super) fn check(admin: &AdminSettings, findings: &mut Findings) {
         return;
     };
     if admin.tls.client_certificate_file.is_some() != admin.tls.client_key_file.is_some() {
-        let message = "a certificate is of no use without its key, nor a key without its certificate: set both";
+        let message =
+            "a certificate is of no use without its key, nor a key without its certificate: set both";
         findings.error("admin.tls.client_certificate_file", message);
     }
     if !admin.enabled {

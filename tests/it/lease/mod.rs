@@ -2,7 +2,9 @@
 
 #[path = "../../etcd_server.rs"]
 pub mod etcd_server;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "kubernetes")]
 #[path = "../../kubernetes_server.rs"]
 mod kubernetes_server;
 
