@@ -8,9 +8,9 @@ use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogFormat, LogSettings};
@@ -51,7 +51,7 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
 }
 
 /// Changes what is logged by this process; in force until it ends or somebody changes it again.
-type Switch = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+type Switch = Box<dyn Fn(Targets) -> bool + Send + Sync>;
 
 /// That of this process; empty where nothing logs.
 static SWITCH: OnceLock<Switch> = OnceLock::new();
@@ -59,7 +59,7 @@ static SWITCH: OnceLock<Switch> = OnceLock::new();
 /// Logs from this level on, or by this filter, from now on and until the process ends.
 pub fn change_filter(filter: &str) -> Result<(), TelemetryError> {
     let refused = |source| TelemetryError::Filter { origin: "filter", source };
-    let parsed = EnvFilter::builder().parse(filter).map_err(refused)?;
+    let parsed: Targets = filter.parse().map_err(refused)?;
     match SWITCH.get() {
         Some(switch) if switch(parsed) => Ok(()),
         _ => Err(TelemetryError::NotStarted),
@@ -80,21 +80,15 @@ where
         Some(filter) => (filter, "RUST_LOG"),
         None => (settings.level.as_str(), "log.level"),
     };
-    let filter =
-        EnvFilter::builder().parse(filter).map_err(|source| TelemetryError::Filter { origin, source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer);
-    Ok(match settings.format {
-        LogFormat::Text => {
-            let builder = builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter).is_ok()))
-        }
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_filter_reloading();
-            let handle = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |filter| handle.reload(filter).is_ok()))
-        }
-    })
+    let filter: Targets = filter.parse().map_err(|source| TelemetryError::Filter { origin, source })?;
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let filtered = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colors).with_writer(writer);
+    let subscriber: Box<dyn Subscriber + Send + Sync> = match settings.format {
+        LogFormat::Text => Box::new(filtered.with(lines)),
+        LogFormat::Json => Box::new(filtered.with(lines.json().flatten_event(true))),
+    };
+    Ok((subscriber, Box::new(move |filter| handle.reload(filter).is_ok())))
 }
 
 /// An error with all its causes in one line: "a: b: c". A cause whose text the line already ends with is left

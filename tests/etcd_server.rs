@@ -3,6 +3,7 @@
 #![allow(dead_code)] // two test programs use it, and neither all of it
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,21 +19,41 @@ pub struct EtcdServer {
     child: Child,
     port: u16,
     folder: TempDir,
+    certificates: Option<Certificates>,
+}
+
+/// PEM files of an etcd that speaks TLS and asks its clients for certificates.
+#[derive(Clone)]
+pub struct Certificates {
+    pub own: PathBuf,
+    pub key: PathBuf,
+    pub authority: PathBuf,
 }
 
 impl EtcdServer {
     /// Starts one; panics where there is none.
     pub async fn start() -> EtcdServer {
+        EtcdServer::of(None).await
+    }
+
+    /// One that trusts nobody without a certificate.
+    pub async fn start_with_tls(certificates: Certificates) -> EtcdServer {
+        EtcdServer::of(Some(certificates)).await
+    }
+
+    async fn of(certificates: Option<Certificates>) -> EtcdServer {
         let (port, peers) = (free_port(), free_port());
         let folder = tempfile::tempdir().expect("a folder for etcd");
-        let mut server = EtcdServer { child: spawn(port, peers, &folder), port, folder };
+        let child = spawn(port, peers, &folder, certificates.as_ref());
+        let mut server = EtcdServer { child, port, folder, certificates };
         server.wait().await;
         server
     }
 
     /// Its address.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Sends it a signal by name: STOP, CONT, KILL.
@@ -46,7 +67,7 @@ impl EtcdServer {
     pub async fn start_again(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
-        self.child = spawn(self.port, free_port(), &self.folder);
+        self.child = spawn(self.port, free_port(), &self.folder, self.certificates.as_ref());
         self.wait().await;
     }
 
@@ -67,9 +88,15 @@ impl Drop for EtcdServer {
     }
 }
 
-fn spawn(port: u16, peers: u16, folder: &TempDir) -> Child {
-    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
-    Command::new("etcd")
+fn spawn(port: u16, peers: u16, folder: &TempDir, certificates: Option<&Certificates>) -> Child {
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let (client, peer) = (format!("{scheme}://127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
+    let mut command = Command::new("etcd");
+    if let Some(Certificates { own, key, authority }) = certificates {
+        command.arg("--cert-file").arg(own).arg("--key-file").arg(key);
+        command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
+    }
+    command
         .arg("--data-dir")
         .arg(folder.path().join("data"))
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

@@ -15,9 +15,10 @@ use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
-use super::order_rate::OrderRate;
 use super::problem::Problem;
+use super::rate::Rate;
 use super::settings::AdminSettings;
+use super::tls::Fingerprint;
 use crate::config::files::read_secret;
 
 /// The header in which a client says for whom it asks. It is believed for the record only, and no browser sends it to
@@ -30,8 +31,13 @@ const LONGEST_NAME: usize = 64;
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// An address.
-    Tcp(SocketAddr),
+    /// Another machine, or this one.
+    Tcp {
+        /// Its address.
+        address: SocketAddr,
+        /// The certificate by which it is known, where one is asked for.
+        certificate: Option<Fingerprint>,
+    },
     /// A process of this machine; `None` when the system does not say which.
     Unix {
         /// Its user.
@@ -44,7 +50,10 @@ pub enum Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Peer::Tcp(address) => address.fmt(f),
+            Peer::Tcp { address, certificate: None } => address.fmt(f),
+            Peer::Tcp { address, certificate: Some(certificate) } => {
+                write!(f, "{address}, certificate {certificate}")
+            }
             Peer::Unix { user: Some(user), process: Some(process) } => {
                 write!(f, "user {user}, process {process}")
             }
@@ -74,23 +83,41 @@ pub struct Caller {
     pub role: Role,
 }
 
+/// How much may be asked for and ordered.
+#[derive(Debug)]
+struct Rates {
+    reads: Rate,
+    orders: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Rates {
+        Rates { reads: Rate::of_reads(), orders: Rate::of_orders() }
+    }
+}
+
 /// Who is let in.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     allowed_hosts: Vec<String>,
     view_token_file: Option<PathBuf>,
     operate_token_file: Option<PathBuf>,
-    orders: Arc<OrderRate>,
+    rates: Arc<Rates>,
 }
 
 impl Access {
     /// By these options.
     pub fn new(settings: &AdminSettings) -> Access {
         Access {
-            allowed_hosts: settings.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            allowed_hosts: settings
+                .allowed_hosts
+                .iter()
+                .chain(&settings.tls.server_name)
+                .map(|host| host.to_ascii_lowercase())
+                .collect(),
             view_token_file: settings.view_token_file.clone(),
             operate_token_file: settings.operate_token_file.clone(),
-            orders: Arc::default(),
+            rates: Arc::default(),
         }
     }
 
@@ -164,12 +191,13 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
         return Problem::forbidden("nobody knows where this request comes from").into_response();
     };
     let admitted = access.admit(request.method(), request.uri(), request.headers(), peer);
-    // Only who may order uses up what others may order.
-    let admitted = admitted.and_then(|caller| match *request.method() {
-        Method::POST | Method::PUT => {
-            access.orders.take(Instant::now()).map(|()| caller).map_err(Problem::too_many)
-        }
-        _ => Ok(caller),
+    // Only who is let in uses up what others may have.
+    let admitted = admitted.and_then(|caller| {
+        let rate = match *request.method() {
+            Method::POST | Method::PUT => &access.rates.orders,
+            _ => &access.rates.reads,
+        };
+        rate.take(Instant::now()).map(|()| caller).map_err(Problem::too_many)
     });
     match admitted {
         Ok(caller) => {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::Peer;
 use super::settings::{AdminSettings, Place};
+use super::tls::{AdminTlsError, Terms};
 
 /// Connections at a time: some people, their pages with an open stream each, and their scripts.
 const MOST_CONNECTIONS: usize = 128;
@@ -47,8 +48,8 @@ pub enum AdminError {
     },
     /// Other machines would reach it, and nobody said that they may.
     #[error(
-        "admin.listen is {address}, which other machines reach: use a loopback address, or set admin.allow_remote and \
-         admin.operate_token_file"
+        "admin.listen is {address}, which other machines reach: use a loopback address, or set admin.tls (or \
+         admin.allow_remote) and admin.operate_token_file (or admin.tls.client_ca_file)"
     )]
     Remote {
         /// Where it would listen.
@@ -63,6 +64,9 @@ pub enum AdminError {
         #[source]
         source: io::Error,
     },
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] AdminTlsError),
 }
 
 /// A listener that has its place and waits to be run.
@@ -70,6 +74,7 @@ pub enum AdminError {
 pub struct AdminListener {
     place: Place,
     socket: Socket,
+    terms: Option<Arc<Terms>>,
 }
 
 #[derive(Debug)]
@@ -86,21 +91,23 @@ impl AdminListener {
         let failed = |source| AdminError::Bind { place: place.clone(), source };
         match &place {
             Place::Tcp(address) => {
-                let is_allowed = settings.allow_remote && settings.operate_token_file.is_some();
+                let is_allowed = settings.may_be_remote() && settings.asks_who_it_is();
                 if !place.is_local() && !is_allowed {
                     return Err(AdminError::Remote { address: *address });
                 }
+                let terms = Terms::new(&settings.tls)?.map(Arc::new);
                 let socket = TcpListener::bind(address).await.map_err(failed)?;
                 // Port 0 becomes a real one.
                 let place = Place::Tcp(socket.local_addr().map_err(failed)?);
-                Ok(AdminListener { place, socket: Socket::Tcp(socket) })
+                Ok(AdminListener { place, socket: Socket::Tcp(socket), terms })
             }
             Place::Unix(path) => {
                 remove_left_over(path).await.map_err(failed)?;
                 let socket = UnixListener::bind(path).map_err(failed)?;
                 std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
                 let socket = Socket::Unix(socket, path.clone());
-                Ok(AdminListener { place: place.clone(), socket })
+                // What never leaves this machine needs no certificate.
+                Ok(AdminListener { place: place.clone(), socket, terms: None })
             }
         }
     }
@@ -127,10 +134,11 @@ impl AdminListener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let router = router.clone().layer(Extension(peer));
-                    let stop = stop.clone();
+                    let (router, terms, stop) = (router.clone(), self.terms.clone(), stop.clone());
                     connections.spawn(async move {
-                        answer(stream, router, stop).await;
+                        if let Some((stream, peer)) = agree(terms, stream, peer).await {
+                            answer(stream, router.layer(Extension(peer)), stop).await;
+                        }
                         drop(room);
                     });
                 }
@@ -159,7 +167,7 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::Tcp(address)))
+                Ok((Box::new(stream), Peer::Tcp { address, certificate: None }))
             }
             Socket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -168,6 +176,23 @@ impl Socket {
                 let process = peer.and_then(|peer| peer.pid());
                 Ok((Box::new(stream), Peer::Unix { user, process }))
             }
+        }
+    }
+}
+
+/// Shakes hands, where there is TLS; `None` when the client does not get that far.
+async fn agree(
+    terms: Option<Arc<Terms>>,
+    stream: Box<dyn Stream>,
+    peer: Peer,
+) -> Option<(Box<dyn Stream>, Peer)> {
+    let (Some(terms), Peer::Tcp { address, .. }) = (terms, peer) else { return Some((stream, peer)) };
+    let agreed = tokio::time::timeout(HEAD_TIMEOUT, terms.accept(stream)).await;
+    match agreed.unwrap_or_else(|late| Err(late.into())) {
+        Ok((stream, certificate)) => Some((Box::new(stream), Peer::Tcp { address, certificate })),
+        Err(error) => {
+            tracing::debug!(%error, origin = %peer, "a client of the admin API does not agree on TLS");
+            None
         }
     }
 }

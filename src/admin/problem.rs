@@ -105,8 +105,8 @@ impl Problem {
 
     /// Orders come faster than they are taken.
     pub fn too_many(wait: std::time::Duration) -> Problem {
-        let detail = format!("orders come too fast: the next one is taken in {} ms", wait.as_millis());
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many orders", detail)
+        let detail = format!("requests come too fast: the next one is taken in {} ms", wait.as_millis());
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail)
     }
 
     /// It cannot be answered now.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::tls::AdminTlsSettings;
+
 /// What an address of a Unix socket begins with.
 const UNIX: &str = "unix:";
 
@@ -24,6 +26,8 @@ pub struct AdminSettings {
     pub view_token_file: Option<PathBuf>,
     /// A file with the token of those who may look and change things.
     pub operate_token_file: Option<PathBuf>,
+    /// Certificates; without any it speaks plain HTTP.
+    pub tls: AdminTlsSettings,
 }
 
 impl Default for AdminSettings {
@@ -36,7 +40,20 @@ impl Default for AdminSettings {
             allowed_hosts: Vec::new(),
             view_token_file: None,
             operate_token_file: None,
+            tls: AdminTlsSettings::default(),
         }
+    }
+}
+
+impl AdminSettings {
+    /// Whether whoever asks from another machine must prove who they are: by a token to operate, or by a certificate.
+    pub fn asks_who_it_is(&self) -> bool {
+        self.operate_token_file.is_some() || (self.tls.is_served() && self.tls.client_ca_file.is_some())
+    }
+
+    /// Whether it may be reached from other machines: where nobody can listen in, or where somebody insists.
+    pub fn may_be_remote(&self) -> bool {
+        self.tls.is_served() || self.allow_remote
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Certificate, ClientBuilder, Identity, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::AppError;
 use super::controls::user;
 use crate::admin::views::StatusView;
-use crate::admin::{AdminSettings, Place, Problem, USER_HEADER};
+use crate::admin::{AdminSettings, AdminTlsSettings, Place, Problem, USER_HEADER};
 use crate::cli::DaemonArgs;
 use crate::config::Config;
 use crate::config::files::read_secret;
@@ -52,6 +52,9 @@ impl AdminClient {
         drop(rustls::crypto::ring::default_provider().install_default());
         let builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
         let (builder, base) = match &place {
+            Place::Tcp(address) if settings.tls.is_asked_for() => {
+                encrypted(builder, &settings.tls, reachable(*address))?
+            }
             Place::Tcp(address) => (builder, format!("http://{}", reachable(*address))),
             Place::Unix(path) => (builder.unix_socket(path.clone()), format!("http://{NO_HOST}")),
         };
@@ -139,6 +142,34 @@ pub(super) async fn beside_journal(
 fn is_same_file(its: &str, ours: &Path) -> bool {
     let (its, ours) = (std::fs::canonicalize(its), std::fs::canonicalize(ours));
     matches!((its, ours), (Ok(its), Ok(ours)) if its == ours)
+}
+
+/// What TLS needs, and how the daemon is addressed then.
+fn encrypted(
+    builder: ClientBuilder,
+    tls: &AdminTlsSettings,
+    address: SocketAddr,
+) -> Result<(ClientBuilder, String), AppError> {
+    let unusable = |key, path: &Path, why: String| AppError::Certificate { key, path: path.to_owned(), why };
+    let read = |key, path: &Path| std::fs::read(path).map_err(|error| unusable(key, path, error.to_string()));
+    let mut builder = builder.https_only(true);
+    if let Some(path) = &tls.ca_file {
+        let key = "admin.tls.ca_file";
+        let authorities = Certificate::from_pem_bundle(&read(key, path)?);
+        let authorities = authorities.map_err(|error| unusable(key, path, Chain(&error).to_string()))?;
+        builder = builder.tls_certs_only(authorities);
+    }
+    if let (Some(certificate), Some(path)) = (&tls.client_certificate_file, &tls.client_key_file) {
+        let mut pem = read("admin.tls.client_certificate_file", certificate)?;
+        let key = "admin.tls.client_key_file";
+        pem.extend(read(key, path)?);
+        let identity = Identity::from_pem(&pem);
+        builder = builder.identity(identity.map_err(|error| unusable(key, path, Chain(&error).to_string()))?);
+    }
+    Ok(match &tls.server_name {
+        Some(name) => (builder.resolve(name, address), format!("https://{name}:{}", address.port())),
+        None => (builder, format!("https://{address}")),
+    })
 }
 
 /// Who listens on all addresses is reached on this machine's own.

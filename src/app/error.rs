@@ -74,6 +74,16 @@ pub enum AppError {
         /// Why.
         why: String,
     },
+    /// A certificate by which the daemon is known, or by which it knows us, cannot be used.
+    #[error("{key}: {} cannot be used: {why}", path.display())]
+    Certificate {
+        /// The option.
+        key: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The daemon does not answer.
     #[error("no daemon answers at {place}: is it running, and is admin.listen the same for both?")]
     NoDaemon {

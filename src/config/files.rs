@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::origins::joined;
 use super::problem::Findings;
 use super::settings::Config;
+use crate::telemetry::Chain;
 
 /// Passwords and API keys are far shorter; more is a mistaken path.
 const LARGEST_SECRET: u64 = 64 << 10;
@@ -25,6 +26,11 @@ pub(super) fn resolve(config: &mut Config, findings: &mut Findings) {
         if let Some(Err(message)) = path.as_deref().map(read_secret) {
             findings.error(option, message);
         }
+    }
+    if config.admin.tls.is_served()
+        && let Err(error) = crate::admin::tls::load(&config.admin.tls)
+    {
+        findings.error("admin.tls", Chain(&error).to_string());
     }
     for (alias, connection) in &mut config.connections {
         let section = joined("connections", alias);

@@ -255,7 +255,7 @@ fn check_shell(config: &Config, findings: &mut Findings) {
     let level = &config.log.level;
     let single_word = !level.contains(['=', ',', '[']);
     let known = LEVELS.contains(&level.to_ascii_lowercase().as_str());
-    let parsed = tracing_subscriber::EnvFilter::builder().parse(level);
+    let parsed = level.parse::<tracing_subscriber::filter::Targets>();
     if (single_word && !known) || parsed.is_err() {
         let message = format!(
             "{level:?} is no level: write one of {}, or a filter such as \"info,milvus_rebalancer::plan=debug\"",

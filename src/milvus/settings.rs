@@ -187,9 +187,8 @@ impl ConnectionSettings {
 
     /// The files that certificates and credentials come from.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let TlsSettings { ca_file, server_name: _, certificate_file, key_file } = &self.tls;
-        let files = [&self.password_file, &self.token_file, ca_file, certificate_file, key_file];
-        files.into_iter().flatten().cloned()
+        let secrets = [&self.password_file, &self.token_file];
+        secrets.into_iter().flatten().cloned().chain(self.tls.files())
     }
 
     /// The same with what is in the files of its secrets now.
@@ -233,6 +232,12 @@ impl ConnectionSettings {
 }
 
 impl TlsSettings {
+    /// The files that certificates come from.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let TlsSettings { ca_file, server_name: _, certificate_file, key_file } = self;
+        [ca_file, certificate_file, key_file].into_iter().flatten().cloned()
+    }
+
     pub(crate) fn load(&self, handshake_timeout: Duration) -> Result<ClientTlsConfig, SettingsError> {
         let mut tls = ClientTlsConfig::new().timeout(handshake_timeout);
         tls = match &self.ca_file {

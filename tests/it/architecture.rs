@@ -122,7 +122,7 @@ fn no_file_knows_the_machine_it_was_written_on() {
     assert!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
     let names = String::from_utf8(listed.stdout).unwrap();
     let mut offences = Vec::new();
-    for name in names.lines().filter(|name| *name != "Cargo.lock") {
+    for name in names.lines().filter(|name| !name.ends_with("Cargo.lock")) {
         // A file that was deleted and not committed yet is listed and not there.
         let Ok(content) = fs::read(root().join(name)) else { continue };
         let text = String::from_utf8_lossy(&content);

@@ -5,6 +5,7 @@
 mod adding_a_policy;
 mod admin;
 mod architecture;
+mod authority;
 mod care;
 mod cli;
 mod cluster;

@@ -172,11 +172,17 @@ async fn play_seeds(line: Line, seeds: std::ops::Range<u64>) -> (u64, u64, u64) 
 async fn what_we_move_stays_and_makes_the_cluster_more_even() {
     // By night, and by hand: MILVUS_REBALANCER_WITHIN_SEEDS=100.
     let asked = std::env::var("MILVUS_REBALANCER_WITHIN_SEEDS").ok();
-    let seeds = asked.map_or(3, |text| text.parse().expect("a number of seeds"));
+    let asked = asked.map(|text| text.parse::<u64>().expect("a number of seeds"));
     let mut all = 0;
     // 2.2 is too old for anything to be moved.
     for line in ALL_LINES.into_iter().filter(|line| *line != Line::V2_2) {
-        let (landed, before, after) = play_seeds(line, 1..1 + seeds).await;
+        let seeds = match (asked, line) {
+            (Some(asked), _) => 1..1 + asked,
+            (None, Line::V2_3) => 1..4,
+            // In which our moves once stirred Milvus' balancer; the versions after 2.3 take long to be played.
+            (None, _) => 3..4,
+        };
+        let (landed, before, after) = play_seeds(line, seeds).await;
         assert!(landed == 0 || after < before, "{line}: {before} before, {after} after {landed} moves");
         all += landed;
     }

@@ -190,5 +190,6 @@ fn a_query_node_and_then_milvus_itself_killed_in_the_middle_of_a_wave() {
     lab.restart_standalone();
     lab.wait_searchable("books");
     come_to_rest(&site, &mut daemon);
+    drop(daemon);
     check_end(&site, &mut lab, rows, &digest);
 }

@@ -5,26 +5,26 @@
 //! commands on a pipe. [`Lab`] holds the other end: every method is one command, and dropping it
 //! (also when a test panics) ends every process and removes every file of the cluster.
 //!
-//! Only one cluster runs at a time on a machine's checkout: the tests of one binary take turns
-//! through a mutex, the test binaries through a file lock. Methods panic when the lab reports a
+//! Two clusters run at a time on a machine's checkout, or one with limited cores (`lab/turn.rs`). Methods panic when the lab reports a
 //! failure, unless their name starts with `try_`.
 #![allow(dead_code, reason = "each test binary includes this file and uses its own part of it")]
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time, outside tokio")]
 
-use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+#[path = "lab/turn.rs"]
+mod turn;
+
+use turn::Turn;
+
 const NO_PYTHON: &str = "the real-Milvus tests need python3 with the venv module: \
                          install it, or set MILVUS_LAB=off to skip them";
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(20);
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Whether the tests against a real Milvus are switched off by `MILVUS_LAB=off`.
 pub fn lab_is_off() -> bool {
@@ -247,7 +247,9 @@ pub struct Lab {
 impl Lab {
     /// Starts a cluster, after waiting for other tests' clusters to end.
     pub fn start(options: LabOptions) -> Self {
-        let turn = Turn::wait();
+        let measures =
+            !options.cpu_limits.is_empty() || std::env::var_os("MILVUS_REBALANCER_MEASURE").is_some();
+        let turn = Turn::wait(&cache_folder(), measures);
         let mut agent = Agent::start();
         let up = agent.must("up", options.to_json());
         let tls = up.get("tls").map(|files| TlsFiles {
@@ -496,30 +498,6 @@ impl Lab {
     /// The last lines of a node's log, for a failing test to print.
     pub fn node_log(&mut self, index: usize) -> String {
         text(&self.agent.must("logs", json!({ "index": index })), "text")
-    }
-}
-
-/// The right to run a cluster: within this process, and within this checkout.
-struct Turn {
-    _across_processes: File,
-    _within_process: MutexGuard<'static, ()>,
-}
-
-impl Turn {
-    fn wait() -> Self {
-        // A test that panicked while it held the guard has still torn its cluster down.
-        let within_process = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let cache = cache_folder();
-        std::fs::create_dir_all(&cache).expect("target/lab can be made");
-        let path = cache.join("turn.lock");
-        let across_processes = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
-        across_processes.lock().expect("the lab's lock can be held");
-        Self { _across_processes: across_processes, _within_process: within_process }
     }
 }
 

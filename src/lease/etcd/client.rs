@@ -24,6 +24,8 @@ use super::wire::{
 };
 use crate::lease::settings::EtcdSettings;
 use crate::milvus::SettingsError;
+use crate::telemetry::Chain;
+use crate::watched_files::WatchedFiles;
 
 /// How long a connection may take to open: a network that is slower than this is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -113,7 +115,8 @@ pub(super) enum Put {
 
 /// A connection to one etcd.
 pub struct EtcdClient {
-    channel: Channel,
+    /// Made anew when the files of its certificates have been replaced.
+    channel: Mutex<(WatchedFiles, Channel)>,
     user: Option<String>,
     settings: EtcdSettings,
     token: Mutex<Option<SecretString>>,
@@ -123,6 +126,16 @@ impl EtcdClient {
     /// It does not connect yet; only the settings can fail.
     pub fn new(settings: &EtcdSettings) -> Result<EtcdClient, EtcdError> {
         EtcdClient::check(settings)?;
+        let files = WatchedFiles::new(settings.tls.files());
+        Ok(EtcdClient {
+            channel: Mutex::new((files, EtcdClient::open(settings)?)),
+            user: settings.user.clone(),
+            settings: settings.clone(),
+            token: Mutex::new(None),
+        })
+    }
+
+    fn open(settings: &EtcdSettings) -> Result<Channel, EtcdError> {
         let mut endpoints = Vec::new();
         for text in &settings.endpoints {
             let wrong = || EtcdError::Endpoint { endpoint: text.clone() };
@@ -135,12 +148,27 @@ impl EtcdClient {
             }
             endpoints.push(endpoint);
         }
-        Ok(EtcdClient {
-            channel: Channel::balance_list(endpoints.into_iter()),
-            user: settings.user.clone(),
-            settings: settings.clone(),
-            token: Mutex::new(None),
-        })
+        Ok(Channel::balance_list(endpoints.into_iter()))
+    }
+
+    /// The channel, with the certificates that are there now. Files are looked at each time, which costs microseconds.
+    async fn channel(&self) -> Channel {
+        let mut state = self.channel.lock().await;
+        let (files, known) = &mut *state;
+        if files.have_changed() {
+            match EtcdClient::open(&self.settings) {
+                Ok(new) => {
+                    tracing::info!("the certificates for etcd were read again: their files have changed");
+                    *known = new;
+                }
+                // A key is often written a moment after its certificate; then its file changes once more.
+                Err(error) => tracing::warn!(
+                    error = %Chain(&error),
+                    "the certificates for etcd have changed and cannot be used; those of before stay in use"
+                ),
+            }
+        }
+        known.clone()
     }
 
     /// Whether the addresses are some.
@@ -319,12 +347,12 @@ impl EtcdClient {
     {
         let refused = |status| EtcdError::Refused { request, status: Box::new(status) };
         let token = self.token().await?;
-        match send(self.channel.clone(), token).await {
+        match send(self.channel().await, token).await {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) if self.user.is_some() && is_stale(&status) => {
                 *self.token.lock().await = None;
                 let token = self.token().await?;
-                send(self.channel.clone(), token).await.map(tonic::Response::into_inner).map_err(refused)
+                send(self.channel().await, token).await.map(tonic::Response::into_inner).map_err(refused)
             }
             Err(status) => Err(refused(status)),
         }
@@ -337,7 +365,7 @@ impl EtcdClient {
         if known.is_none() {
             let password = self.password()?.expose_secret().to_owned();
             let request = AuthenticateRequest { name: user.clone(), password };
-            let answer = AuthClient::new(self.channel.clone()).authenticate(request).await;
+            let answer = AuthClient::new(self.channel().await).authenticate(request).await;
             let refused = |status| EtcdError::Refused { request: "let us in", status: Box::new(status) };
             *known = Some(SecretString::from(answer.map_err(refused)?.into_inner().token));
         }

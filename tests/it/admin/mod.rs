@@ -12,6 +12,7 @@ mod page;
 mod reading;
 mod size;
 mod sockets;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

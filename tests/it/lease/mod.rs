@@ -2,21 +2,25 @@
 
 #[path = "../../etcd_server.rs"]
 pub mod etcd_server;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "kubernetes")]
 #[path = "../../kubernetes_server.rs"]
 mod kubernetes_server;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_server::EtcdServer;
+use etcd_server::{Certificates, EtcdServer};
 use milvus_rebalancer::lease::etcd::EtcdElection;
 use milvus_rebalancer::lease::{Election, EtcdSettings, Leadership, LeaseError, SharedRecord, SpentHour};
+use milvus_rebalancer::milvus::TlsSettings;
 use milvus_rebalancer::units::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use crate::authority::Authority;
 use crate::system;
 
 /// A bound on hangs.
@@ -174,4 +178,32 @@ async fn without_an_etcd_nobody_leads_and_the_cause_is_told() {
     let unknown = |state: &Leadership| matches!(state, Leadership::Unknown { cause } if cause.contains("grant a lease"));
     timeout(PATIENCE, state.wait_for(unknown)).await.expect("it says so").unwrap();
     running.abort();
+}
+
+#[tokio::test]
+async fn etcd_is_known_by_its_certificate_asks_for_ours_and_renewed_ones_are_used_at_once() {
+    if !system::runs("etcd") {
+        return;
+    }
+    let (authority, other) = (Authority::new(), Authority::new());
+    let ((own, key), (ours, our_key)) = (authority.sign("etcd"), authority.sign("ours"));
+    let trusted = authority.path("ca.pem");
+    let etcd = EtcdServer::start_with_tls(Certificates { own, key, authority: trusted.clone() }).await;
+    // The certificate of before, by an authority that etcd does not know any more.
+    let (certificate_file, key_file) = other.sign("ours");
+    let tls = TlsSettings {
+        ca_file: Some(trusted),
+        certificate_file: Some(certificate_file.clone()),
+        key_file: Some(key_file.clone()),
+        ..TlsSettings::default()
+    };
+    let settings =
+        EtcdSettings { endpoints: vec![etcd.endpoint()], time_to_live: LIFE, tls, ..EtcdSettings::default() };
+    let mut first = Instance::of(Arc::new(EtcdElection::new("first".to_owned(), &settings).unwrap()));
+    first.until("is refused", |state| matches!(state, Leadership::Unknown { cause } if cause.contains("etcd") && !cause.contains("not been asked"))).await;
+    std::fs::copy(ours, certificate_file).unwrap();
+    std::fs::copy(our_key, key_file).unwrap();
+    first.leads().await;
+    first.write(1).await.unwrap();
+    assert_eq!(first.read().await, Some(record(1)));
 }
