@@ -6,8 +6,10 @@ use milvus_rebalancer::units::{Ratio, SegmentId};
 
 use crate::optimum::Small;
 
-/// By name: nodes' capacities, and node, bytes and load of each segment.
-fn odd_clusters() -> Vec<(&'static str, Vec<u64>, Vec<(usize, u64, u64)>)> {
+/// A name, the nodes' capacities, and node, bytes and load of each segment.
+type OddCluster = (&'static str, Vec<u64>, Vec<(usize, u64, u64)>);
+
+fn odd_clusters() -> Vec<OddCluster> {
     let many = |count: u64, of: &dyn Fn(u64) -> (usize, u64, u64)| (0..count).map(of).collect::<Vec<_>>();
     let node = |number: u64| usize::try_from(number % 3).unwrap();
     vec![
