@@ -7,7 +7,7 @@ fail() { echo "$*" >&2; exit 1; }
 
 size=$(du -sk --apparent-size "$root" | cut -f1)
 echo "the image has $size KiB"
-[ "$size" -lt $((25 * 1024)) ] || fail "the image has $size KiB; it should stay under 25 MiB"
+[ "$size" -lt $((25 * 1000 * 1000 / 1024)) ] || fail "the image has $size KiB; it should stay under 25 MB"
 if find "$root" -type f -perm -111 | grep -vE '/usr/bin/milvus-rebalancer$|/(ld-linux[^/]*|lib[^/]*\.so[^/]*)$'; then
     fail "programs that nobody needs are in the image"
 fi
@@ -20,17 +20,19 @@ mount --bind "$root" "$root"
 mount --bind "$journal" "$root/var/lib/milvus-rebalancer"
 mount -o remount,bind,ro "$root"
 trap 'umount "$root/var/lib/milvus-rebalancer"; umount "$root"; rm -rf "$journal"' EXIT
-inside() {
+# In an array, so that what runs in the background is the daemon itself and gets the signal.
+inside=(
     env -i STATE_DIRECTORY=/var/lib/milvus-rebalancer MILVUS_REBALANCER__HTTP__LISTEN=127.0.0.1:19095 \
         MILVUS_REBALANCER__CONNECTIONS__DEFAULT__ENDPOINT=http://127.0.0.1:1 \
         MILVUS_REBALANCER__NODE_METRICS__URL='http://{host}:9091/metrics' \
         PATH=/usr/bin:/usr/sbin \
-        chroot --userspec=65532:65532 "$root" /usr/bin/milvus-rebalancer "$@"
-}
+        chroot --userspec=65532:65532 "$root" /usr/bin/milvus-rebalancer
+)
+inside() { "${inside[@]}" "$@"; }
 inside --version
 inside check-config
 inside health --timeout 1s && fail "a daemon that does not run is well"
-inside run &
+"${inside[@]}" run &
 daemon=$!
 for _ in $(seq 100); do
     inside health --timeout 1s 2>/dev/null && break
