@@ -2,14 +2,16 @@
 //! to the two objects.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use milvus_rebalancer::clock::Clock;
 use milvus_rebalancer::lease::kubernetes::KubernetesElection;
 use milvus_rebalancer::lease::{Election, KubernetesSettings, Leadership, LeaseError, SharedRecord};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::kubernetes_server::{KubernetesServer, Mood};
 use super::{Instance, record};
@@ -20,12 +22,39 @@ const LIFE: Duration = Duration::from_secs(3);
 const NAME: &str = "milvus-rebalancer-leader";
 
 fn start(name: &str, server: &KubernetesServer) -> Instance {
+    start_by(Clock::system(), name, server)
+}
+
+/// The same, by a calendar of its own.
+fn start_by(clock: Clock, name: &str, server: &KubernetesServer) -> Instance {
     let settings = KubernetesSettings {
         time_to_live: LIFE,
         kubeconfig: Some(server.kubeconfig()),
         ..KubernetesSettings::default()
     };
-    Instance::of(Arc::new(KubernetesElection::new(name, &settings, Arc::new(Clock::system()))))
+    Instance::of(Arc::new(KubernetesElection::new(name, &settings, Arc::new(clock))))
+}
+
+/// A calendar that is off by so many seconds.
+fn calendar(off: &Arc<AtomicI64>) -> Clock {
+    let off = Arc::clone(off);
+    Clock::with_wall(move || Timestamp::now() + SignedDuration::from_secs(off.load(Ordering::Relaxed)))
+}
+
+/// Waits until the Lease has been prolonged so often.
+async fn prolonged(times: u32, server: &KubernetesServer) {
+    let version = || server.object("leases", NAME).unwrap()["metadata"]["resourceVersion"].clone();
+    let mut known = version();
+    let seen = async {
+        let mut left = times;
+        while left > 0 {
+            sleep(Duration::from_millis(20)).await;
+            let now = version();
+            left -= u32::from(now != known);
+            known = now;
+        }
+    };
+    timeout(super::PATIENCE, seen).await.expect("it is prolonged");
 }
 
 /// The TLS provider that `main` chooses.
@@ -77,6 +106,27 @@ async fn a_leader_that_falls_silent_is_followed_and_what_it_still_has_in_its_han
     let claimed = server.object("configmaps", NAME).unwrap();
     let holder = claimed["metadata"]["annotations"]["milvus-rebalancer/holder"].as_str().unwrap();
     assert!(holder.starts_with("second_"), "{claimed}");
+}
+
+#[tokio::test]
+async fn calendars_that_are_set_change_no_leader() {
+    let server = server().await;
+    let (off_first, off_second) = (Arc::default(), Arc::default());
+    let mut first = start_by(calendar(&off_first), "first", &server);
+    first.leads().await;
+    let mut second = start_by(calendar(&off_second), "second", &server);
+    second.follows("first").await;
+    for year in [31_536_000, -31_536_000] {
+        off_first.store(-year, Ordering::Relaxed);
+        off_second.store(year, Ordering::Relaxed);
+        // Longer than a life: by its calendar the one would be long gone, or never end.
+        prolonged(5, &server).await;
+        assert!(first.state.borrow().leads_at(Instant::now()), "{year}");
+        assert!(matches!(&*second.state.borrow(), Leadership::Following { .. }), "{year}");
+    }
+    first.fall_silent();
+    second.leads().await;
+    assert!(!first.state.borrow().leads_at(Instant::now()));
 }
 
 #[tokio::test]
