@@ -7,7 +7,7 @@ fail() { echo "$*" >&2; exit 1; }
 
 size=$(du -sk --apparent-size "$root" | cut -f1)
 echo "the image has $size KiB"
-[ "$size" -lt $((25 * 1000 * 1000 / 1024)) ] || fail "the image has $size KiB; it should stay under 25 MB"
+[ "$size" -lt $((25 * 1024)) ] || fail "the image has $size KiB; it should stay under 25 MiB"
 if find "$root" -type f -perm -111 | grep -vE '/usr/bin/milvus-rebalancer$|/(ld-linux[^/]*|lib[^/]*\.so[^/]*)$'; then
     fail "programs that nobody needs are in the image"
 fi
