@@ -207,7 +207,10 @@ async fn ask_everything(heard: &mut Heard, http: &Client, metrics: &str, admin: 
         read(http.get(format!("http://{admin}{path}")).bearer_auth(format!("{MARK}-{token}")))
     };
     let seen = tokio::time::timeout(PATIENCE, async {
-        while get("/v1/status", "view").await.json()["turns"].as_u64().unwrap_or_default() < 2 {}
+        while get("/v1/status", "view").await.json()["turns"].as_u64().unwrap_or_default() < 2 {
+            // Answers have a rate.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     });
     seen.await.expect("turns end");
     let id = |list: &Value| list["items"][0]["id"].as_str().unwrap().to_owned();
