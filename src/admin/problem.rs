@@ -103,7 +103,7 @@ impl Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "It took too long", detail)
     }
 
-    /// Orders come faster than they are taken.
+    /// Requests come faster than they are taken.
     pub fn too_many(wait: std::time::Duration) -> Problem {
         let detail = format!("requests come too fast: the next one is taken in {} ms", wait.as_millis());
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail)

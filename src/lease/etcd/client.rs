@@ -399,21 +399,15 @@ fn with_token<T>(message: T, token: Option<SecretString>) -> Request<T> {
 }
 
 fn created_at(key: Vec<u8>, revision: i64) -> Compare {
-    Compare {
-        result: CompareResult::Equal.into(),
-        target: CompareTarget::Create.into(),
-        key,
-        target_union: Some(TargetUnion::CreateRevision(revision)),
-    }
+    equal(key, CompareTarget::Create, TargetUnion::CreateRevision(revision))
 }
 
 fn changed_at(key: Vec<u8>, revision: i64) -> Compare {
-    Compare {
-        result: CompareResult::Equal.into(),
-        target: CompareTarget::Mod.into(),
-        key,
-        target_union: Some(TargetUnion::ModRevision(revision)),
-    }
+    equal(key, CompareTarget::Mod, TargetUnion::ModRevision(revision))
+}
+
+fn equal(key: Vec<u8>, target: CompareTarget, value: TargetUnion) -> Compare {
+    Compare { result: CompareResult::Equal.into(), target: target.into(), key, target_union: Some(value) }
 }
 
 fn operation(request: request_op::Request) -> RequestOp {

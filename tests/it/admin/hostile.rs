@@ -119,7 +119,7 @@ async fn nonsense_and_slow_clients_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_that_runs_wild_is_slowed_down_and_reading_is_not() {
+async fn a_script_that_runs_wild_is_slowed_down_and_others_still_read() {
     let mut token = tempfile::NamedTempFile::new().unwrap();
     token.write_all(b"right-token").unwrap();
     let site =
@@ -145,6 +145,21 @@ async fn a_script_that_runs_wild_is_slowed_down_and_reading_is_not() {
     }
     assert!(refused > 0, "200 orders are taken as fast as they come");
     assert!(site.json("/v1/status").await["verdict"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_without_a_pause_is_slowed_down_too() {
+    let site = Site::start().await;
+    // Fifty at a time, and several times what is answered at once: no machine is too slow for that.
+    for _ in 0..400 {
+        let answers = futures::future::join_all((0..50).map(|_| site.get("/v1/nothing"))).await;
+        if let Some(refused) = answers.iter().find(|answer| answer.status == 429) {
+            assert!(refused.problem(429).contains("the next one is taken in"));
+            return;
+        }
+        answers.iter().for_each(|answer| drop(answer.problem(404)));
+    }
+    panic!("20,000 answers are given as fast as they are asked for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
