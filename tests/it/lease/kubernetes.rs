@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use milvus_rebalancer::clock::Clock;
 use milvus_rebalancer::lease::kubernetes::KubernetesElection;
 use milvus_rebalancer::lease::{Election, KubernetesSettings, Leadership, LeaseError, SharedRecord};
@@ -37,8 +37,8 @@ fn start_by(clock: Clock, name: &str, server: &KubernetesServer) -> Instance {
 
 /// A calendar that is off by so many seconds.
 fn calendar(off: &Arc<AtomicI64>) -> Clock {
-    let off = Arc::clone(off);
-    Clock::with_wall(move || Timestamp::now() + SignedDuration::from_secs(off.load(Ordering::Relaxed)))
+    let (off, system) = (Arc::clone(off), Clock::system());
+    Clock::with_wall(move || system.read().wall + SignedDuration::from_secs(off.load(Ordering::Relaxed)))
 }
 
 /// Waits until the Lease has been prolonged so often.
